@@ -68,7 +68,7 @@ class SideBySide(TypedDict):
     page: str
     """The HTML page."""
     beside: Mapping[str, Any]
-    """Counts of the samples and images that both were asked, and for each task both scores and a test of their
+    """Counts of the samples and images that both contain, and for each task both scores and a test of their
     difference."""
 
 

@@ -504,7 +504,7 @@ class Measured:
         return [*known, *own]
 
     def to_plain(self) -> dict[str, Any]:
-        """Converts to plain data that loads back equal."""
+        """Converts to plain data; loading it gives an equal object."""
         return configs.to_plain(self)  # type: ignore[no-any-return]  # a dataclass becomes a dict
 
 

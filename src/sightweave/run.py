@@ -436,7 +436,7 @@ def load(
         only_model: Whether to leave out the recipe's data and tasks.
 
     Raises:
-        CheckpointError: the folder holds no run, or one that is damaged or of another program.
+        CheckpointError: the folder contains no run, or one that is damaged or from another program.
         RecipeError: the recipe names a Python module, and `trust_run` is False.
     """
     path = Path(folder)

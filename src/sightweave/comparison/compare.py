@@ -57,7 +57,7 @@ _Run = Callable[[Sequence[Job]], None]
 
 
 class ComparisonError(SightweaveError):
-    """A run of the comparison failed; its log says why."""
+    """A run of the comparison failed; the reason is in its log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ def compare(
 
     for cell in cells:
         read = plan.recipe_of(cell)
-        if not read.model.hub_names:  # those are only read by training, where a mistake ends the run
+        if not read.model.hub_names:  # those are read only by training, in which a mistake ends the run
             read.check()
 
     def run(jobs: Sequence[Job]) -> None:
@@ -152,12 +152,12 @@ def _baseline(cells: Sequence[Cell], against: str | None) -> str:
 
 
 def _compared(plan: _Plan, run: _Run, say: Callable[[str], None]) -> Comparison:
-    """Trains and scores what is not done yet, and writes the table."""
+    """Trains and scores the runs that are not done yet, and writes the table."""
     if plan.budget.amount is not None:
         plan = replace(plan, cells=_budgeted(plan, run))
     wanted = {cell.name: plan.recipe_of(cell) for cell in plan.cells}
 
-    # What earlier calls have left to do.
+    # The work left by earlier calls.
     waiting: list[Cell] = []
     jobs: list[Job] = []
     num_trained = 0
@@ -231,7 +231,7 @@ def _fitting_steps(plan: _Plan, cell: Cell) -> list[int]:
     costs = _cost_of_step(folder / METRICS, len(stages), plan.budget)
     images = runs.facts_of(folder).get(runs.EPOCH_IMAGES, [])
 
-    # What the recipe's own steps cost: seconds or tokens.
+    # The cost of the recipe's own steps: seconds or tokens.
     planned = []
     whole = 0.0
     for number, stage in enumerate(stages):
@@ -283,7 +283,7 @@ def _fingerprint(plan: _Plan, cell: Cell) -> str:
 
 
 def _trial(plan: _Plan, cell: Cell) -> Job:
-    """A short training run that measures what a step costs."""
+    """A short training run that measures the cost of a step."""
     count = len(plan.recipe_of(cell).train.stages)
     settings = (*cell.settings, *_steps([_TRIAL_STEPS] * count), "train.log_every=1")
     folder = plan.trial_folder(cell)
@@ -349,7 +349,7 @@ def _trust(folder: Path) -> tuple[str, ...]:
 def _is_of(trained: recipes.Recipe, facts: Mapping[str, Any], wanted: recipes.Recipe) -> bool:
     """Whether a run was trained with the wanted recipe, as far as training depends on it.
 
-    The run's recipe is resolved: it has sizes where the wanted one may name parts on the hub, and steps instead of epochs.
+    The run's recipe is resolved: it has sizes, while the wanted one may name parts on the Hub, and steps instead of epochs.
     The original values are in ``run.json``, so nothing has to be looked up.
     """
     wanted = recipes.of_run(wanted.to_plain(), where="recipe", source=None)
@@ -398,7 +398,7 @@ def _found(plan: _Plan, wanted: Mapping[str, recipes.Recipe]) -> Comparison:
         answered.setdefault(cell.composition, []).append(one)
     compared = side_by_side(answered, against=plan.against)
 
-    # What the runs were and cost.
+    # Settings and costs of the runs.
     facts: dict[str, Any] = {}
     cells = []
     for cell in plan.cells:

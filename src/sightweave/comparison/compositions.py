@@ -178,7 +178,7 @@ class _Rows:
         )
         each = statistics.mean_over_strata(runs, self.metric.total, self.types)
 
-        # What the runs' own evaluations found.
+        # The results of the runs' own evaluations.
         tasks = self.tasks[name]
         gains, uses = [], []
         for task in tasks:

@@ -144,7 +144,7 @@ def _budget_note(found: Comparison) -> str:
 
 
 def _seeds_note(seeds: int) -> str:
-    """What the intervals cover, by the smallest number of seeds of a composition."""
+    """Explains what the intervals cover, by the smallest number of seeds of a composition."""
     if seeds < 2:
         return (
             "There is one seed per combination, so intervals and tests cover images only: the variation between seeds "

@@ -28,7 +28,7 @@ def is_table(path: str | Path | None) -> bool:
 
 
 def check(path: Path) -> None:
-    """Checks that a file to be written overwrites nothing but answers of ours; a server's file is never taken for one.
+    """Checks that an output file overwrites only answers that we wrote; a server's file is never mistaken for those.
 
     Raises:
         FolderError: it would, or it is a folder.
@@ -37,7 +37,7 @@ def check(path: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file begins like one of ours."""
+    """Whether a file begins like one that we write."""
     with path.open("rb") as stream:
         line = stream.readline(_MOST_HEAD_BYTES)
 

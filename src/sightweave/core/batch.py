@@ -1,4 +1,4 @@
-"""The tensors that go from inputs through the model: shapes are stated here once.
+"""The tensors that pass from the inputs through the model; their shapes are defined here.
 
 Letters: B rows, S tokens per row, I media in the batch, E media embeddings of all rows together, M memory length,
 D language width, Dv vision width, N features per medium, R positions with logits, V vocabulary.
@@ -19,11 +19,11 @@ BeforeBlock = Callable[[int, Tensor], Tensor]
 
 
 Values = Tensor | tuple[Tensor, ...]
-"""Decoded media: one tensor I ... where all have the same shape, else one tensor for each."""
+"""Decoded media: one tensor I ... if all have the same shape, else one tensor for each."""
 
 
 class _OnDevice:
-    """Gives a dataclass of tensors ``to(device)``, through lists, dicts and nested dataclasses."""
+    """Adds ``to(device)`` to a dataclass of tensors, including those in lists, dicts and nested dataclasses."""
 
     def to(self, device: torch.device | str) -> Self:
         """The same on another device."""
@@ -62,13 +62,13 @@ class TokenSequence(_OnDevice):
     ids: Tensor
     """int64 B S."""
     labels: Tensor
-    """int64 B S: the token's own id where it contributes to the loss, else -100. Never shifted."""
+    """int64 B S: the token's own id if it contributes to the loss, else -100. Never shifted."""
     positions: Tensor
-    """int64 B S: restart in each segment; a branch continues from its trunk."""
+    """int64 B S: positions, which restart in each segment; a branch continues from its trunk."""
     item: Tensor
     """int64 B S: number of the medium whose embedding belongs here, among those of all modalities; -1 for text."""
     ar: Tensor
-    """int64 B S: 1 where a token is hidden from those before it."""
+    """int64 B S: 1 if a token is hidden from those before it."""
     segment: Tensor
     """int64 B S."""
     branch: Tensor
@@ -88,7 +88,7 @@ class Media(_OnDevice):
     """Decoded media of one modality, all rows together."""
 
     values: Values
-    """What the encoder reads: of images, float I C H W."""
+    """Input of the encoder; for images, float I C H W."""
     item: Tensor
     """int64 I: number of each among the media of all modalities in the batch, ascending."""
     row: Tensor
@@ -98,13 +98,13 @@ class Media(_OnDevice):
     branch: Tensor
     """int64 I."""
     keys: tuple[str, ...] = ()
-    """The medium's key of each, where they are known."""
+    """Keys of the media, if they are known."""
     features: Features | tuple[Features, ...] | None = None
-    """Of all of them, or of each one, where they were encoded before; the values are then not read."""
+    """Features of all media together, or of each one, if they are already encoded; the values are then not read."""
 
     @property
     def dense(self) -> Tensor:
-        """The values as one tensor, of media that all have the same shape, as images do.
+        """The values as one tensor; all media must have the same shape, as images do.
 
         Raises:
             ValueError: their shapes differ.
@@ -117,14 +117,14 @@ class Media(_OnDevice):
 
 @dataclass
 class Regions(_OnDevice):
-    """Words for media embeddings: the target of the first stage of training from nothing."""
+    """Words for media embeddings: the target of the first stage of training from scratch."""
 
     embedding: Tensor
     """int64 R: index into the E media embeddings; with ``whole``, index of the medium."""
     words: Tensor
-    """int64 R W: token ids of the words for it, -1 where there are fewer."""
+    """int64 R W: token ids of the words for it, padded with -1."""
     whole: bool = False
-    """True where the words are for a whole medium and their places are unknown."""
+    """True if the words are for a whole medium and their places are unknown."""
 
 
 @dataclass
@@ -132,11 +132,11 @@ class Batch(_OnDevice):
     """The input of one step."""
 
     target: TokenSequence | None
-    """What the decoder (or the only stack) reads. None stops the forward pass after the media."""
+    """Input of the decoder (or the only stack). None stops the forward pass after the media."""
     media: dict[str, Media] = dataclasses.field(default_factory=dict)
     """Media by modality."""
     source: TokenSequence | None = None
-    """What the encoder of an encoder-decoder reads."""
+    """Input of the encoder of an encoder-decoder."""
     class_at: Tensor | None = None
     """int64 R: flat positions in the target whose hidden state is classified."""
     class_scores: Tensor | None = None
@@ -148,7 +148,7 @@ class Batch(_OnDevice):
 
 @dataclass
 class Features(_OnDevice):
-    """What an encoder gives."""
+    """Output of an encoder."""
 
     values: Tensor
     """float I N Dv."""
@@ -158,7 +158,7 @@ class Features(_OnDevice):
 
 @dataclass
 class MediaEmbeddings(_OnDevice):
-    """What a connector gives, flat over all rows: what a fusion brings to the text."""
+    """Output of a connector, flat over all rows, which a fusion combines with the text."""
 
     embeddings: Tensor
     """float E D."""
@@ -172,7 +172,7 @@ class MediaEmbeddings(_OnDevice):
     """int64 E."""
 
     def per_row(self, rows: int) -> Memory:
-        """The same embeddings laid out one row of the batch after the other, padded at the end: B M D."""
+        """The same embeddings arranged by row of the batch, padded at the end: B M D."""
         counts = torch.bincount(self.row, minlength=rows)
         starts = counts.cumsum(0) - counts
         slot = torch.arange(len(self.row), device=self.row.device) - starts[self.row]
@@ -193,7 +193,7 @@ class MediaEmbeddings(_OnDevice):
 
 @dataclass
 class Memory(_OnDevice):
-    """What a decoder may look back at: an encoder's output, media, or both joined."""
+    """What a decoder cross-attends to: an encoder's output, media, or both joined."""
 
     hidden: Tensor
     """float B M D."""
@@ -207,7 +207,7 @@ class Memory(_OnDevice):
 
 @dataclass
 class Output(_OnDevice):
-    """What a forward pass gives."""
+    """Output of a forward pass."""
 
     logits: Tensor | None
     """float R V at the flat positions ``at``, or R A for answer classification."""
@@ -215,10 +215,10 @@ class Output(_OnDevice):
     """int64 R: positions in the flattened target (row * S + token)."""
     media: MediaEmbeddings | None = None
     region_logits: Tensor | None = None
-    """float R V: ``head(embedding)`` for each region's embedding, or for all E of them where regions are whole."""
+    """float R V: ``head(embedding)`` for each region's embedding, or for all E of them if regions are whole media."""
     hidden: Tensor | None = None
-    """float R D: what the head reads at ``at``, where the logits are left to the loss."""
+    """float R D: input of the head at ``at``, if the loss computes the logits."""
     named: dict[str, Tensor] = dataclasses.field(default_factory=dict)
-    """What was computed on the way, where that was asked for: ``words`` (B S D, the embedded text), ``fused`` (B S D, with
+    """Intermediate results, if they were requested: ``words`` (B S D, the embedded text), ``fused`` (B S D, with
     what the fusion put into the sequence), ``block_0`` and so on (B S D, what each block of the decoder reads), ``states``
     (B S D, what the last one gives) and ``pooled`` (R D, what the head reads). The embeddings of media are in ``media``."""

@@ -17,7 +17,7 @@ _NAMES = ("nms", "qnms")
 
 @cache
 def supply() -> torch.library.Library | None:
-    """Declares the operators if torchvision is installed and does not load; later calls do nothing."""
+    """Declares the operators if torchvision is installed but does not load; later calls do nothing."""
     if importlib.util.find_spec("torchvision") is None:
         return None
     try:

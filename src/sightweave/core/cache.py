@@ -109,9 +109,9 @@ class Cache:
         return chosen
 
     def joined(self, other: Cache) -> Cache:
-        """A new cache with the rows of both, first its own; each row keeps its length.
+        """A new cache with the rows of both, its own first; each row keeps its length.
 
-        Shared prefixes are copied into their rows and padding between tokens is removed, so that all rows are alike.
+        Shared prefixes are copied into their rows and padding between tokens is removed, so that all rows look alike.
         """
         first, second = self._unshared(), other._unshared()
         both = Cache(self.rows + other.rows, capacity=max(self.capacity, other.capacity))
@@ -157,7 +157,7 @@ class Cache:
         self.uniform = not len(lengths) or self.longest == int(lengths.min())
 
     def keep(self, rows: Tensor) -> None:
-        """Makes row ``rows[i]`` row i in place, copying only rows that move. `rows` must not be longer than before."""
+        """Moves row ``rows[i]`` to row i in place, copying only rows that move. The number of rows must not grow."""
         moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
         for store in (self._keys, self._values):
             for layer, held in store.items():
@@ -166,7 +166,7 @@ class Cache:
         self._copy_state(self, rows)
 
     def _copy_state(self, source: Cache, rows: Tensor) -> None:
-        """Copies everything but the keys and values of some rows."""
+        """Copies everything except the keys and values of some rows."""
         self.rows = len(rows)
         self._set_lengths(source.lengths[rows.to(source.lengths.device)])
         slots = {}  # the source may be this cache itself
@@ -195,7 +195,7 @@ def _concatenated(parts: Sequence[Tensor]) -> Tensor:
 def _concatenated_slots(
     parts: Sequence[tuple[Tensor, ...] | None], rows: Sequence[int]
 ) -> tuple[Tensor, ...]:
-    """A slot of both caches; one that is missing is filled with zeros, none of which is valid."""
+    """A slot of both caches; a missing one is filled with zeros, which count as invalid."""
     like = next(part for part in parts if part is not None)
     held = []
     for part, count in zip(parts, rows, strict=True):
@@ -253,7 +253,7 @@ class Groups:
 
 
 class Shared:
-    """Keys and values of prefixes that several rows begin with, stored once.
+    """Keys and values of prefixes shared by several rows, stored once.
 
     Args:
         keys: By layer: ``P Hkv T Dh``.

@@ -55,7 +55,7 @@ def write_folder(
     texts: Mapping[str, str] | None = None,
     more: Callable[[Path], None] | None = None,
 ) -> None:
-    """Writes ``<name>.safetensors`` and ``<name>.json`` files and puts the whole folder in place at once.
+    """Writes ``<name>.safetensors`` and ``<name>.json`` files and moves the whole folder into place atomically.
 
     A checkpoint that is already at `path` is replaced, and stays readable until then. Any other folder is refused.
 
@@ -79,7 +79,7 @@ def write_folder(
                 more(temporary)
             _write_manifest(temporary, aliases)
             files.swap(temporary, path)
-    except (OSError, SafetensorError) as error:  # safetensors wraps errors of the disk
+    except (OSError, SafetensorError) as error:  # safetensors wraps disk errors
         raise _cannot_write(path, weights, error) from error
 
 
@@ -109,7 +109,7 @@ def _write_files(
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Refuses to replace a folder that holds anything but the files of our own manifest."""
+    """Refuses to replace a folder that contains anything except the files of our own manifest."""
     if not path.exists():
         return
     if not path.is_dir():
@@ -279,14 +279,14 @@ def _shapes(file: Path, entry: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 def no_larger_than(shapes: Mapping[str, Sequence[int]], *, where: Path) -> Iterator[None]:
     """Stops a model that is built inside from growing far beyond its weights.
 
-    A description of a few bytes can ask for a model of any size, and building it takes hours even on the meta device.
+    A description of a few bytes can demand a model of any size, and building it takes hours even on the meta device.
 
     Args:
         shapes: Shapes of the weights.
         where: The folder, for the message.
 
     Raises:
-        CheckpointError: the model has far more parameters, or more values in them, than the weights.
+        CheckpointError: the model has far more parameters, or more values in them, than the weights have.
     """
     most_tensors = _SLACK * len(shapes) + _SLACK_TENSORS
     most_values = _SLACK * sum(math.prod(shape) for shape in shapes.values()) + _SLACK_VALUES
@@ -405,7 +405,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _is_entry(name: str, entry: Any) -> bool:
-    # ../../x must not lead out of the folder; a layout may have subfolders of its own.
+    # ../../x must not lead out of the folder; a layout may have its own subfolders.
     if not all(part != ".." and is_plain_name(part) for part in name.split("/")):
         return False
     if not isinstance(entry, dict):

@@ -24,7 +24,7 @@ from sightweave.core.errors import RecipeError, did_you_mean
 T = TypeVar("T")
 MAX_BYTES = 1 << 20
 _MAX_DEPTH, _MAX_VALUES = 32, 100_000
-"""Of YAML: mappings and lists inside one another, and values in all."""
+"""Limits for YAML: depth of nested mappings and lists, and total number of values."""
 _SETTINGS = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
@@ -32,23 +32,23 @@ _SETTINGS = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_t
 def config(cls: type[T]) -> type[T]:
     """A frozen, keyword-only dataclass that checks its fields and rejects unknown ones."""
     made: Any = pydantic.dataclasses.dataclass(cls, frozen=True, kw_only=True, config=_SETTINGS)
-    return made  # type: ignore[no-any-return]  # pydantic's decorator returns a subclass of what it was given
+    return made  # type: ignore[no-any-return]  # pydantic's decorator returns a subclass of its argument
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Downloaded:
-    """Marks values that come out of a folder, which somebody else may have written, and not from whoever runs the program.
+    """Marks values that come from a folder, which somebody else may have written, and not from the user of the program.
 
-    A validator finds it with `downloaded`. Such values may name no Python module, no place outside the folder and nothing on
-    the network.
+    A validator finds it with `downloaded`. Such values must not name Python modules, places outside the folder, or anything
+    on the network.
     """
 
     modules: frozenset[str] = frozenset()
-    """Dotted kinds that may be imported all the same, since the user named them too."""
+    """Dotted kinds that may be imported anyway, since the user named them too."""
 
 
 def downloaded(info: pydantic.ValidationInfo) -> Downloaded | None:
-    """The mark of the values that are being validated; None where they are the user's own."""
+    """The mark of the values that are being validated; None if they are the user's own."""
     return info.context if isinstance(info.context, Downloaded) else None
 
 
@@ -56,7 +56,7 @@ def place(*defaults: str) -> pydantic.AfterValidator:
     """For a text field that names a file, a folder, a program or a model to fetch: only the user may set it.
 
     Args:
-        defaults: Values that a downloaded recipe may have too; the empty text is always one.
+        defaults: Values that a downloaded recipe may also have; the empty text is always allowed.
     """
 
     def check(value: str, info: pydantic.ValidationInfo) -> str:
@@ -71,7 +71,7 @@ def place(*defaults: str) -> pydantic.AfterValidator:
 
 
 def one_of(family: str) -> pydantic.BeforeValidator:
-    """For a field that holds the Config of one kind of a family."""
+    """For a field that contains the Config of one kind of a family."""
 
     def check(value: Any, info: pydantic.ValidationInfo) -> Any:
         return resolve(family, value, downloaded(info))
@@ -80,7 +80,7 @@ def one_of(family: str) -> pydantic.BeforeValidator:
 
 
 def resolve(family: str, value: Any, source: Downloaded | None = None) -> Any:
-    """The Config of the kind that a name or a mapping says.
+    """The Config of the kind that a name or a mapping specifies.
 
     Args:
         family: The family's folder, such as ``models.fusions``.
@@ -102,7 +102,7 @@ def resolve(family: str, value: Any, source: Downloaded | None = None) -> Any:
 
 
 def _of_kind(cls: type, fields: Mapping[str, Any], source: Downloaded | None) -> Any:
-    """The Config of a kind that was named. Only here are its fields known, so here the nearest right word is looked for."""
+    """The Config of a named kind. Its fields are known only here, so the nearest valid name is looked up here."""
     known = [f.name for f in dataclasses.fields(cls)]
     mistakes = [
         _mistake("unknown_key", _unknown(key, item, known, path=_own_path(key)), (key,), item)
@@ -120,7 +120,7 @@ def _of_kind(cls: type, fields: Mapping[str, Any], source: Downloaded | None) ->
 
 
 def _mistake(kind: str, message: str, place: tuple[int | str, ...], value: Any) -> InitErrorDetails:
-    # Braces are the sign of a placeholder there, and values may hold some.
+    # Braces mark placeholders there, and values may contain braces.
     error = PydanticCustomError(kind, "{text}", {"text": message})
     return InitErrorDetails(type=error, loc=place, input=value)
 
@@ -139,7 +139,7 @@ def build(
     Args:
         cls: The Config.
         values: Its fields.
-        where: What messages begin with.
+        where: Prefix of error messages.
         source: Where the values come from; None means from the user.
 
     Raises:
@@ -167,13 +167,13 @@ def _explain(cls: type, fault: Any) -> str:
 
 
 def _unknown(word: str, value: Any, known: Sequence[str], *, path: str) -> str:
-    """What is wrong with a key that is not known: what another library's word is called here, or the nearest known word."""
+    """What is wrong with an unknown key: our name for another library's word, or the nearest known word."""
     hint = foreign_words.hint(word, path=path)
     return f"unknown key (got {value!r}). {hint or did_you_mean(word, known)}"
 
 
 def _own_path(word: str) -> str:
-    """The setting that a field of a kind would be suggested by, where it has the field's own name.
+    """The setting under which a field of a kind would be suggested, if it has the field's own name.
 
     A kind does not know where in a recipe it is, and a field that it lacks must not be recommended to it.
     """
@@ -182,7 +182,7 @@ def _own_path(word: str) -> str:
 
 
 def _keys(cls: Any, path: Sequence[Any]) -> list[str]:
-    """Field names of the config at a path, as far as the types tell."""
+    """Field names of the config at a path, as far as the types show them."""
     for step in path:
         if isinstance(step, int):
             continue
@@ -226,9 +226,9 @@ class _TwiceError(RecipeError):
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader within bounds: no aliases, so deep, so many values, and no key twice in one mapping.
+    """The safe loader with limits: no aliases, limited depth and number of values, no duplicate keys in a mapping.
 
-    A few aliases can ask for any amount of memory, and of a key that is given twice all but the last would be lost.
+    A few aliases can demand any amount of memory, and of duplicate keys only the last would be kept.
     """
 
     def __init__(self, text: str) -> None:
@@ -236,7 +236,7 @@ class _Loader(yaml.SafeLoader):
         self._depth = self._count = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """One node, with those inside it."""
+        """One node, with the nodes inside it."""
         if self.check_event(yaml.AliasEvent):
             raise RecipeError("YAML aliases (*name) are not allowed; write the value out.")
         self._depth, self._count = self._depth + 1, self._count + 1
@@ -252,7 +252,7 @@ class _Loader(yaml.SafeLoader):
         """A mapping whose keys are all different."""
         first: dict[Any, int] = {}
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):  # no key of a recipe, which is said elsewhere
+            if not isinstance(key, yaml.ScalarNode):  # not a key of a recipe, which is reported elsewhere
                 continue
             name, line = self.construct_object(key), key.start_mark.line + 1
             if name in first:
@@ -302,7 +302,7 @@ def override(values: Mapping[str, Any], settings: Sequence[str], *, where: str =
         where: The file that the values come from, for messages.
 
     Raises:
-        RecipeError: a setting without ``=``, a path through something that is no mapping, or one setting under its old
+        RecipeError: a setting without ``=``, a path through something that is not a mapping, or one setting under its old
             and its new name.
     """
     result: dict[str, Any] = _copy(old_names.update(values, where=where))
@@ -362,7 +362,7 @@ def _copy(value: Any) -> Any:
 
 
 def to_plain(value: Any) -> Any:
-    """A Config as plain dicts, lists and scalars that load back equal; kinds are named."""
+    """A Config as plain dicts, lists and scalars, with kinds named; loading them gives an equal Config."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         is_kind = type(value).__name__ == "Config"

@@ -15,7 +15,7 @@ def num_cores(root: Path = _ROOT) -> int:
     """Number of cores that this process may use: the least of the machine's, its affinity, and its container's quota.
 
     Args:
-        root: Folder of ``proc`` and ``sys``; another one in tests.
+        root: Folder that contains ``proc`` and ``sys``; tests pass another one.
     """
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota(root)

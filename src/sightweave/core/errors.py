@@ -11,7 +11,7 @@ SightweaveError
 |- ExportError       an exported model does not answer like the trained one
 `- WiringError       the parts of a model are connected incorrectly
 
-All are ``ValueError``: a wrong value was given. A message says what is wrong with both values, where, and what to do.
+All are subclasses of ``ValueError``: a value is wrong. A message says what is wrong with both values, where, and what to do.
 """
 
 from __future__ import annotations

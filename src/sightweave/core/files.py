@@ -1,8 +1,8 @@
 """Files that are written completely or not at all, and output folders that only one command at a time writes to.
 
 An output folder holds a file ``.sightweave``. It marks the folder as ours, so that a later command may replace the output of
-an earlier one, and it is locked while a command writes. The operating system releases the lock when that process ends, in
-whatever way.
+an earlier one, and it is locked while a command writes. The operating system releases the lock when that process ends, for
+any reason.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SHOWN = 10
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file atomically: after a crash it holds either all of the new content or all of the old.
+    """Writes a file atomically: after a crash it contains either the new content or the old, completely.
 
     Raises:
         OSError: the disk is full, or the file cannot be written; existing content is unharmed.
@@ -192,7 +192,7 @@ def refuse_foreign(folder: Path, writes: Sequence[str], markers: Mapping[str, st
 
 
 def refuse_other(path: Path, *, is_ours: Callable[[Path], bool]) -> None:
-    """Raises if a file would be overwritten that no earlier command of ours wrote; pipes and devices are accepted.
+    """Raises if a file that none of our commands wrote would be overwritten; pipes and devices are accepted.
 
     Raises:
         FolderError: `path` is such a file, or a folder.
@@ -206,7 +206,7 @@ def refuse_other(path: Path, *, is_ours: Callable[[Path], bool]) -> None:
 
 
 def present(folder: Path, patterns: Sequence[str]) -> list[str]:
-    """Names in a folder that match any of the patterns, in order and with dangling links included."""
+    """Names in a folder that match any of the patterns, in order, including dangling links."""
     names = os.listdir(folder) if folder.is_dir() else []
     found = set[str]()
     for pattern in patterns:
@@ -321,7 +321,7 @@ def _is_same(mark: int, path: Path) -> bool:
 
 def _sign(mark: int, purpose: str) -> None:
     who = {"format_version": 1, "pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose}
-    with contextlib.suppress(OSError):  # opened read-only; the lock is held all the same
+    with contextlib.suppress(OSError):  # opened read-only; the lock is held anyway
         os.ftruncate(mark, 0)
         os.lseek(mark, 0, os.SEEK_SET)
         os.write(mark, json.dumps(who).encode() + b"\n")
@@ -332,7 +332,7 @@ def _holder(mark: int) -> str:
         os.lseek(mark, 0, os.SEEK_SET)
         who = json.loads(os.read(mark, 4096))
         return f"process {int(who['pid'])} on {str(who['host'])!r} ({str(who['purpose'])!r})"
-    except (OSError, ValueError, KeyError, TypeError):  # it has not signed yet
+    except (OSError, ValueError, KeyError, TypeError):  # the holder has not written its name yet
         return "another process"
 
 
@@ -341,7 +341,7 @@ if sys.platform == "win32":
 
     def _lock(mark: int) -> bool:
         try:
-            # Far behind the text, which others must be able to read while this byte is locked.
+            # Far beyond the text, which others must be able to read while this byte is locked.
             os.lseek(mark, 1 << 30, os.SEEK_SET)
             msvcrt.locking(mark, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -357,6 +357,6 @@ else:
         except BlockingIOError:
             return False
         except OSError:
-            # Some network file systems have no locks. Working without one is better than not at all.
+            # Some network file systems have no locks. Working without a lock is better than not working at all.
             return True
         return True

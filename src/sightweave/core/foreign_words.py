@@ -1,4 +1,4 @@
-"""Settings by the names that other libraries have for them, so that an error can name the right one."""
+"""Settings by the names that other libraries give them, so that an error can suggest the right one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PACK = (f"{_STAGE}pack_to",)
 _PRETRAINED = ("model.language_model", "model.encoder")
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
-    # Names that are the same here, for when they are given in the wrong place.
+    # Names that are the same here but may be given in the wrong place.
     "batch_size": _BATCH_SIZE,
     "gradient_accumulation_steps": _ACCUMULATION,
     "max_grad_norm": _CLIPPING,
@@ -102,14 +102,14 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("packing", "neat_packing"), _PACK),
     **dict.fromkeys(("seed_everything",), ("seed",)),
 }
-"""For each word the settings of a recipe that stand for it."""
+"""For each word, the settings of a recipe that correspond to it."""
 
 OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(("output_dir", "out_dir", "save_dir", "default_root_dir"), "--out (out= in Python)"),
     **dict.fromkeys(("out", "project"), "--out (out= in Python)"),
     **dict.fromkeys(("overwrite_output_dir", "overwrite"), "--overwrite (overwrite=True in Python)"),
 }
-"""The same for words that are no settings but options of a command."""
+"""The same for words that are options of a command rather than settings."""
 
 NOTES: Mapping[str, str] = {
     **dict.fromkeys(
@@ -117,15 +117,15 @@ NOTES: Mapping[str, str] = {
         "Every run writes metrics.jsonl, TensorBoard events and report.html to its folder; no setting is needed.",
     ),
 }
-"""The same for words that nothing needs to be said for."""
+"""The same for words that need no counterpart."""
 
 
 def hint(word: str, *, path: str = "") -> str:
-    """A sentence that says what another library's word is called here; empty for a word that is not known.
+    """A sentence that explains what another library's word is called here; empty for an unknown word.
 
     Args:
         word: The unknown key.
-        path: Where it was given, such as ``train.stages.0.lr``; a setting of that very path is not suggested again.
+        path: Where it was given, such as ``train.stages.0.lr``; the setting at this exact path is not suggested again.
     """
     if word in NOTES:
         return NOTES[word]
@@ -161,7 +161,7 @@ OPTION_WORDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("max_time",), ("--minutes",)),
     **dict.fromkeys(("no_cache", "overwrite_cache"), ("--fresh",)),
 }
-"""Options of commands by the names that other programs have for them; a command has some of these."""
+"""Options of commands by the names that other programs give them; each command has some of these."""
 _TAKE_OTHER_VALUES = (
     *_PRECISION,
     *_DEVICE,
@@ -173,15 +173,15 @@ _TAKE_OTHER_VALUES = (
     *_PACK,
     "train.quantize",
 )
-"""Settings whose values are other ones than those of the words that stand for them."""
+"""Settings whose values differ from those of the corresponding words."""
 
 
 def option_hint(option: str, value: str, known: Sequence[str]) -> str:
-    """A sentence on an option that a command has not: what it is called here; empty for a word that is not known.
+    """A sentence about an option that a command does not have: what it is called here; empty for an unknown word.
 
     Args:
         option: As it was given, such as ``--batch-size``.
-        value: What was given with it; empty for none.
+        value: The value given with it; empty for none.
         known: The command's own options and arguments, such as ``--out`` and ``settings``.
     """
     word = option.lstrip("-").replace("-", "_").lower()

@@ -29,13 +29,13 @@ _ONEDNN = "could not create a "
 def free_bytes(device: torch.device, root: Path = _ROOT) -> int:
     """Bytes that this process can still allocate on a device.
 
-    On a CPU the minimum of what the system has available, of what the limits of its control groups leave (``man 7
-    cgroups``), and of what its limit of address space leaves. On CUDA, what the driver has free and what torch has reserved
-    but not used. 2 GiB if nothing is known.
+    On a CPU, the minimum of the system's available memory, the memory left by the limits of the process's control groups
+    (``man 7 cgroups``), and the address space left by its own limit. On CUDA, the memory that the driver reports as free,
+    plus the memory that torch has reserved but does not use. 2 GiB if nothing is known.
 
     Args:
         device: Device of the tensors.
-        root: Folder of ``proc`` and ``sys``; another one in tests.
+        root: Folder that contains ``proc`` and ``sys``; tests pass another one.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)

@@ -36,7 +36,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     "who.endpoint": {"at_once": "num_concurrent"},
 }
 """New names by place and old name. A place is a path without its list indices, and with the kind of each mapping that
-names one: ``data.scenes`` is every source with ``kind: scenes``. ``*`` stands for one step."""
+names one: ``data.scenes`` is every source with ``kind: scenes``. ``*`` matches one step."""
 
 KINDS: Mapping[str, Mapping[str, str]] = {"data": {"pictures": "images"}}
 """New names of kinds by place and old name."""
@@ -53,12 +53,12 @@ _PLACES = tuple(tuple(place.split(".")) for place in (*NAMES, *KINDS))
 
 
 def update(values: Mapping[str, Any], *, where: str = "", tell: bool = True) -> dict[str, Any]:
-    """The values of a config with new names in the place of old ones.
+    """The values of a config with old names replaced by new ones.
 
     Args:
         values: Plain data, such as a recipe; not changed.
-        where: The file they come from, for messages.
-        tell: Whether a warning names the old names. The recipe of an older run is read silently.
+        where: The file that they come from, for messages.
+        tell: Whether to warn about the old names. The recipe of an older run is read silently.
 
     Raises:
         RecipeError: a setting is given under both names.
@@ -109,7 +109,7 @@ def _with_new_kind(
 
 
 class Paths:
-    """The paths of ``path=value`` settings with new names in the place of old ones."""
+    """The paths of ``path=value`` settings with old names replaced by new ones."""
 
     def __init__(self) -> None:
         self._given: dict[str, str] = {}
@@ -120,8 +120,8 @@ class Paths:
         """The path with new names.
 
         Args:
-            path: Such as ``train.stages.0.pictures``.
-            values: What the setting will be applied to; it names the kinds on the way.
+            path: A path, such as ``train.stages.0.pictures``.
+            values: The values that the setting will be applied to; they name the kinds along the path.
 
         Raises:
             RecipeError: an earlier setting has the same path under other names.
@@ -159,13 +159,13 @@ def _new_steps(steps: Sequence[str], values: Mapping[str, Any]) -> Iterator[str]
 
 
 def _place_of(place: tuple[str, ...], values: Any) -> tuple[str, ...]:
-    """The place of a mapping's own settings: with its kind, where it names one; a text is short for a kind."""
+    """The place of a mapping's own settings, with its kind if it names one; a text is short for a kind."""
     kind = values.get("kind") if isinstance(values, Mapping) else values
     return (*place, kind) if isinstance(kind, str) else place
 
 
 def _new_name(place: Sequence[str], key: Any) -> Any:
-    """The new name of a setting; the key itself if it is no old name there."""
+    """The new name of a setting; the key itself if it is not an old name there."""
     here = ".".join(place)
     for pattern, names in NAMES.items():
         if key in names and here.count(".") == pattern.count(".") and fnmatchcase(here, pattern):
@@ -184,12 +184,12 @@ def _join(path: str, step: object) -> str:
 
 
 def sentence(old: str, new: str) -> str:
-    """What a warning says of one old name."""
+    """The text of a warning about one old name."""
     return f"{old} is now called {new}"
 
 
 def twice(old: str, new: str, *, where: str = "") -> str:
-    """What an error says of a setting that is given under both names."""
+    """The text of an error about a setting that is given under both names."""
     text = f"{old} is the old name of {new}, and both are given; remove {old}."
     return f"{where}: {text}" if where else text
 
@@ -242,7 +242,7 @@ def _renamed_keywords(function: str, given: Mapping[str, Any], names: Mapping[st
 
 
 def new_options(args: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The words of a command line with new options in the place of old ones; words after ``--`` stay as they are.
+    """The words of a command line with old options replaced by new ones; words after ``--`` stay as they are.
 
     Args:
         args: The words after the command.
@@ -269,7 +269,7 @@ def new_options(args: Sequence[str], known: Sequence[str]) -> list[str]:
 def settings_of(word: str) -> list[str]:
     """The setting of a stage or of ``train`` that once had a name, for hints about a key in the wrong place.
 
-    Empty for a word that several settings had, since there is no telling which one is meant.
+    Empty for a name that several settings had, since it is ambiguous.
     """
     places = [place for place, names in NAMES.items() if word in names]
     if places not in (["train"], ["train.stages"]):

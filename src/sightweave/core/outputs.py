@@ -27,9 +27,9 @@ RUN_FILES = (
     *(FACTS, "recipe.yaml", "metrics.jsonl", "events.out.tfevents.*", "quarantine.jsonl", "text-only.json"),
     *EVALUATION_FILES,
 )
-"""Files that training writes into a run folder besides the checkpoint and the rows that it skipped."""
+"""Files that training writes into a run folder, in addition to the checkpoint and the skipped rows."""
 COMPARISON_FILES = ("comparison.json", "comparison.md", "comparison.svg", "comparison.html", "steps.json")
-"""Files that a comparison writes into a folder besides its runs."""
+"""Files that a comparison writes into a folder, in addition to its runs."""
 CHECK_FILES = ("report.json", "report.html", "pictures.sqlite*", "pictures-against.sqlite*")
 """Files that a check of data writes into a folder."""
 SHEET = ("Software", "Sightweave")
@@ -39,10 +39,10 @@ _SHEET_START = 4096
 
 
 def check_run(folder: Path, *, overwrite: bool = False) -> None:
-    """Checks the folder for a new run: it must hold no earlier run, unless that is to be replaced, and no foreign files.
+    """Checks the folder for a new run: it must not contain an earlier run, unless that is replaced, or foreign files.
 
     Raises:
-        FolderError: it does.
+        FolderError: it contains one of these.
     """
     files.refuse_foreign(folder, (CHECKPOINT, *RUN_FILES, *ROWS_LEFT_OUT), MARKERS)
     if not overwrite:
@@ -59,12 +59,12 @@ def check_evaluation(place: Path) -> None:
 
 
 def check_comparison(folder: Path) -> None:
-    """Checks the folder for a comparison likewise."""
+    """Checks the folder for a comparison in the same way."""
     files.refuse_foreign(folder, COMPARISON_FILES, COMPARISON_MARKERS)
 
 
 def check_checked(place: Path) -> None:
-    """Checks the folder for a check of data, or its table, likewise."""
+    """Checks the folder for a check of data, or its table, in the same way."""
     _check(place, CHECK_FILES, CHECK_MARKERS)
 
 
@@ -76,7 +76,7 @@ def _check(place: Path, writes: Sequence[str], markers: Mapping[str, str]) -> No
 
 
 def check_export(folder: Path) -> None:
-    """Checks the folder for an export, which must hold no run.
+    """Checks the folder for an export, which must not contain a run.
 
     Raises:
         RecipeError: it holds a run.
@@ -91,7 +91,7 @@ def check_cache(folder: Path) -> None:
     """Checks the folder for a cache, which must be empty or hold a cache.
 
     Raises:
-        DataError: it holds something else.
+        DataError: it contains something else.
         FolderError: it is a file.
     """
     check_folder(folder)
@@ -114,7 +114,7 @@ def check_folder(path: Path) -> None:
 
 
 def check_page(path: Path) -> None:
-    """Checks that a file to be written does not overwrite anything but a page of ours.
+    """Checks that an output file does not overwrite anything except a page that we wrote.
 
     Raises:
         FolderError: it would, or it is a folder.
@@ -123,7 +123,7 @@ def check_page(path: Path) -> None:
 
 
 def check_sheet(path: Path) -> None:
-    """Checks a sheet of images likewise."""
+    """Checks a sheet of images in the same way."""
     files.refuse_other(path, is_ours=_is_sheet)
 
 

@@ -59,7 +59,7 @@ def run_jobs(
     running: dict[str, tuple[Job, subprocess.Popen[bytes], float]] = {}
     try:
         while running or (queue and not failed):
-            # Start as many as may run.
+            # Start the maximum number of jobs.
             while queue and len(running) < at_once and not failed:
                 job = queue.pop(0)
                 running[job.folder.name] = job, _start(job, threads), time.monotonic()
@@ -95,7 +95,7 @@ def _minutes(seconds: float) -> str:
 def _start(job: Job, threads: int | None) -> subprocess.Popen[bytes]:
     files.check_free(job.folder)  # a job may outlive the process that started it
 
-    # Delete only a folder that a job of ours wrote.
+    # Delete only a folder that one of our jobs wrote.
     if job.is_fresh and (job.folder / LOG).exists() and _is_of_a_job(job.folder):
         shutil.rmtree(job.folder)
 

@@ -140,7 +140,7 @@ class LiveLine:
         self.update(done, note=", ".join(parts))
 
     def finish(self) -> None:
-        """Shows the task as done, whatever was counted."""
+        """Shows the task as done, regardless of the count."""
         if self._is_begun:
             self.update(self._total)
 

@@ -49,7 +49,7 @@ def unfinished(known: Mapping[str, Any]) -> str:
 
 
 def refuse_results(folder: Path) -> None:
-    """Raises `FolderError` if a folder of ours holds results that took time to make."""
+    """Raises `FolderError` if a folder that we wrote contains results that took time to compute."""
     hint = "choose another folder, or replace it with --overwrite (overwrite=True)."
     if files.whole(folder / CHECKPOINT).is_dir():
         note = unfinished(facts_of(folder))

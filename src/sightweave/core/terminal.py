@@ -1,6 +1,6 @@
 """Text for a terminal: everything printed from data, answers, recipes and servers passes through here.
 
-A terminal obeys what it is sent: an escape sequence in a file name or in an answer sets the title, clears the screen,
+A terminal executes control sequences: an escape sequence in a file name or in an answer sets the title, clears the screen,
 overwrites other lines, or does worse. So control characters are shown and not sent.
 """
 

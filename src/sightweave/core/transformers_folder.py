@@ -55,7 +55,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     """The content of ``config.json``.
 
     Raises:
-        CheckpointError: no such folder or file, not a JSON object, or a model with code of its own.
+        CheckpointError: no such folder or file, not a JSON object, or a model with custom code.
     """
     config = read_json(folder, CONFIG)
     if "auto_map" in config:

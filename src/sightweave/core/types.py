@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Medium:
-    """One image, video, sound or the like, before it is decoded.
+    """One image, video, sound or similar medium, before it is decoded.
 
     A generated image is a function that draws it: nothing is drawn before somebody asks for the pixels.
     """
 
     source: Source
-    """A path, the bytes of a file, an array, or a function that returns such bytes or an array. Of an image, the array is
-    H W or H W C; it may be an open Pillow image too, and a function draws uint8 H W 3."""
+    """A path, the bytes of a file, an array, or a function that returns such bytes or an array. For an image, the array
+    is H W or H W C, an open Pillow image is allowed too, and a function returns uint8 H W 3."""
     key: str
     """A stable name, equal for equal media: used to share one encoding, to shuffle, and in messages."""
     modality: str = "image"
@@ -38,7 +38,7 @@ class Medium:
 
     @property
     def identity(self) -> str:
-        """The key; of another modality than images with its name, since datasets may number both alike."""
+        """The key, prefixed with the modality unless it is an image: a dataset may use the same keys in two modalities."""
         return self.key if self.modality == "image" else f"{self.modality}:{self.key}"
 
 
@@ -55,19 +55,19 @@ class MediumInfo:
     format: str
     """JPEG, PNG, WEBP, GIF, or ARRAY for what is already in memory."""
     frames: int = 1
-    """Pictures in the file; we read the first."""
+    """Number of images in the file; only the first is read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
-    """A thing in a picture, and the words for it. A help in training, never a need."""
+    """An object in an image, and the words for it. Regions help training but are never required."""
 
     box: tuple[float, float, float, float]
-    """Left, top, right, bottom as fractions (0 to 1) of the picture's width and height."""
+    """Left, top, right, bottom as fractions (0 to 1) of the image's width and height."""
     words: tuple[str, ...]
-    """What it may be called, in any language."""
+    """Its possible names, in any language."""
     mask: np.ndarray | None = None
-    """bool H W, where it is known exactly."""
+    """The exact outline as bool H W, if it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,33 +83,33 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One prompt with its target: what a task makes of a record. Holds no tensors."""
+    """One prompt with its target: what a task makes from a record. Contains no tensors."""
 
     id: str
     task: str
-    """The file in ``data/tasks`` that made it and that reads its answer."""
+    """The file in ``data/tasks`` that made the sample and parses its answer."""
     parts: tuple[Part, ...]
     references: tuple[str, ...] = ()
-    """All acceptable answers, as the task's metrics compare them."""
+    """All acceptable answers, in the form in which the task's metrics compare them."""
     group: str = ""
-    """Which picture: samples of one group share its encoding, and statistics cluster by it."""
+    """Identifies the images: samples of one group share their encoding, and statistics are clustered by group."""
     tags: Mapping[str, str] = field(default_factory=dict)
-    """``type`` (the question's type), languages and the like: tables split by them. Samples with a ``subset`` are scored
-    apart from the rest of their split, in a table of that name."""
+    """``type`` (the question's type), languages and the like, by which tables are split. Samples with a ``subset`` are
+    scored separately from the rest of their split, in a table of that name."""
     options: tuple[str, ...] = ()
     regions: tuple[Region, ...] = ()
-    """Of the first medium."""
+    """Regions of the first medium."""
     is_caption: bool = False
-    """Whether the target describes the pictures as a whole, so that its words are true of them."""
+    """Whether the target describes the images as a whole, so that its words apply to them."""
 
     @property
     def media(self) -> tuple[Medium, ...]:
-        """Its pictures, in order."""
-        # A list, since most samples have one picture, and a generator takes longer than that.
+        """Its media, in order."""
+        # A list, since most samples have one image, for which a generator is slower.
         return tuple([part.content for part in self.parts if isinstance(part.content, Medium)])
 
     def without_media(self) -> Sample:
-        """The same prompt and answer with nothing left of its pictures."""
+        """The same prompt and answer without the media and regions."""
         parts = tuple(part for part in self.parts if not isinstance(part.content, Medium))
         return replace(self, parts=parts, regions=())
 
@@ -126,13 +126,13 @@ class Sample:
 
 
 def group_of(images: tuple[Medium, ...], name: str) -> str:
-    """What samples cluster by: the pictures that they are about, or their own name where there are none."""
+    """The group of a sample: the images that it is about, or its own name if there are none."""
     return "+".join([image.identity for image in images]) or name
 
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """How likely a model finds a given text as the answer to one sample."""
+    """How likely a model considers a given text as the answer to one sample."""
 
     logprob: float
     """Natural-log probability of the whole text, its end included."""
@@ -147,31 +147,31 @@ class Likelihood:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """What a person asked, kept with the answer so that a notebook can show both."""
+    """A question that a person asked, kept with the answer so that a notebook can show both."""
 
     prompt: str
     html: Callable[[str, Sequence[str]], str]
-    """Makes the HTML of the question with its pictures and the answer, of the answer's text and what else is known of it."""
+    """Renders the question, its images and the answer as HTML, given the answer's text and further facts about it."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Prediction:
-    """What a model said to one sample."""
+    """A model's answer to one sample."""
 
     text: str
     logprob: float | None = None
-    """Mean natural-log probability per token, the end token included; None where it is not known."""
+    """Mean natural-log probability per token, the end token included; None if it is not known."""
     tokens: int = 0
-    """Tokens written, the end token included."""
+    """Number of generated tokens, the end token included."""
     finish: str = "stop"
-    """``stop`` (it ended by itself), ``length`` (it was cut) or ``none`` (nothing was asked to be written)."""
+    """``stop`` (the model ended it), ``length`` (it was truncated) or ``none`` (no text was requested)."""
     likelihoods: tuple[Likelihood, ...] = ()
-    """Of the texts that the model was asked to judge, in their order."""
+    """Likelihoods of the texts that the model was given to score, in their order."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     asked: Asked | None = field(default=None, compare=False)
-    """What it answers, where a person asked a run; the answer is the same without."""
+    """The question, if a person asked a run; it does not affect the answer."""
     ids: tuple[int, ...] = field(default=(), compare=False)
-    """Tokens that were generated, including the end token; empty where they are not known. Equality ignores them."""
+    """Tokens that were generated, including the end token; empty if they are not known. Equality ignores them."""
 
     def __repr__(self) -> str:
         facts = [f"logprob={self.logprob:.4g}"] if self.logprob is not None else []
@@ -190,7 +190,7 @@ class Prediction:
 
 
 _LETTERS = 100
-"""Of one further fact in a prediction's representation."""
+"""Maximum characters of one further fact in a prediction's representation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,21 +198,21 @@ class MediaLayout:
     """How many embeddings a medium of one modality becomes, known before it is decoded."""
 
     tokens: int = 0
-    """Embeddings of each medium, where all media have the same number."""
+    """Embeddings of each medium, if all media have the same number."""
     grid: tuple[int, int] | None = None
-    """Their rows and columns, where they stand for places in an image."""
+    """Their rows and columns, if they correspond to positions in an image."""
     stride: tuple[int, ...] = ()
-    """Where the number follows the size of the medium: how many values along each axis become one embedding. The last
+    """If the number depends on the size of the medium: how many values along each axis become one embedding. The last
     embedding along an axis may cover fewer. Empty means `tokens` for all media."""
 
     def num_tokens(self, size: Sequence[int]) -> int:
         """Embeddings of one medium.
 
         Args:
-            size: Length of its values along each axis but the channels.
+            size: Number of its values along each axis except the channels.
 
         Raises:
-            DataError: the medium has another number of axes than the layout.
+            DataError: the medium and the layout have different numbers of axes.
         """
         if not self.stride:
             return self.tokens
@@ -226,16 +226,16 @@ class MediaLayout:
 
 @dataclass(frozen=True, slots=True)
 class InputLayout:
-    """How a composed model wants its tokens laid out; the model says it, the processor follows it."""
+    """How a composed model needs its tokens laid out; the model declares it, and the processor follows it."""
 
     form: str = "causal"
     """``causal``, ``encoder_decoder`` or ``classify``."""
     in_sequence: bool = True
-    """Whether media tokens stand in the text (only a fusion such as ``concat`` asks for them)."""
+    """Whether the text contains media tokens (only a fusion such as ``concat`` needs them)."""
     bidirectional: str = "none"
-    """What may look ahead: ``none``, ``image`` (the tokens of each medium), ``prompt`` (media and prompt) or ``all``."""
+    """What may see ahead: ``none``, ``image`` (the tokens of each medium), ``prompt`` (media and prompt) or ``all``."""
     one_position: bool = False
-    """Whether all tokens of a medium share one position (their places are in their embeddings) or count like words."""
+    """Whether all tokens of a medium share one position (their embeddings encode their places), unlike text tokens."""
     media: Mapping[str, MediaLayout] = field(default_factory=dict)
     """Number of embeddings by modality."""
 
@@ -246,5 +246,5 @@ class InputLayout:
 
     @property
     def grid(self) -> tuple[int, int] | None:
-        """Rows and columns of an image's embeddings, where they stand for places in the image."""
+        """Rows and columns of an image's embeddings, if they correspond to positions in the image."""
         return self.media["image"].grid if "image" in self.media else None

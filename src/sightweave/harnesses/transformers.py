@@ -1,7 +1,7 @@
 """Transformers' Auto classes for any composition: a model and a processor that read a run's checkpoint.
 
 ``sightweave export RUN --to custom_code`` writes a folder whose one line of code imports these classes, so
-that ``AutoModelForImageTextToText`` and ``AutoProcessor`` open it (with ``trust_remote_code=True``) wherever Sightweave is
+that ``AutoModelForImageTextToText`` and ``AutoProcessor`` open it (with ``trust_remote_code=True``) where Sightweave is
 installed. Answers are written by Sightweave's own generation.
 """
 
@@ -54,10 +54,10 @@ class SightweaveConfig(_library.PretrainedConfig):  # type: ignore[misc]  # no t
 
 
 class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ignore[misc]  # no type is known
-    """A `VLM` behind Transformers' interface. `from_pretrained` makes it.
+    """A `VLM` with Transformers' interface. `from_pretrained` creates it.
 
     Args:
-        config: Of the folder.
+        config: Config of the folder.
         run: The model with its processor.
     """
 
@@ -76,8 +76,8 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
 
         Args:
             name: Folder or name.
-            options: ``dtype``, ``device_map`` where it names one device, and ``trust_run`` where the model has parts of
-                the user's own, whose Python modules are then imported; the rest is meant for others.
+            options: ``config``; ``dtype``; ``device_map``, if it names one device; and ``trust_run``, which allows
+                importing the Python modules of the user's own parts. Other options are ignored.
 
         Raises:
             CheckpointError: a damaged or foreign folder.
@@ -98,15 +98,15 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
             shutil.copytree(made, folder, dirs_exist_ok=True)
 
     def forward(self, input_ids: Tensor, labels: Tensor | None = None, **inputs: Any) -> CausalLMOutput:
-        """Logits, and the loss where there are labels.
+        """Computes logits, and the loss if there are labels.
 
         Args:
             input_ids: int64 B S, as all else from the processor.
             labels: int64 B T of the target; never shifted.
-            inputs: What else the processor gave.
+            inputs: The other outputs of the processor.
 
         Returns:
-            Logits B T V of every token of the target (the decoder's, where there is one), or B A of a list of answers.
+            Logits B T V for every target token (the decoder's, if there is one), or B A for a list of answers.
         """
         batch = self._batch(input_ids, labels, **inputs)
         assert batch.target is not None  # every batch here has one
@@ -133,21 +133,21 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
         length_penalty: float = 1.0,
         **inputs: Any,
     ) -> Tensor:
-        """Ids of answers behind those of the prompts, padded on the right; of an encoder-decoder the answers alone.
+        """Ids of the prompts followed by the answers, padded on the right; an encoder-decoder returns only the answers.
 
         Args:
             input_ids: int64 B S, as all else from the processor.
-            max_new_tokens: Of an answer at most.
-            do_sample: Draw, with `temperature`, `top_k` and `top_p`.
-            num_beams: Search with so many; 1 takes the likeliest token.
+            max_new_tokens: Maximum tokens of an answer.
+            do_sample: Whether to sample, with `temperature`, `top_k` and `top_p`.
+            num_beams: Number of beams; 1 takes the likeliest token.
             temperature: Divides the logits.
-            top_k: Draw from so many; 0 from all.
-            top_p: Draw from those that reach this probability together.
-            length_penalty: Of beams.
-            inputs: What else the processor gave.
+            top_k: Sample from this many of the likeliest tokens; 0 means all.
+            top_p: Sample from the likeliest tokens whose probabilities add up to this.
+            length_penalty: Length penalty of the beams.
+            inputs: The other outputs of the processor.
 
         Raises:
-            ValueError: an argument that is not known here.
+            ValueError: an unknown argument.
         """
         inputs = {name: value for name, value in inputs.items() if name not in _IGNORED and value is not None}
         batch = self._batch(input_ids, None, **inputs)
@@ -160,7 +160,7 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
             decoding = {"kind": "sampling", "temperature": temperature, "top_k": top_k, "top_p": top_p}
         elif num_beams > 1:
             decoding = {"kind": "beam", "num_beams": num_beams, "length_penalty": length_penalty}
-        seed = int(torch.randint(2**31, ())) if do_sample else 0  # another one at each call, by torch's own
+        seed = int(torch.randint(2**31, ())) if do_sample else 0  # a new one for each call, by torch's generator
         values = {"decoding": decoding, "max_tokens": max_new_tokens, "seed": seed}
         options = config.build(generation.Options, values, where="generate")
         said = generation.write(self.vlm, batch, options, end_id=self.config.eos_token_id)
@@ -243,7 +243,7 @@ def _tokens(
     item: Tensor | None = None,
     ahead: Tensor | None = None,
 ) -> TokenSequence:
-    """Rows of tokens; what is not given is that of a text that is read from left to right."""
+    """Rows of tokens; defaults are those of a text that is read from left to right."""
     valid = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
     if positions is None:
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
@@ -260,9 +260,9 @@ def _tokens(
 
 
 class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no type is known
-    """A `Processor` behind Transformers' interface: conversations to tensors, and ids to texts."""
+    """A `Processor` with Transformers' interface: turns conversations into tensors, and ids into texts."""
 
-    attributes: list[str] = []  # noqa: RUF012  # Transformers wants a list here
+    attributes: list[str] = []  # noqa: RUF012  # Transformers needs a list here
 
     def __init__(self, processor: Processor) -> None:
         super().__init__()
@@ -280,12 +280,12 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
 
         Args:
             name: Folder or name.
-            options: ``trust_run`` where the model reads media of the user's own, whose Python modules are then imported;
-                the rest is meant for others.
+            options: ``trust_run`` allows importing the Python modules of the user's own media; other options are
+                ignored.
 
         Raises:
-            CheckpointError: no such folder, or files of something else in it.
-            RecipeError: it names a Python module, and `trust_run` is not given.
+            CheckpointError: no such folder, or it does not contain a processor.
+            RecipeError: the folder names a Python module, and `trust_run` is not given.
         """
         allowed = None if options.get("trust_run") is True else frozenset[str]()
         return cls(Processor.load(place(name), allowed=allowed))
@@ -295,7 +295,7 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
         with tempfile.TemporaryDirectory() as scratch:
             made = Path(scratch) / "made"
             custom_code.write_processor(self.own, made)
-            (made / checkpoint.MANIFEST).unlink()  # that of a model may stand there, and lists the same files
+            (made / checkpoint.MANIFEST).unlink()  # the folder may contain a model's manifest, which lists the same files
             shutil.copytree(made, folder, dirs_exist_ok=True)
 
     def apply_chat_template(
@@ -329,7 +329,7 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
         return inputs if return_dict else inputs["input_ids"]
 
     def __call__(self, images: Any = None, text: Any = None, **_: Any) -> Any:
-        """A prompt on one or several pictures, or several prompts with a list of pictures each."""
+        """One prompt about one or several images, or several prompts with a list of images each."""
         texts = [text] if isinstance(text, str) else list(text)
         shown = [images] if isinstance(text, str) else (images or [None] * len(texts))
         lists = [[] if one is None else one if isinstance(one, list | tuple) else [one] for one in shown]
@@ -374,12 +374,12 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
         return _library.BatchFeature(found)
 
     def decode(self, token_ids: Any, **_: Any) -> str:
-        """Text of ids, without what is special."""
+        """Text of ids, without special tokens."""
         ids = token_ids.tolist() if isinstance(token_ids, Tensor) else list(token_ids)
         return self.own.tokenizer.decode(ids)
 
     def batch_decode(self, sequences: Any, **_: Any) -> list[str]:
-        """Texts of rows of ids, without what is special."""
+        """Texts of rows of ids, without special tokens."""
         return [self.decode(row) for row in sequences]
 
 
@@ -402,4 +402,4 @@ def _sample(messages: Conversation, where: str) -> Sample:
 
 
 _PLACES = ("image", "path", "url", "content")
-"""Where a part of a message may hold its picture."""
+"""Keys under which a part of a message may contain its image."""

@@ -1,4 +1,4 @@
-"""Logits and labels to one number."""
+"""Reduces logits and labels to one number."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sightweave.models.language_models._base import LanguageModel
 
 @dataclass(frozen=True)
 class Amounts:
-    """What losses are means over: what one batch holds, or all batches of one update together.
+    """What losses are averaged over: one batch, or all batches of one update together.
 
-    An update from several batches must divide by what they hold together: a mean of their means would let a token of a
-    batch with few tokens count more than one of a full batch.
+    An update from several batches must divide by their total: in a mean of their means, a token of a batch with few tokens
+    would count more than a token of a full batch.
     """
 
     targets: float = 0.0
@@ -34,7 +34,7 @@ class Amounts:
 
 
 def amounts(batch: Batch, *, length_power: float = 0.0) -> Amounts:
-    """What there is to learn in a batch; known before anything is computed."""
+    """Amounts to learn in a batch, known before anything is computed."""
     words = 0 if batch.regions is None else len(batch.regions.words)
     if batch.class_scores is not None:
         return Amounts(float(len(batch.class_scores)), words)
@@ -58,10 +58,10 @@ def token_loss(
         output: Logits ``R V`` at flat positions, or what the head reads there.
         batch: Holds the labels, never shifted.
         length_power: Each token weighs ``1 / length ** length_power`` with the length of its own answer: 0 counts all
-            tokens alike, 1 all answers alike, 0.5 stands between (InternVL 2.5, arXiv:2412.05271, section 3.2.2).
+            tokens equally, 1 counts all answers equally, 0.5 is in between (InternVL 2.5, arXiv:2412.05271, section 3.2.2).
         z_loss: Weight of ``logsumexp(logits)^2``, which keeps logits from drifting (PaLM, arXiv:2204.02311).
-        of: What the mean is over; None means this batch alone.
-        language_model: Whose head makes the logits, where the output has none.
+        of: What the mean is taken over; None means this batch alone.
+        language_model: Model whose head computes the logits, if the output has none.
     """
     assert output.at is not None
     assert batch.target is not None
@@ -103,12 +103,12 @@ def _chunks(rows: int, size: int) -> list[slice]:
 
 
 def _precise(x: Tensor) -> Tensor:
-    """In fp32, or in fp64 where it was."""
+    """Converts to fp32, unless it is fp64."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 class _CrossEntropies(torch.autograd.Function):
-    """Keeps the logits and one number a row for the backward pass, and no softmax."""
+    """Keeps the logits and one number per row for the backward pass, but no softmax."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, z_loss: float) -> Tensor:
@@ -142,7 +142,7 @@ _HEAD_LOGITS = 1 << 23
 
 
 def is_chunked(batch: Batch, vocab_size: int) -> bool:
-    """Whether a batch has so many tokens to learn that its loss should apply the head chunk by chunk."""
+    """Whether a batch has enough tokens to learn that its loss should apply the head in chunks."""
     if batch.target is None or batch.class_scores is not None:
         return False
     return len(batch.target.predicting()) * vocab_size > 2 * _HEAD_LOGITS
@@ -156,16 +156,16 @@ def chunked_cross_entropy(
     *,
     z_loss: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """The weighted sum of the cross-entropies of the logits that the head makes, of which only a few rows exist at a time.
+    """The weighted sum of the cross-entropies of the head's logits, of which only a few rows exist at a time.
 
     The gradient of each chunk is computed right after its loss, so that nothing is computed twice. It is exact; only the
-    order of sums is another than that of all logits at once.
+    order of summation differs from that for all logits at once.
 
     Args:
         language_model: Its head is applied.
         hidden: What the head reads.
         labels: Index into V; a row with a negative one costs nothing.
-        weights: What each row's loss is multiplied with.
+        weights: Factor of each row's loss.
         z_loss: As in `cross_entropies`.
     """
     parameters = [one for one in language_model.parameters() if one.requires_grad]
@@ -189,7 +189,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         vocab_size: int,
         *parameters: Tensor,
     ) -> Tensor:
-        """The loss, and its gradient where one is wanted."""
+        """The loss, and its gradient if one is needed."""
         is_wanted = any(ctx.needs_input_grad)
         of_hidden = torch.empty_like(hidden)
         of_parameters: list[Tensor | None] = [None] * len(parameters)
@@ -209,7 +209,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """What was found before, times the gradient of the loss."""
+        """The stored gradients, times the gradient of the loss."""
         of_hidden, *of_parameters = (None if one is None else one * gradient for one in ctx.saved_tensors)
         return (of_hidden, None, None, None, None, None, *of_parameters)
 
@@ -277,7 +277,7 @@ def training_loss(
     of: Amounts | None = None,
     language_model: LanguageModel | None = None,
 ) -> Float[Tensor, ""]:
-    """The loss of one step: tokens or answers where there is a target, plus words where the batch has regions.
+    """The loss of one step: tokens or answers if there is a target, plus words if the batch has regions.
 
     With `of`, the batch's share of the loss of all batches that those amounts are of: the shares sum to the whole.
     """
@@ -299,7 +299,7 @@ def training_loss(
         weight = region_weight if parts else 1.0
         if weight:
             parts.append(weight * word_loss(output, batch.regions, of=of))
-    if not parts:  # regions were asked for, and none is left in this batch: nothing to learn, and no error
+    if not parts:  # regions are required, but this batch has none left: nothing to learn, but not an error
         assert output.media is not None
         return 0.0 * output.media.embeddings.float().sum()
     return torch.stack(parts).sum()

@@ -19,10 +19,10 @@ PART_NAMES: tuple[PartName, ...] = get_args(PartName)
 
 
 def named_parts(model: VLM) -> dict[PartName, nn.Module]:
-    """The module that each name stands for; with several modalities, all encoders are one part, and all connectors."""
+    """The module of each name; with several modalities, all encoders are one part, and all connectors."""
     paths = {name: path for name, path in model.encoders.items() if isinstance(path, MediaPath)}
 
-    # Of one modality, the parts are the encoder and the connector themselves.
+    # With one modality, the parts are the encoder and the connector themselves.
     encoder: nn.Module
     connector: nn.Module
     if len(paths) == 1:

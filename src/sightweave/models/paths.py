@@ -60,7 +60,7 @@ class MediaPath(nn.Module):
         return torch.cat(ordered), counts
 
     def _features(self, alike: Sequence[Tensor | Features]) -> Features:
-        """Features of media of one size, encoded here where that was not done before."""
+        """Features of media of one size, encoded here unless they already were."""
         values: list[Tensor] = []
         grid: tuple[int, int, int] | None = None
         for one in alike:
@@ -82,7 +82,7 @@ def _layout(encoder: Encoder, connector: Connector) -> MediaLayout:
     if places is None:  # a fixed number of queries
         return MediaLayout(tokens=connector.num_tokens(grid))
 
-    # Twice the grid tells a connector that keeps any grid from one that happens to give this one.
+    # Doubling the grid distinguishes a connector that keeps any grid from one that happens to output this one.
     twice = (2 * grid[0], 2 * grid[1], 2 * grid[2])
     if (connector.out_grid(grid), connector.out_grid(twice)) != (grid, twice):
         raise RecipeError(

@@ -21,15 +21,15 @@ class VLM(nn.Module):
     """Encoders -> connectors -> fusion with the text inside a language model -> logits.
 
     Args:
-        encoder: Pixels of images to features; None for a model that reads no images.
-        connector: Features of images to embeddings; None like the encoder.
-        fusion: Where the embeddings of all media enter the text.
-        language_model: Text to logits.
+        encoder: Maps pixels of images to features; None for a model that reads no images.
+        connector: Maps features of images to embeddings; None if there is no encoder.
+        fusion: Combines the embeddings of all media with the text.
+        language_model: Maps text to logits.
         media: Encoder and connector of each further modality, by its name.
 
     Raises:
-        RecipeError: the fusion acts where the language model offers no place; the legal partners are named. No encoder at
-            all, an encoder without a connector, or a pair of them that does not fit.
+        RecipeError: the fusion acts at a place that the language model does not offer (the message names the possible
+            partners), there is no encoder, an encoder has no connector, or the two do not fit.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class VLM(nn.Module):
         """Logits at the flat positions `at`, by default those that predict a label (or that are classified).
 
         Args:
-            batch: On the model's device.
-            cache: What was read before.
+            batch: A batch on the model's device.
+            cache: Cache of the earlier input.
             at: int64 R.
-            with_logits: False gives what the head would read instead: with a large vocabulary, a loss that applies the
+            with_logits: False returns the input of the head instead: with a large vocabulary, a loss that applies the
                 head itself needs far less memory (`loss.chunked_cross_entropy`).
             with_named: Whether the output has all intermediates in `Output.named`, for explanations. They keep their
                 place in the graph, so gradients can be taken with respect to them.
@@ -116,7 +116,7 @@ class VLM(nn.Module):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """What the model reads besides text, such as ``image``."""
+        """Modalities that the model reads in addition to text, such as ``image``."""
         return self.encoders.modalities
 
     @property
@@ -150,7 +150,7 @@ class VLM(nn.Module):
 
 
 def _recording(named: dict[str, Tensor], before_block: BeforeBlock | None) -> BeforeBlock:
-    """Notes what each block reads, after what a fusion adds to it."""
+    """Records the input of each block, after the fusion has changed it."""
 
     def before(block: int, hidden: Tensor) -> Tensor:
         if before_block is not None:

@@ -1,1 +1,1 @@
-"""A run as one page of HTML that needs nothing else. Knows no part: plain dicts, numbers, texts and pixels."""
+"""A run as one self-contained HTML page. Independent of all parts: reads plain dicts, numbers, texts and pixels."""

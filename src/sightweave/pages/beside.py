@@ -20,7 +20,7 @@ from sightweave.pages.page import (
 from sightweave.pages.values import estimate, number, p_value, text
 
 _NAMED = 10
-"""Maximum samples named of those that only one side was asked."""
+"""Maximum number of samples to name among those that only one side contains."""
 _ORDER = ("first_only", "second_only", "both_wrong")
 
 
@@ -91,7 +91,7 @@ def render_beside(
 
 
 def _alone(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For each side that was asked samples the other was not: how many, and some of their names."""
+    """For each side with samples that the other lacks: how many, and some of their names."""
     sides = []
     for name, side in zip(found["names"], ("first_alone", "second_alone"), strict=True):
         keys = found[side]

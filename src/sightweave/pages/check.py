@@ -1,4 +1,4 @@
-"""The page of a data check: its findings with thumbnails, in one file that loads nothing else."""
+"""The page of a data check: its findings with thumbnails, in one self-contained file."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def answer(prompt: str, said: str, *, pictures: Sequence[str] = (), about: Seque
 
     Args:
         prompt: The question; empty if not known.
-        said: The answer.
+        said: Text of the answer.
         pictures: Addresses of the images (``data:``).
         about: Further facts about the answer.
     """

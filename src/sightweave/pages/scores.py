@@ -174,7 +174,7 @@ def _split(found: Scores) -> str:
 
 
 def _pictures(found: Scores) -> str:
-    """The number of images that were asked about, and of how many they are a sample."""
+    """The number of images in the questions, and the number that they were sampled from."""
     asked, total = found.get("pictures"), found.get("pictures_total")
     return text(asked) if total is None else f"{text(asked)} of {text(total)}"
 

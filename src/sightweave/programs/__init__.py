@@ -1,1 +1,1 @@
-"""What is done with a model, its processor and plain data."""
+"""Programs that use a model, its processor and plain data."""

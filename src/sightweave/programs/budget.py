@@ -1,6 +1,6 @@
-"""How many rows a model reads at once: as many as fit into a share of the memory that is free, however long they are.
+"""How many rows a model reads at once: as many as fit into a share of the free memory, depending on their lengths.
 
-The estimate errs on the large side. Where memory runs out all the same, the budget is halved and the work goes on.
+The estimate errs on the large side. If memory runs out anyway, the budget is halved and the work continues.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from sightweave.core import memory
 Result = TypeVar("Result")
 
 _SHARE = 2
-"""Half of what is free is used; the rest is for what no estimate knows."""
+"""Half of the free memory is used; the rest is for what the estimate does not include."""
 _MOST_ON_CPU = 2 << 30
 """Bytes for all batches together on a CPU, where larger batches are no faster."""
 _HIDDEN = 24
-"""Values of width D for each token that a block holds at once: its input, queries, keys, values, and four-fold layers."""
+"""Values of width D per token that a block holds at once: its input, queries, keys, values, and four-fold layers."""
 _LOGITS = 3
-"""Copies of a row's logits: as they are, as log-probabilities, and as what is drawn from."""
+"""Copies of a row's logits: the logits, the log-probabilities, and the values to sample from."""
 _GROWTH = 2
 """A cache may be copied once while it grows or loses rows."""
 _KEYS = ("k", "k_proj", "key", "wk")
-"""What libraries call the layer that makes keys."""
+"""Names of the layer that computes keys in different libraries."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What decides how much memory a token needs in a language model."""
+    """The sizes that determine how much memory a token needs in a language model."""
 
     dim: int
     depth: int
@@ -44,7 +44,7 @@ class Shape:
 
     @classmethod
     def of(cls, language_model: Any) -> Shape:
-        """That of a language model of ours, or of one that it wraps."""
+        """The shape of one of our language models, or of one that it wraps."""
         dim: int = language_model.dim
         weight = next(language_model.parameters())
         return cls(
@@ -58,7 +58,7 @@ class Shape:
 
     @classmethod
     def of_transformers(cls, model: Any) -> Shape:
-        """That of a model of Transformers, by its settings; a name that they lack counts as a large value."""
+        """The shape of a Transformers model, from its settings; a missing setting counts as a large value."""
         settings = model.config.get_text_config()
         dim = int(getattr(settings, "hidden_size", None) or 4096)
         return cls(
@@ -74,8 +74,8 @@ class Shape:
         """Bytes of one row of a batch.
 
         Args:
-            length: Tokens of its prompt and of its answer.
-            read: Those of them that are read at once.
+            length: Number of tokens in its prompt and its answer.
+            read: Number of these tokens that are read at once.
         """
         keys_and_values = 2 * _GROWTH * self.depth * self.kv_dim * length * self.bytes_per_value
         hidden = _HIDDEN * self.dim * read * self.bytes_per_value
@@ -84,7 +84,7 @@ class Shape:
 
 
 def _kv_dim(model: nn.Module) -> int:
-    """The widest output of a layer that makes keys; 0 where none has a known name."""
+    """The widest output of a layer that computes keys; 0 if none has a known name."""
     found = 0
     for name, layer in model.named_modules():
         width = getattr(layer, "out_features", None)
@@ -97,11 +97,11 @@ class Budget:
     """Bounds batches by rows and by memory.
 
     Args:
-        shape: Of the language model.
-        device: Where it is.
-        rows: Rows at most.
-        tokens: Tokens of a batch at most, padding and answers included; None follows from the memory that is free.
-        batches: Batches that are worked on at the same time.
+        shape: Shape of the language model.
+        device: Device of the language model.
+        rows: Maximum number of rows.
+        tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
+        batches: Number of batches that are processed at the same time.
     """
 
     def __init__(
@@ -114,12 +114,12 @@ class Budget:
         self.bytes = max(1, free // max(1, batches))
 
     def rows(self, length: int, read: int, each: int = 1) -> int:
-        """Prompts of this length that fit, at least one.
+        """Number of prompts of this length that fit, at least one.
 
         Args:
-            length: Tokens of the longest with its answer.
-            read: Those of them that are read at once.
-            each: Rows of a prompt.
+            length: Number of tokens in the longest prompt and its answer.
+            read: Number of these tokens that are read at once.
+            each: Rows per prompt.
         """
         if self.tokens is not None:
             fit = self.tokens // max(1, length * each)
@@ -130,7 +130,7 @@ class Budget:
     def batches(
         self, order: Sequence[int], lengths: Callable[[int], tuple[int, int]], each: int = 1
     ) -> Iterator[list[int]]:
-        """Numbers in batches that fit, in their order. What is halved meanwhile holds for those that follow.
+        """Splits numbers into batches that fit, in order. If the budget is halved meanwhile, the next batches are smaller.
 
         Args:
             order: The numbers.
@@ -151,7 +151,7 @@ class Budget:
             start = end
 
     def halve(self) -> bool:
-        """After memory ran out: later batches are half as large. False where they had one row already."""
+        """Halves later batches after memory ran out; returns False if they already had only one row."""
         could = self.most_rows > 1
         self.most_rows = max(1, self.most_rows // 2)
         self.bytes = max(1, self.bytes // 2)
@@ -162,7 +162,7 @@ class Budget:
 
 
 def or_none(work: Callable[[], Result]) -> Result | None:
-    """What the work gives; None where memory ran out. The error is dropped, since its frames hold what was computed."""
+    """The result of the work; None if memory ran out. The error is dropped, since its frames keep tensors alive."""
     try:
         return work()
     except (MemoryError, RuntimeError) as error:
@@ -172,6 +172,6 @@ def or_none(work: Callable[[], Result]) -> Result | None:
 
 
 def halves(numbers: list[int]) -> list[list[int]]:
-    """Two halves in their order; one number stays alone."""
+    """Two halves in their order; a single number stays as it is."""
     middle = len(numbers) // 2
     return [numbers[:middle], numbers[middle:]] if middle else [numbers]

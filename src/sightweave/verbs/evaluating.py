@@ -622,7 +622,7 @@ def _drawn_samples(
 
 
 def _training_data(recipe: recipes.Measured) -> list[Dataset]:
-    """The training data, for the majority answer; empty if it cannot be read any more."""
+    """The training data, for the majority answer; empty if it can no longer be read."""
     try:
         return build_sources(recipe, None, "train") if recipe.data else []
     except DataError as error:
@@ -661,7 +661,7 @@ def _write_evaluation(
 
 
 def report(run: str | Path) -> Path:
-    """Writes ``report.html`` from what a run's folder holds, and returns its path."""
+    """Writes ``report.html`` from the contents of a run's folder, and returns its path."""
     folder = Path(run)
     if not folder.is_dir():
         raise CheckpointError(places.no_folder(folder))
@@ -715,7 +715,7 @@ _EVALUATION_FACTS = (
 
 
 def _evaluation_facts(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What the report lists about an evaluation, by name."""
+    """The facts that the report lists about an evaluation, by name."""
     found = {}
     for name in _EVALUATION_FACTS:
         if document.get(name) not in (None, ""):
@@ -841,7 +841,7 @@ def put_beside(
     trust_run: bool = False,
     console: Console | None = None,
 ) -> tuple[Path, Beside]:
-    """As `beside`, but returns the whole comparison instead of its text."""
+    """Like `beside`, but returns the whole comparison instead of its text."""
     folders = (Path(first), Path(second))
     name = _word_of(folders[1].name)
     if data is not None:

@@ -185,15 +185,15 @@ def mixing(recipe: Recipe, records: list[Any] | None) -> list[order.Mixing]:
 
 
 _MAX_SHOWN = 50_000
-"""Maximum generated images that stand for those shown in training, where the number of steps is known."""
+"""Maximum generated images that represent those shown in training, if the number of steps is known."""
 _MAX_SAMPLED = 2_000
-"""Maximum generated images where it is not."""
+"""Maximum generated images if it is not known."""
 
 
 def seen_in_training(recipe: Recipe | None, sources: Sequence[Dataset]) -> list[Sequence[int]]:
-    """Indices of each source's images that stand for the images shown in training.
+    """Indices of each source's images that represent the images shown in training.
 
-    All images of a source that was read from files. Of a source that generates images on demand, those shown in the
+    For a source read from files, all of its images. For a source that generates images on demand, those shown in the
     run's training steps, at most 50,000; without a recipe, a random sample of 2,000.
     """
     lengths = list(map(len, sources))

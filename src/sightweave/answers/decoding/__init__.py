@@ -1,1 +1,1 @@
-"""Logits -> next ids: one file a method."""
+"""Logits -> next ids: one file per method."""

@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64, Int, UInt64
 from torch import Tensor
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-"""SplitMix64's increment: what each number of a stream adds to its counter."""
+"""SplitMix64's increment, which each number of a stream adds to its counter."""
 _FACTORS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
@@ -33,16 +33,16 @@ class Choice:
 
 @dataclass(frozen=True)
 class Draws:
-    """One stream of random numbers for each row, which depends on nothing but that row's key.
+    """One stream of random numbers for each row, which depends only on that row's key.
 
-    So a row draws the same numbers whatever the batch size, its neighbours, their order, when it joined and which rows
-    have left. Number t of a stream is output t of SplitMix64 seeded with the key (Steele, Lea and Flood 2014, Fast
+    So a row draws the same numbers regardless of the batch size, its neighbours and their order, when it joined, and which
+    rows have left. Number t of a stream is output t of SplitMix64 seeded with the key (Steele, Lea and Flood 2014, Fast
     Splittable Pseudorandom Number Generators, doi:10.1145/2714064.2660195), so any step is computed without those before.
     """
 
     keys: UInt64[np.ndarray, " B"]
     step: int | UInt64[np.ndarray, " B"] = 0
-    """Which number of its stream each row draws next: one for all rows, or one for each where they joined at different
+    """Which number of its stream each row draws next: one for all rows, or one for each if they joined at different
     times."""
 
     @classmethod
@@ -82,7 +82,7 @@ class Draws:
         return replace(self, keys=self.keys[chosen], step=step)
 
     def joined(self, other: Draws) -> Draws:
-        """The streams of these rows and then of the other's; each row stays at its own step."""
+        """The streams of these rows, followed by those of the other; each row stays at its own step."""
         parts = (self, other)
         steps = [np.full(len(part.keys), part.step, dtype=np.uint64) for part in parts]
         return Draws(np.concatenate([part.keys for part in parts]), np.concatenate(steps))
@@ -112,7 +112,7 @@ class Decoder(Protocol):
 
         Args:
             logits: Logits of the next token.
-            is_done: bool B: rows that are finished; what is chosen for them is ignored.
+            is_done: bool B: rows that are finished; the tokens chosen for them are ignored.
             draws: Random numbers of each row at its step, for methods that sample.
         """
         ...

@@ -31,7 +31,7 @@ class Greedy:
         return Choice(ids, best - logits.logsumexp(-1))
 
     def best(self, totals: Tensor, lengths: Tensor) -> Tensor:
-        """Every row, since each is an answer of its own."""
+        """Every row, since each is a separate answer."""
         return torch.arange(len(totals), device=totals.device)
 
 

@@ -13,7 +13,7 @@ from sightweave.answers.decoding._base import Choice, Draws
 from sightweave.core.config import config
 
 _TINY = 1e-30
-"""The lowest temperature that is not zero in single precision once it divides."""
+"""The lowest temperature that is not rounded to zero in single precision when logits are divided by it."""
 
 
 @config
@@ -66,7 +66,7 @@ class Sampling:
         reached = kept.softmax(-1).cpu().double().cumsum(-1)
         total = reached[:, -1:]
         # The first token that reaches beyond the point is taken: below the total there is always one, and it is never a
-        # token that was cut, which reaches no further than the one before it.
+        # token that was removed, which reaches no further than the one before it.
         point = (draws.uniform()[:, None] * total).minimum(total.nextafter(torch.zeros_like(total)))
         ids = torch.searchsorted(reached, point, right=True).to(logits.device)
 
@@ -88,5 +88,5 @@ class Sampling:
         return logits
 
     def best(self, totals: Tensor, lengths: Tensor) -> Tensor:
-        """Every row, since each is an answer of its own."""
+        """Every row, since each is a separate answer."""
         return torch.arange(len(totals), device=totals.device)

@@ -95,7 +95,7 @@ def distance(first: str, second: str) -> int:
     if not first:
         return len(second)
 
-    # The places of each character of the first text, as bits.
+    # The positions of each character in the first text, as bits.
     places: dict[str, int] = {}
     for place, letter in enumerate(first):
         places[letter] = places.get(letter, 0) | 1 << place

@@ -43,7 +43,7 @@ class Chair:
         count: ``mentions`` or ``captions``.
 
     Raises:
-        RecipeError: another word.
+        RecipeError: any other value.
     """
 
     is_proportion = False

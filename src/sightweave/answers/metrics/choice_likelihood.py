@@ -42,7 +42,7 @@ class ChoiceLikelihood:
         by: ``sum``, ``token`` or ``character``.
 
     Raises:
-        RecipeError: another word.
+        RecipeError: any other value.
     """
 
     is_proportion = True

@@ -44,7 +44,7 @@ class Config:
 class Chrf:
     """F_beta (0 to 1) of n-gram precision and recall, each averaged over the orders that occur on both sides.
 
-    With P and R these averages: (1 + beta^2) P R / (beta^2 P + R). Of several references, a row counts the one
+    With P and R these averages: (1 + beta^2) P R / (beta^2 P + R). If there are several references, a row counts the one
     that gives it the best score.
 
     Args:
@@ -85,7 +85,7 @@ class Chrf:
         return sacre.segment_rows(self._scorer(), predictions, samples)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The score (0 to 1) from sums ``... K``: shape ``...``; NaN where the sums are of no rows."""
+        """The score (0 to 1) from sums ``... K``: shape ``...``; NaN for sums over no rows."""
         sums = np.asarray(sums, dtype=np.float64)
         orders = sums[..., :-1].reshape(*sums.shape[:-1], -1, 3)
         answers, references, common = orders[..., 0], orders[..., 1], orders[..., 2]

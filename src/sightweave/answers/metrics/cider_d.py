@@ -35,7 +35,7 @@ FEW_PICTURES = 10
 
 @config
 class Config:
-    """Where the document frequencies come from."""
+    """Source of the document frequencies."""
 
     df_path: Annotated[str, place()] = ""
     """Path of a JSON file of document frequencies, as `Frequencies.save` writes it; empty means those of the references

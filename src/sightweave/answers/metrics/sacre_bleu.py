@@ -91,7 +91,7 @@ class SacreBleu:
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """BLEU (0 to 1) from sums ``... 11``: shape ``...``; NaN where the sums are of no rows."""
+        """BLEU (0 to 1) from sums ``... 11``: shape ``...``; NaN for sums over no rows."""
         sums = np.asarray(sums, dtype=np.float64)
         answer_length, reference_length, count = sums[..., 0], sums[..., 1], sums[..., -1]
         matches, grams = sums[..., 2 : 2 + _ORDERS], sums[..., 2 + _ORDERS : -1]
@@ -100,7 +100,7 @@ class SacreBleu:
         precision = np.where(matches > 0, matches, 0.5**misses) / np.maximum(grams, 1)
         score = _brevity(answer_length, reference_length) * np.exp(np.log(precision).mean(-1))
 
-        # Without a matching word the score is 0 despite the smoothing; so it is for a corpus without any 4-gram.
+        # Despite the smoothing, the score is 0 without a matching word or for a corpus without any 4-gram.
         score = np.where((matches.sum(-1) > 0) & (grams > 0).all(-1), score, 0.0)
         return np.where(count > 0, score, np.nan)
 

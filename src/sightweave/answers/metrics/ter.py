@@ -111,7 +111,7 @@ class Ter:
         return sacre.segment_rows(self._scorer(), answers, split_samples)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """Edits per word (0 or more) from sums ``... 3``: shape ``...``; NaN where the sums are of no rows.
+        """Edits per word (0 or more) from sums ``... 3``: shape ``...``; NaN for sums over no rows.
 
         If the references have no words, any edit at all gives 1.
         """

@@ -189,7 +189,7 @@ _CLASSES = _classes()
 
 
 def mentions(text: str) -> list[str]:
-    """The classes that a text names, in order and with repetitions; of overlapping names the longest counts.
+    """The classes that a text names, in order and with repetitions; among overlapping names the longest counts.
 
     Example: ``Two hot dogs on a table`` -> ``["hot dog", "dining table"]``.
     """

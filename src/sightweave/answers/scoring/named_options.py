@@ -195,7 +195,7 @@ def _by_statement(text: str, options: Sequence[str]) -> list[int]:
 
 
 def _is_joined(text: str, at: int, later: int) -> bool:
-    """Whether only ``or`` or the like is between the letter of one statement and the next statement."""
+    """Whether only ``or`` or a similar word is between the letter of one statement and the next statement."""
     letter = _AT_START.match(text, at)
     return letter is not None and _OR.fullmatch(text, letter.end(), max(later, letter.end())) is not None
 

@@ -76,7 +76,7 @@ def is_same(answer: str | None, references: Sequence[str], *, ignore_case: bool 
 
 
 def bare(text: str) -> str:
-    """A text without final punctuation and without quotes around it; text of nothing else is kept."""
+    """A text without final punctuation and without quotes around it; a text of nothing else is kept."""
     before, found = "", text.strip()
     while found != before:
         before, found = found, found.rstrip(_ENDINGS)

@@ -53,7 +53,7 @@ def _kind(file: Path) -> str:
     if kind == "object" and {"images", "filename", "sentences", "raw", "split"} <= keys:
         return "karpathy"
 
-    # LAVIS' val and test files have no image_id; only the file name tells them from any other list of captions.
+    # LAVIS' val and test files have no image_id; only the file name distinguishes them from other lists of captions.
     if kind == "array" and {"image", "caption"} <= keys <= {"image", "caption", "image_id"}:
         name = file.name.lower()
         is_lavis = "image_id" in keys or "karpathy" in name or "flickr30k" in name

@@ -1,6 +1,6 @@
-"""Stretches of tokens -> Batch: bundles of samples on one picture, bundles into rows, rows into tensors.
+"""Stretches of tokens -> Batch: bundles of samples about one image, bundles into rows, rows into tensors.
 
-A bundle is a trunk (the pictures) with one branch for each of its samples; a row holds one or more bundles, each a segment::
+A bundle is a trunk (the images) with one branch for each of its samples; a row holds one or more bundles, each a segment::
 
     row      [ trunk | branch 1 | branch 2 ][ trunk | branch 1 ] pad
     segment    0       0          0           1       1
@@ -28,13 +28,13 @@ IGNORE = -100
 
 @dataclass(slots=True)
 class Bundle:
-    """Samples that share their leading pictures."""
+    """Samples that share their leading images."""
 
     encoded: list[Encoded]
 
     @property
     def length(self) -> int:
-        """Tokens of the row that it fills, targets included."""
+        """Number of tokens that it takes up in a row, targets included."""
         branches = [len(one.prompt) + len(one.target) for one in self.encoded]
         return len(self.encoded[0].trunk) + sum(branches)
 
@@ -42,7 +42,7 @@ class Bundle:
 def bundle(samples: Iterable[Encoded], *, share: bool = True) -> list[Bundle]:
     """Samples with the same leading media become one bundle, in order of first appearance.
 
-    So do samples of one group without any media: the questions about an image that training hides.
+    The same applies to samples of one group without media: questions about an image that training hides.
     """
     bundles: dict[tuple[TrunkKey, str, int], Bundle] = {}
     for number, encoded in enumerate(samples):
@@ -54,10 +54,10 @@ def bundle(samples: Iterable[Encoded], *, share: bool = True) -> list[Bundle]:
 
 
 def pack(bundles: Sequence[Bundle], capacity: int) -> list[list[Bundle]]:
-    """Bundles into as few rows as `packing.fewest_rows` finds.
+    """Packs bundles into the fewest rows that `packing.fewest_rows` finds.
 
     Args:
-        bundles: What to place; one longer than `capacity` gets a row of its own.
+        bundles: Bundles to place; one longer than `capacity` gets a row of its own.
         capacity: Tokens of a row.
     """
     return [[bundles[i] for i in row] for row in fewest_rows([one.length for one in bundles], capacity)]
@@ -69,8 +69,8 @@ def deal(rows: Sequence[Sequence[Bundle]], count: int) -> list[list[list[Bundle]
     If there are fewer rows than hands, the row with the most samples is cut in two, and so on.
 
     Args:
-        rows: Of bundles.
-        count: Hands; there must be as many samples.
+        rows: Rows of bundles.
+        count: Number of hands; there must be at least this many samples.
 
     Raises:
         ValueError: fewer samples than hands.
@@ -97,7 +97,7 @@ def deal(rows: Sequence[Sequence[Bundle]], count: int) -> list[list[list[Bundle]
 
 
 def _halves(row: list[Bundle]) -> tuple[list[Bundle], list[Bundle]]:
-    """A row cut in two between bundles, or between the samples of its only bundle, which then no longer share media."""
+    """A row split between bundles, or between the samples of its only bundle, which then no longer share media."""
     if len(row) > 1:
         return row[: len(row) // 2], row[len(row) // 2 :]
 
@@ -139,7 +139,7 @@ class _Row:
 
 @dataclass(slots=True)
 class Shown:
-    """A medium of a batch: its place, and the samples that show it."""
+    """A medium of a batch: its place, and the samples that contain it."""
 
     medium: Medium
     row: int = 0
@@ -147,7 +147,7 @@ class Shown:
     branch: int = 0
     samples: list[Sample] = field(default_factory=list)
     leads: list[bool] = field(default_factory=list)
-    """Of each sample, whether this is its first medium."""
+    """For each sample, whether this is its first medium."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +155,9 @@ class Collated:
     """A batch before any medium is loaded."""
 
     batch: Batch
-    """Without its media."""
+    """The batch without its media."""
     shown: list[Shown]
-    """Its media, in the order that the numbers in its tokens name."""
+    """Its media, in the order of their numbers in the tokens."""
 
     def with_media(self, loaded: Mapping[str, tuple[Sequence[int], Loaded]]) -> Batch:
         """The whole batch.
@@ -189,11 +189,11 @@ def collate(
     pad_id: int,
     answers: Sequence[str] = (),
 ) -> Collated:
-    """Rows of bundles to tensors, for training and for scoring; what is to be loaded for them is named.
+    """Turns rows of bundles into tensors, for training and scoring; lists the media that they still need.
 
     Args:
         rows: Bundles of each row.
-        layout: How the model wants its tokens.
+        layout: How the model needs its tokens laid out.
         pad_id: Fills rows on the right.
         answers: The list of answers, for a model that classifies.
     """
@@ -249,7 +249,7 @@ def _answer_scores(encoded: Encoded, answers: Sequence[str]) -> list[float]:
 
 
 def token_sequence(rows: Sequence[_Row], pad_id: int) -> TokenSequence:
-    """Rows to tensors, padded on the right."""
+    """Turns rows into tensors, padded on the right."""
     width = max(len(row.ids) for row in rows)
 
     def dense(name: str, fill: int) -> Tensor:
@@ -277,7 +277,7 @@ def token_sequence(rows: Sequence[_Row], pad_id: int) -> TokenSequence:
 def stretch_rows(
     stretches: Sequence[Stretch], starts: Sequence[int], items: Sequence[Sequence[int]]
 ) -> list[_Row]:
-    """One stretch a row, as generation feeds them; position and numbers of media are given for each."""
+    """One stretch per row, as in generation, each with its position and its media numbers."""
     rows = []
     for stretch, start, numbers in zip(stretches, starts, items, strict=True):
         row = _Row()
@@ -299,8 +299,8 @@ def region_targets(
     Args:
         regions: (number of the medium, region).
         starts: Where the embeddings of each medium begin among those of the batch.
-        layout: Says the grid of embeddings.
-        place: Middle of a region as fractions x, y of the transformed picture.
+        layout: Defines the grid of embeddings.
+        place: Middle of a region as fractions x, y of the transformed image.
         word_ids: Ids of a word.
     """
     if layout.grid is None or not regions:
@@ -319,7 +319,7 @@ def region_targets(
 
 
 def caption_targets(words: Sequence[Sequence[int]]) -> Regions:
-    """Ids of the words that are said of each whole medium."""
+    """Ids of the words that describe each whole medium."""
     rows = [sorted(set(one)) for one in words]
     return Regions(torch.arange(len(rows)), _ragged(rows), whole=True)
 

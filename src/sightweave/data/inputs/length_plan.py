@@ -61,7 +61,7 @@ class Plan:
     text_tokens: int
     """Text tokens of the kept samples, after shortening."""
     image_tokens: int
-    """Media tokens of the kept samples; an image counts once for each sample that shows it."""
+    """Media tokens of the kept samples; an image counts once for each sample that contains it."""
     percentiles: Mapping[str, int]
     """Percentiles ``50``, ``90``, ``99`` and ``max`` of the tokens of a sample before any shortening. Exact up to 1,023,
     above that rounded up by less than 0.2 %; ``max`` is exact. Empty if no sample could be counted."""
@@ -227,7 +227,7 @@ def _row_lengths(rows: Sequence[Sequence[Bundle]], form: str) -> list[list[int]]
             prompt += len(one.encoded[0].trunk)
             for encoded in one.encoded:
                 prompt += len(encoded.prompt)
-                # The target of an encoder-decoder begins with a token of its own.
+                # The target of an encoder-decoder begins with its own start token.
                 target += len(encoded.target) + (form == "encoder_decoder")
         prompts.append(prompt)
         targets.append(target)
@@ -365,7 +365,7 @@ class _Tally:
         )
 
     def _percentiles(self) -> dict[str, int]:
-        """The shortest length that so many of a hundred samples do not exceed."""
+        """The shortest length that this percentage of the samples does not exceed."""
         count, below = self.histogram.total(), 0
         found: dict[str, int] = {}
         for length in sorted(self.histogram):
@@ -388,6 +388,6 @@ def _percent(share: float) -> str:
 
 
 def _shown(name: str) -> str:
-    """An id for a terminal: its end where it is long, and no control characters."""
+    """An id for a terminal: only the end of a long one, and no control characters."""
     name = name if len(name) <= 40 else "..." + name[-37:]
     return name if name.isprintable() else ascii(name)

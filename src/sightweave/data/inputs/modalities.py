@@ -1,6 +1,6 @@
-"""Which modality a medium has, and what is asked of it by its modality; images are served without loading torch.
+"""The modality of a medium, and operations that depend on it; those on images do not load torch.
 
-What a modality must offer is `media._base.Loader`.
+`media._base.Loader` defines what a modality must provide.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ IMAGE = "image"
 
 
 def loader_class(modality: str) -> type[Loader]:
-    """The class that reads a modality, for what needs no settings.
+    """The class that reads a modality, for operations that need no settings.
 
     Raises:
         RecipeError: there is no such modality.
@@ -51,7 +51,7 @@ def check(medium: Medium) -> None:
 
 
 def digest(medium: Medium) -> str:
-    """SHA-256 of the file of a medium, or of its values where it has none: 64 hexadecimal digits.
+    """SHA-256 of the file of a medium, or of its values if it has none: 64 hexadecimal digits.
 
     Raises:
         MediaError: it cannot be read.
@@ -62,7 +62,7 @@ def digest(medium: Medium) -> str:
 
 
 def contents(given: Iterable[Medium]) -> dict[Medium, str]:
-    """A name for what each medium holds: equal for two media exactly where they hold the same."""
+    """A name for the content of each medium; two media have the same name exactly if their contents are equal."""
     distinct = list(dict.fromkeys(given))
     names: dict[Medium, str] = {}
     for modality, numbers in by_modality(distinct).items():
@@ -77,7 +77,7 @@ def refuse_unknown(media: Sequence[Medium], known: Mapping[str, Any], where: str
     """Refuses media that a model has no encoder for.
 
     Raises:
-        DataError: the first of them, with what the model reads.
+        DataError: there is such a medium; names the first one and what the model reads.
     """
     for medium in media:
         if medium.modality not in known:

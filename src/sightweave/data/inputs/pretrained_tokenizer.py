@@ -193,7 +193,7 @@ def _in_words_of_chat(
     """The template of a folder with a chat template, after a trial on several conversations.
 
     Raises:
-        DataError: with the texts inserted, it writes something else than it would by itself, or leaves texts out.
+        DataError: with the texts inserted, it writes something different from its normal output, or leaves texts out.
     """
     eos = tokens.get("eos_token", "")
     tokens = {name: token for name, token in tokens.items() if name in source}

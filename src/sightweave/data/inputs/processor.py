@@ -43,9 +43,9 @@ from sightweave.data.inputs.tokenizer import Template, Tokenizer
 logger = logging.getLogger(__name__)
 FILE_NAME = "processor.json"
 _MOST_BYTES = 64 << 20
-"""Of a processor.json; its list of answers is the only long part."""
+"""Maximum size of a processor.json; its list of answers is the only long part."""
 Words = Literal["none", "regions", "captions"]
-"""Where the words for media embeddings come from, if any are asked for."""
+"""Source of the words for media embeddings, if any are required."""
 
 
 def _without_kind(value: Any) -> Any:
@@ -83,7 +83,7 @@ class _Saved:
 
 @dataclass(frozen=True)
 class Processor:
-    """All that stands between samples and a model."""
+    """Everything between samples and a model."""
 
     tokenizer: Tokenizer
     transform: transforms.Config | None
@@ -97,7 +97,7 @@ class Processor:
     tiles: Tiles = field(default_factory=Tiles)
     """How large images are split into tiles."""
     cache: PixelCache | None = field(default=None, compare=False)
-    """Resized images of this transform, used where nothing varies; it changes no bit. Not saved."""
+    """Resized images of this transform, used without augmentation; they do not affect the result. Not saved."""
     media: Mapping[str, Any] = field(default_factory=dict)
     """The ``Config`` of each further modality, by its name."""
     loaders: Mapping[str, Loader] = field(init=False, repr=False, compare=False)
@@ -147,11 +147,11 @@ class Processor:
         return found
 
     def encode(self, sample: Sample, *, max_tiles: int | None = None, with_target: bool = True) -> Encoded:
-        """One sample as tokens; of large images the header is read, and nothing is decoded.
+        """One sample as tokens; only the headers of large images are read, and nothing is decoded.
 
         Args:
-            sample: Any.
-            max_tiles: Maximum tiles of an image; None takes the processor's own number.
+            sample: Any sample.
+            max_tiles: Maximum tiles of an image; None means the processor's own number.
             with_target: Whether to encode the answer too; generation needs only the prompt.
 
         Raises:
@@ -196,9 +196,9 @@ class Processor:
 
         Args:
             media: Of any modalities; equal keys, and all tiles of an image, are decoded once.
-            seeds: Vary each medium; None leaves all as they are.
+            seeds: Seeds of the augmentation of each medium; None leaves all as they are.
             fixed: Keys of media that are not mirrored.
-            pool: Threads that read and decode files; they change no bit. None does it here.
+            pool: Threads that read and decode files; they do not affect the result. None uses this thread.
 
         Raises:
             MediaError: a medium cannot be read.
@@ -227,7 +227,7 @@ class Processor:
         Media of other modalities are left as they are.
 
         Raises:
-            DataError: as `cache.write`.
+            DataError: as in `cache.write`.
             RecipeError: the model reads no images.
         """
         images = self.images
@@ -265,8 +265,8 @@ class Processor:
 
         Args:
             samples: Samples, encoded or not; those that begin with the same images share them as branches.
-            share: Whether they may share.
-            with_target: Whether to include the answers. Samples that are encoded already stay as they are.
+            share: Whether samples may share images.
+            with_target: Whether to include the answers. Samples that are already encoded stay as they are.
             pack_to: Row length in tokens to pack into; None gives each bundle its own row.
             words: Source of the words for media embeddings: ``regions``, whole ``captions``, or ``none``.
             seed: Random seed of the data augmentation; None applies none. An image is never mirrored if a text of any of
@@ -287,7 +287,7 @@ class Processor:
         seed: int | None = None,
         pool: Executor | None = None,
     ) -> Batch:
-        """Rows that are packed already as one batch; the other arguments as in `batch`."""
+        """Rows that are already packed, as one batch; the other arguments are as in `batch`."""
         collated = collate(rows, layout=self.layout, pad_id=self.tokenizer.pad_id, answers=self.answers)
         shown = collated.shown
         if not shown:
@@ -318,7 +318,7 @@ class Processor:
         seed: int | None = None,
         pool: Executor | None = None,
     ) -> Batch:
-        """Only the media of samples and the words for them: the first stage of training from nothing.
+        """Only the media of samples and the words for them: the first stage of training from scratch.
 
         Arguments as in `batch`.
         """
@@ -354,7 +354,7 @@ class Processor:
         )
 
     def continuations(self, ids: Sequence[Sequence[int]], starts: Sequence[int]) -> TokenSequence:
-        """Rows of plain text that follow what was read before, padded on the right.
+        """Rows of plain text that follow earlier input, padded on the right.
 
         Args:
             ids: Token ids of each row, at least one.
@@ -420,7 +420,7 @@ class Processor:
         return {"processor": self.to_plain(), "tokenizer": self.tokenizer.to_plain()}
 
     def to_plain(self) -> dict[str, Any]:
-        """Everything but the tokenizer, as plain data."""
+        """Everything except the tokenizer, as plain data."""
         return {
             "transform": None if self.transform is None else config.to_plain(self.transform),
             "media": {modality: config.to_plain(one) for modality, one in self.media.items()},
@@ -437,7 +437,7 @@ class Processor:
         """Reads the files of `documents` from a folder.
 
         Args:
-            folder: It may have been written by anybody.
+            folder: The folder; it need not be trusted.
             allowed: Dotted paths of the modalities that may be imported as Python modules; None allows any.
 
         Raises:
@@ -495,7 +495,7 @@ def _seeds(seed: int, media: Sequence[Medium]) -> list[int]:
 
 
 def _texts(sample: Sample) -> Iterator[str]:
-    """Everything that is said about a sample's media."""
+    """All texts about a sample's media."""
     yield from (part.content for part in sample.parts if isinstance(part.content, str))
     yield from (*sample.options, *sample.references)
     yield from (word for region in sample.regions for word in region.words)

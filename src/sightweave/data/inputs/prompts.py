@@ -1,8 +1,8 @@
-"""Prompts -> tensors: what a model reads before it writes, and what it reads while it writes.
+"""Prompts -> tensors: the input of a model before and during generation.
 
-Training and scoring read whole samples in rows (`collate`). A prompt has a row of its own, its media may have been read
-before, and each medium is encoded once however many rows show it; so tokens and media stay apart here until the media are
-encoded.
+Training and scoring read whole samples in rows (`collate`). A prompt has its own row, its media may have been read
+before, and each medium is encoded once even if many rows contain it; so tokens and media are kept separate here until the
+media are encoded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Section = Literal["whole", "trunk", "rest"]
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts as rows of tokens, with the media that they show."""
+    """Prompts as rows of tokens, with their media."""
 
     tokens: TokenSequence
     """Tokens for the encoder of an encoder-decoder, or for the decoder of other models."""
@@ -34,12 +34,12 @@ class Prompts:
     media: tuple[Medium, ...]
     """Each medium once, in order of appearance. Empty for a ``rest``, whose media were read before."""
     shown: Tensor
-    """int64 P: for each place where a medium is shown, its number in `media`."""
+    """int64 P: for each occurrence of a medium, its number in `media`."""
     row: Tensor
-    """int64 P: the row of each place, not decreasing."""
+    """int64 P: the row of each occurrence, not decreasing."""
 
     def batch(self, embeddings: Sequence[Tensor] | None = None) -> Batch:
-        """What the model reads.
+        """The input of the model.
 
         Args:
             embeddings: Q D each: those of `media`, on any device; the batch is on the device of the tokens.
@@ -55,7 +55,7 @@ class Prompts:
         return replace(self, tokens=self.tokens.to(device), begin=begin)
 
     def _placed(self, embeddings: Sequence[Tensor]) -> MediaEmbeddings:
-        """Embeddings of media, laid out again at each place that shows one."""
+        """Embeddings of media, repeated for each occurrence."""
         device = embeddings[0].device
         shown = [embeddings[number] for number in self.shown.tolist()]
         counts = torch.tensor([len(one) for one in shown])
@@ -74,12 +74,12 @@ def prompts(
         encoded: Encoded samples; their targets are ignored.
         pad_id: Token id that fills rows on the right.
         section: Part of each prompt. With ``trunk``, no prompt may show a medium after its first text.
-        with_begin: Whether the decoder reads a first token of its own, as in an encoder-decoder.
+        with_begin: Whether the decoder reads its own first token, as in an encoder-decoder.
     """
     stretches = [_stretch(one, section) for one in encoded]
     starts = [one.trunk.span if section == "rest" else 0 for one in encoded]
 
-    # Each medium is listed once, however often it is shown.
+    # Each medium is listed once, however often it occurs.
     unique: dict[str, int] = {}
     media: list[Medium] = []
     shown: list[int] = []
@@ -150,9 +150,9 @@ def text_tokens(
     valid: Tensor | None = None,
     plain: bool = False,
 ) -> TokenSequence:
-    """Tensors that are there already as a token sequence; what is not given is that of causal text without padding.
+    """Existing tensors as a token sequence; defaults for the others are those of causal text without padding.
 
-    It reads no value of a tensor, so graphs can be traced through it.
+    No tensor value is read, so graphs can be traced through it.
 
     Args:
         ids: int64 B S.
@@ -162,7 +162,7 @@ def text_tokens(
         ar: int64 B S.
         segment: int64 B S.
         valid: bool B S.
-        plain: Whether all of it is causal and padded on the right at most.
+        plain: Whether everything is causal, with padding only on the right.
     """
     zeros = torch.zeros_like(ids)
     return TokenSequence(
@@ -189,9 +189,9 @@ def placed(
 
     Args:
         values: I ... or one tensor for each.
-        row: int64 I: the row of each, not decreasing; None puts all into the first.
+        row: int64 I: the row of each, not decreasing; None puts all media into the first row.
         item: int64 I: number of each among the media of all modalities; None means that there are no others.
-        keys: The medium's key of each, where they are known.
+        keys: Keys of the media, if they are known.
     """
     device = values[0].device
     zeros = torch.zeros(len(values), dtype=torch.int64, device=device)

@@ -105,7 +105,7 @@ FRAMED = Template(
 
 
 def special_tokens(rust: tokenizers.Tokenizer) -> dict[str, int]:
-    """Names and ids of special tokens: added special tokens, and pieces hidden behind `HIDDEN`."""
+    """Names and ids of special tokens: added special tokens, and pieces marked as hidden by `HIDDEN`."""
     found: dict[str, int] = {}
     for index, token in rust.get_added_tokens_decoder().items():
         if token.special:
@@ -117,7 +117,7 @@ def special_tokens(rust: tokenizers.Tokenizer) -> dict[str, int]:
 
 
 def names(template: Template) -> list[str]:
-    """The distinct special tokens of a template; a chat template needs only those of padding, end and images."""
+    """The distinct special tokens of a template; a chat template needs only those for padding, the end and images."""
     fields = ["pad", "end", "image", "before_image", "after_image"]
     if not template.chat:
         fields += ["start", "speak", "again", "begin"]
@@ -170,7 +170,7 @@ class Tokenizer:
         self._pattern = _pattern(rust, self._special)
         self.vocab_size = vocab_size or rust.get_vocab_size()
         self._bytes = _bytes_of_tokens(rust, self._special.values(), self.vocab_size)
-        # A SentencePiece tokenizer puts a space in front of texts by itself.
+        # A SentencePiece tokenizer adds a space in front of texts itself.
         self._drops_space = self.template.space or not _is_byte_level(rust)
 
         # Ids of the template's strings.
@@ -332,7 +332,7 @@ class Tokenizer:
 
         before = self._ids(self._asking)
         whole = self._ids(self._asking + self.template.lead + text)
-        if whole[: len(before)] != before:  # a token spans both, and the prompt does not have it
+        if whole[: len(before)] != before:  # a token spans both, so the prompt does not contain it
             whole, before = self._ids(self.template.lead + text), []
         return [*whole[len(before) :], self.end_id]
 

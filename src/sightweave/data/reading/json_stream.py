@@ -86,7 +86,7 @@ class _Text:
         """Reads one character.
 
         Raises:
-            DataError: the next character is another one.
+            DataError: the next character is a different one.
         """
         found = self.peek()
         if found != expected:

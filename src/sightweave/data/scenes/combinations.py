@@ -1,4 +1,4 @@
-"""Tells which items of the split ``combinations`` are about a pair that training never shows (an unmet pair).
+"""Determines which items of the split ``combinations`` are about a pair that training never shows (an unmet pair).
 
 The scenes of that split contain other things too, and most items are about those, so a score over all items would mostly
 measure pairs that training shows (met pairs). An item is about an unmet pair if its question and answer together name

@@ -130,7 +130,7 @@ def _place(thing: Thing, canvas: NDArray[np.uint8], pictures: str) -> tuple[Wind
             np.maximum(color, 0, out=color)
             np.minimum(color, coverage, out=color)
 
-    # What is behind it shows through where it covers less; rounded.
+    # The background shows through where the coverage is partial; rounded.
     behind = canvas[(slice(None), *window)] * (255 - coverage)
     behind += 127
     behind //= 255

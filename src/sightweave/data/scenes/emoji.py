@@ -100,7 +100,7 @@ def emoji_bitmap(
 
     Args:
         name: A pictogram in `CHARACTERS`.
-        side: Side of the square in pixels; the emoji is scaled so that its longer side fills it, but for a margin.
+        side: Side of the square in pixels; the emoji is scaled so that its longer side fills it, except for a margin.
         font_path: Path of the font file; by default, the usual paths of the system are tried.
 
     Raises:

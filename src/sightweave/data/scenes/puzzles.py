@@ -20,7 +20,7 @@ RELATIONS = {"left": "to the left of", "right": "to the right of", "above": "abo
 _COUNT_WEIGHTS = {1: 2, 2: 3, 3: 5, 4: 6}
 _NREL_WEIGHTS = (3, 3, 4, 6)
 _KEPT_PERCENT = {"color": ((95, 100), (36, 100)), "shape": ((84, 100), (100, 66))}
-"""Percentage of scenes to ask about sameness if no two things are alike, and if all are: in the ordinary splits, then in
+"""Percentage of scenes to ask about sameness if no two things are the same, and if all are: in the ordinary splits, then in
 ``combinations``. Measured, so that "yes" and "no" are equally frequent. Scenes with both kinds of pairs are always used."""
 
 
@@ -109,7 +109,7 @@ def rel(view: View, random: Random) -> Question | None:
     order = view.rows if down else list(range(len(view.things)))
     earlier, later = (first, second) if order.index(first) < order.index(second) else (second, first)
 
-    # The answer is drawn first; which thing is asked about follows from it.
+    # The answer is drawn first, and the thing in the question is chosen to match.
     is_so = random.below(2)
     is_first = (relation in ("left", "above")) == bool(is_so)
     subject, other = (earlier, later) if is_first else (later, earlier)

@@ -15,7 +15,7 @@ class Connector(nn.Module):
     """
 
     def out_grid(self, grid: Grid) -> Grid | None:
-        """Times, rows and columns of the embeddings; None if they do not stand for places."""
+        """Times, rows and columns of the embeddings; None if they do not correspond to positions."""
         raise NotImplementedError(type(self).__name__)
 
     def num_tokens(self, grid: Grid) -> int:

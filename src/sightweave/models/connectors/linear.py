@@ -27,7 +27,7 @@ class Config:
 
 
 class Linear(Connector):
-    """``E = V W + b``: as many embeddings as features.
+    """``E = V W + b``: one embedding per feature.
 
     Args:
         in_dim: Width Dv of the features.

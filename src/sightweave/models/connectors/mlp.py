@@ -28,7 +28,7 @@ class Config:
 
 
 class Mlp(Connector):
-    """``E = gelu(V W1 + b1) W2 + b2``: as many embeddings as features.
+    """``E = gelu(V W1 + b1) W2 + b2``: one embedding per feature.
 
     Args:
         in_dim: Width Dv of the features.

@@ -1,4 +1,4 @@
-"""Average pooling of neighbouring features, then a linear map: fewer embeddings, which still stand for places.
+"""Average pooling of neighbouring features, then a linear map: fewer embeddings, which still correspond to positions.
 
 Honeybee: Locality-enhanced Projector (Cha et al. 2023, arXiv:2312.06742) compares such poolings; Gemma 3 uses an average.
 """

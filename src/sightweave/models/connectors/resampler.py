@@ -69,7 +69,7 @@ class Resampler(Connector):
         draw(self.queries, std=1.0)
 
     def out_grid(self, grid: Grid) -> Grid | None:
-        """None: a query does not stand for a place."""
+        """None: a query does not correspond to a position in the image."""
         return None
 
     def num_tokens(self, grid: Grid) -> int:

@@ -20,14 +20,14 @@ class Encoder(nn.Module):
     image_size: int
     """Side of the square image that it reads, in pixels; other media have none."""
     stride: tuple[int, ...] = ()
-    """Where the number of features follows the size of the medium: how many values along each axis become one feature. The
+    """If the number of features depends on the size of the medium: how many values along each axis become one feature. The
     last feature along an axis may cover fewer. Empty means that all media have the same grid."""
 
     def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
         """Times, rows and columns of the features, known before anything is decoded.
 
         Args:
-            size: Length of a medium's values along each axis but the channels; None means the largest medium.
+            size: Number of a medium's values along each axis except the channels; None means the largest medium.
         """
         raise NotImplementedError(type(self).__name__)
 

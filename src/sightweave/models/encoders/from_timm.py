@@ -47,7 +47,7 @@ class Config:
         return part_settings.filled(given, info, _settings)
 
     def resolved(self) -> Config:
-        """With the config.json of a name on the hub, fetched where it is not here.
+        """The same with the config.json of a name on the Hub, which is downloaded if it is not cached.
 
         Raises:
             CheckpointError: as `transformers_folder.read_config`, or one that timm did not write.
@@ -86,11 +86,11 @@ class FromTimm(Encoder):
         pretrained_on: timm's ``pretrained_cfg``: mean, std, interpolation and the share that is cropped.
 
     Raises:
-        BackendError: timm is not installed, or knows no such architecture.
+        BackendError: timm is not installed, or has no such architecture.
         ValueError: a size that the model cannot read, or an output that is not a grid.
     """
 
-    @torch.inference_mode(False)  # gradients say which weights have a use, and the model may be trained later
+    @torch.inference_mode(False)  # gradients show which weights are used, and the model may be trained later
     def __init__(
         self,
         *,
@@ -182,7 +182,7 @@ def import_timm() -> Any:
 
 def _make(architecture: str, settings: dict[str, Any], image_size: int | None) -> Any:
     timm = import_timm()
-    # timm itself would fetch what a name with a scheme says, and unpickle what these settings name.
+    # timm itself would download a name with a scheme, and unpickle the files that these settings name.
     if odd := [name for name in _FETCHING if settings.get(name)] or [architecture] * (":" in architecture):
         raise CheckpointError(
             f"config.json: {odd[0]!r} would download or unpickle weights; this is not allowed."

@@ -42,7 +42,7 @@ class Config:
         return part_settings.filled(given, info, _settings)
 
     def resolved(self) -> Config:
-        """With the config.json of a name on the hub, fetched where it is not here.
+        """The same with the config.json of a name on the Hub, which is downloaded if it is not cached.
 
         Raises:
             CheckpointError: as `from_transformers.settings`.
@@ -56,7 +56,7 @@ class Config:
 
 def _settings(folder: str) -> dict[str, Any]:
     found = from_transformers.settings(folder)
-    inner = found.get("vision_config")  # of an image encoder beside a text encoder
+    inner = found.get("vision_config")  # of a model with an image encoder and a text encoder
     return inner if isinstance(inner, dict) else found
 
 
@@ -67,7 +67,7 @@ class FromTransformers(Encoder):
 
     Args:
         config: A config.json of Transformers.
-        image_size: Side of the input image, in pixels; None means what the config says.
+        image_size: Side of the input image, in pixels; None means the size in the config.
 
     Raises:
         CheckpointError: a family that Transformers does not know.
@@ -75,7 +75,7 @@ class FromTransformers(Encoder):
         BackendError: Transformers is not installed.
     """
 
-    @torch.inference_mode(False)  # gradients say which weights have a use, and the model may be trained later
+    @torch.inference_mode(False)  # gradients show which weights are used, and the model may be trained later
     def __init__(self, *, config: Mapping[str, Any], image_size: int | None = None) -> None:
         super().__init__()
         theirs = from_transformers.parsed(config)

@@ -1,1 +1,1 @@
-"""Where the image enters the text: one file a kind."""
+"""Where the image enters the text: one file per kind."""

@@ -40,14 +40,14 @@ class Config:
 
 
 class Concat(Fusion):
-    """Puts the k-th embedding of a medium in the place of its k-th token.
+    """Replaces the k-th token of a medium with its k-th embedding.
 
     Args:
         bidirectional: Bidirectional attention: ``none``, ``image`` or ``prompt``.
         one_position: Whether all tokens of an image share one position.
 
     Raises:
-        ValueError: on a CPU, if there are not as many image tokens as embeddings, which would silently corrupt the input.
+        ValueError: on a CPU, the numbers of image tokens and embeddings differ, which would silently corrupt the input.
     """
 
     places: ClassVar[frozenset[str]] = frozenset({"input"})
@@ -94,11 +94,11 @@ def places_of_images(item: Int[Tensor, " T"], count: int) -> Int[Tensor, " E"]:
     """Places of the image tokens, as ``(item >= 0).nonzero()`` gives them, without waiting for an accelerator.
 
     Args:
-        item: Of each token, -1 for text.
+        item: Medium of each token, -1 for text.
         count: Number E of image tokens.
     """
     is_image = item >= 0
-    # Each image token writes its place into its slot, and all text into one slot behind them.
+    # Each image token writes its position into its slot, and all text tokens write into one slot after these.
     slot = torch.where(is_image, is_image.cumsum(0) - 1, count).clamp(max=count)
     places = torch.zeros(count + 1, dtype=torch.int64, device=item.device)
     return places.scatter_(0, slot, torch.arange(len(item), device=item.device))[:count]

@@ -143,7 +143,7 @@ class _GatedLayer(nn.Module):
         self.feed_forward_gate = nn.Parameter(torch.tensor(gate)) if feed_forward else None
 
         initialise(self)
-        # Only the gates close the layer at the start: zero outputs behind zero gates would never get a gradient.
+        # Only the gates close the layer initially: zero outputs with zero gates would never get a gradient.
         draw(self.attention.out.weight, std=dim**-0.5)
         if self.feed_forward is not None:
             draw(self.feed_forward.down.weight, std=(4 * dim) ** -0.5)

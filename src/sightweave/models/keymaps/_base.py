@@ -31,7 +31,7 @@ _ENDINGS = r"\.weight|\.bias|\.running_mean|\.running_var|\.num_batches_tracked"
 
 @dataclass(frozen=True, kw_only=True)
 class KeyMap:
-    """The mapping between the checkpoints of one Transformers family and a part of ours."""
+    """The mapping between the checkpoints of one Transformers family and one of our parts."""
 
     part: str
     """The part: ``encoder``, ``connector`` or ``language_model``."""
@@ -53,11 +53,11 @@ class KeyMap:
     unused: tuple[str, ...] = ()
     """Prefixes of their names that the part does not need."""
     tied: Mapping[str, str] = field(default_factory=dict)
-    """Our weight -> the other weight of ours that it may be tied to."""
+    """Our weight -> our other weight that it may be tied to."""
     lead: Mapping[str, int] = field(default_factory=dict)
     """Our weight -> number of leading axes of size 1 that theirs has in addition."""
     optional: tuple[str, ...] = ()
-    """Weights of ours that a part may lack although the checkpoint has them."""
+    """Our weights that a part may lack although the checkpoint has them."""
     inner: str = ""
     """Key of the part's config within theirs, if the checkpoint holds more than the part."""
 
@@ -353,7 +353,7 @@ def refuse(**wrong: tuple[Any, Any]) -> None:
 
 
 def need(**wrong: tuple[Any, Any]) -> None:
-    """Raises ValueError for fields of ours, each given as (our value, the family's value), that differ."""
+    """Raises ValueError for our fields, each given as (our value, the family's value), that differ."""
     faults = []
     for name, (ours, theirs) in wrong.items():
         if ours != theirs:

@@ -1,1 +1,1 @@
-"""Hidden -> hidden -> logits: one file a kind."""
+"""Hidden -> hidden -> logits: one file per kind."""

@@ -63,7 +63,7 @@ class LanguageModel(nn.Module):
         raise NotImplementedError(type(self).__name__)
 
     def fast_decoding(self) -> FastDecoding | None:
-        """What reads single tokens faster than `run` and `head` do, for one call of generation; None where nothing does."""
+        """A faster replacement of `run` and `head` for single tokens, for one call of generation; None if there is none."""
         return None
 
     def weights_changed(self) -> None:

@@ -120,7 +120,7 @@ class EncoderOnly(LanguageModel):
         self.token_embedding = TokenEmbedding(vocab_size, shape.dim, normalise=normalise_embeddings)
         self.positions = AddedPositions(position, shape.dim, max_length=max_length)
 
-        # The blocks first: they say which number of heads does not divide the width.
+        # The blocks first: their error names the number of heads that does not divide the width.
         self.blocks = shape.blocks(depth)
         self.rotary = Rotary(shape.width_of_head, base=rope_base) if self.positions.rotary else None
         self.norm = shape.make_norm()

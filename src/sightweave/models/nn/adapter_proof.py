@@ -63,7 +63,7 @@ def prove(model: Readable, theirs: Callable[[Tensor], Tensor], ids: Tensor) -> N
         model: A model in evaluation mode.
         theirs: Ids ``1 S`` (source and target alike) to the library's own output: ``1 S V``, or ``1 S D`` for a model that
             classifies.
-        ids: int64 T: ordinary tokens, as many as `NEEDED`.
+        ids: int64 T: `NEEDED` ordinary tokens.
 
     Raises:
         CheckpointError: outputs differ; the message says in which way and by how much.
@@ -71,7 +71,7 @@ def prove(model: Readable, theirs: Callable[[Tensor], Tensor], ids: Tensor) -> N
     trunk, first, second, other = torch.split(ids, _LENGTHS)
     texts = [torch.cat([trunk, first]), torch.cat([trunk, second]), other]
 
-    # Each text by itself: must equal the library's own output, and is what the other ways are compared with.
+    # Each text alone: must equal the library's own output, and the other ways are compared with it.
     alone = [_outputs(model, [_text(text)]) for text in texts]
     _compare("read by itself", alone, [theirs(text[None])[0] for text in texts])
 

@@ -1,7 +1,7 @@
 """Fast decoding on a CPU: one token per row through a causal stack, with few and fast calls.
 
 A decoding step multiplies a handful of rows, so the time goes into reading weights and into the number of calls, not into
-arithmetic. Three things help, and change the results only by rounding:
+arithmetic. Three measures help, and change the results only by rounding:
 
 - a norm becomes one divisor per row, applied after the matrix: ``norm(h) @ W = (h @ (weight * W)) / rms(h)``;
 - matrices that read the same vector are joined (query, key and value; gate and up) and include the norm's weight;
@@ -12,9 +12,9 @@ Many rows at once, as in an evaluation, are limited by memory instead: reading e
 of several rows (the tokens of an image with many questions) is therefore stored once and read once per step, and prompts
 are processed without padding.
 
-Copies of large weights cost as much time as a dozen steps, and most answers are short: they are made when a text has got
-that far, and only where they win that much. They are kept for the next text, and made again where a weight was replaced,
-moved, or changed in a way that PyTorch counts (`Layouts`).
+Copying large weights takes as long as a dozen steps, and most answers are short, so copies are made only when a text is
+long enough for them to pay off. They are kept for the next text, and made again if a weight was replaced, moved, or
+changed in a way that PyTorch counts (`Layouts`).
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from sightweave.models.nn.norm import RMSNorm, cpu_scale
 from sightweave.models.nn.position import Rotary, rotate
 
 _SMALL_BYTES = 32 << 20
-"""Stacks up to this size are copied immediately, because their time goes into calls."""
+"""Stacks up to this size are copied immediately, because most of their time is spent on calls."""
 _REUSE_STEP = 4
 """Step at which kept copies of large weights are checked and reused."""
 _COPY_STEP = 8
 """Step at which large weights are copied if no copies were kept."""
 _COLUMNS = 512
-"""Rows transposed at once, as many as fit in the processor's cache: three times as fast as all together."""
+"""Number of rows transposed at once, which fit in the processor's cache: three times as fast as all at once."""
 _POSITIONS = 64
 """Number of rotations computed in advance."""
 _SCORES = 1 << 23
-"""Most attention scores held while processing prompts, 32 MB; softmax and reordering copy them a few times."""
+"""Maximum attention scores in memory while processing prompts, 32 MB; softmax and reordering copy them a few times."""
 _MANY_ROWS = 16
 """From this number of rows on, batched matrix products are faster than torch's fused attention, which loops over rows."""
 
@@ -111,10 +111,10 @@ def _is_plain(weight: Tensor) -> bool:
 
 
 class Layouts:
-    """Copies of weights in another order of memory, each with the versions of the weights that it was made from.
+    """Copies of weights in another memory layout, each with the versions of the weights that it was made from.
 
     PyTorch counts every change of a tensor in place, such as an optimizer's or `load_state_dict`'s, but not one through
-    ``tensor.data`` or through an array that shares its memory. Whoever changes weights so calls `forget`. Weights that were
+    ``tensor.data`` or through an array that shares its memory. Code that does this must call `forget`. Weights that were
     made under ``torch.inference_mode()`` have no such counter, and copies of them are not kept.
     """
 
@@ -122,10 +122,10 @@ class Layouts:
         self._held: dict[str, tuple[list[_Version], Any]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Layouts, ()  # a copy of the model has weights of its own
+        return Layouts, ()  # a copy of the model has its own weights
 
     def fresh(self, name: str, weights: Sequence[Tensor]) -> Any:
-        """The copy of that name, or None where there is none or the weights have changed since."""
+        """The copy of that name, or None if there is none or the weights have changed since."""
         held = self._held.get(name)  # another thread may forget it meanwhile
         if held is None:
             return None
@@ -135,7 +135,7 @@ class Layouts:
         return copy if is_same else None
 
     def keep(self, name: str, weights: Sequence[Tensor], copy: Any) -> Any:
-        """Keeps a copy in the place of an older one, and returns it."""
+        """Stores a copy, replacing an older one, and returns it."""
         if any(weight.is_inference() for weight in weights):
             self._held.pop(name, None)
         else:
@@ -149,19 +149,19 @@ class Layouts:
 
 @dataclass(frozen=True)
 class _Version:
-    """A weight at one moment."""
+    """The state of a weight at one moment."""
 
     weight: weakref.ref[Tensor]
     address: int
     changes: int
-    """PyTorch's counter of changes in place."""
+    """PyTorch's counter of in-place changes."""
 
     @classmethod
     def now(cls, weight: Tensor) -> _Version:
         return cls(weakref.ref(weight), weight.data_ptr(), weight._version)
 
     def is_of(self, weight: Tensor) -> bool:
-        """Whether this is the weight as it is now."""
+        """Whether the weight is still in this state."""
         return (
             self.weight() is weight and self.address == weight.data_ptr() and self.changes == weight._version
         )
@@ -250,7 +250,7 @@ class FastDecoding:
         slot: Int[Tensor, " N"],
         cache: Cache,
     ) -> Float[Tensor, "B V"]:
-        """Processes whole prompts without padding, one row's tokens after another's; logits of each row's next token.
+        """Processes whole prompts without padding, row after row; returns the logits of each row's next token.
 
         Args:
             hidden: Embedded tokens.
@@ -262,7 +262,7 @@ class FastDecoding:
         lengths = torch.bincount(row, minlength=cache.rows)
         rotation = self._rotation(positions, int(positions.max()))
 
-        # All blocks but the last, for all tokens.
+        # All blocks except the last, for all tokens.
         own = Groups(row, cache.rows, self._layers[0].kv_heads)
         attend = partial(_attend_causally, cache=cache, row=row, slot=slot, own=own)
         if cache.shared is not None:

@@ -74,7 +74,7 @@ def fill(model: nn.Module, found: Mapping[str, Tensor], *, where: str | Path) ->
 
 
 def _fitted(found: Tensor, own: Tensor) -> Tensor:
-    """A token table (or bias) with as many rows as the model's: new ones are drawn, superfluous ones are cut off."""
+    """A token table (or bias) with the model's number of rows: new ones are drawn, superfluous ones are removed."""
     if found.shape == own.shape or found.dim() != own.dim():
         return found
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sightweave.models.nn.init import embedding
 
 _MOST_PLACES = 1 << 20
-"""Most cells of a grid: as many as a square image of 16,384 pixels a side has patches of 16."""
+"""Maximum cells of a grid: those of a square image with 16,384 pixels per side and patches of 16."""
 Rotation = tuple[Float[Tensor, "B 1 S Dh"], Float[Tensor, "B 1 S Dh"]]
 """Cosines, and sines that already include the sign of rotate-half."""
 

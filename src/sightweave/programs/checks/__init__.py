@@ -1,1 +1,1 @@
-"""Whether the parts of a composition are wired right: one file for each thing that can be wrong."""
+"""Checks whether the parts of a composition are wired correctly: one file per kind of mistake."""

@@ -1,4 +1,4 @@
-"""What is checked, with which prompts, and what a check finds."""
+"""The subject of a check, its prompts, and its findings."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from sightweave.programs.training.settings import Stage
 
 State = Literal["pass", "fail", "skip"]
 _NUDGE = 0.1
-"""Deviation of what parameters get that are zero at the start."""
+"""Standard deviation of the values given to parameters that are initially zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one check says."""
+    """The result of one check."""
 
     state: State
     measured: str
-    """With numbers; why not, where it was skipped."""
+    """The finding, with numbers; or the reason why the check was skipped."""
     needed: str = ""
     """What would pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A model with all that a check may look at. `of` makes one from a model that is to stay as it is."""
+    """A model with everything that a check may look at. `of` makes one from a model that must not be changed."""
 
     model: VLM
-    """A copy in evaluation mode, in fp32, in which nothing that is zero at the start hides what is behind it."""
+    """A copy in evaluation mode, in fp32, in which no zero-initialised parameter hides what comes before it."""
     processor: Processor
     parts: Any
     """The Configs of encoder, connector, fusion and language_model, under these names."""
     stages: Sequence[Stage] = ()
-    """Of the training."""
+    """Stages of the training."""
     quantized: Mapping[PartName, Form] = field(default_factory=dict)
-    """Parts that training keeps in few bits."""
+    """Parts that training quantizes."""
     pretrained: Mapping[str, str] = field(default_factory=dict)
-    """Folders that parts began with."""
+    """Folders from which parts were initialised."""
     is_trained: bool = False
-    """Whether weights may have moved away from those of the folders."""
+    """Whether weights may have changed from those in the folders."""
 
     @classmethod
     def of(cls, model: VLM, processor: Processor, **fields: Any) -> Subject:
@@ -61,12 +61,12 @@ class Subject:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return next(self.model.parameters()).device
 
     @property
     def is_classifier(self) -> bool:
-        """Whether the model chooses among answers and writes none."""
+        """Whether the model chooses among answers and generates no text."""
         return self.model.language_model.form == "classify"
 
     def batch(self, samples: Sequence[Any], **settings: Any) -> Batch:
@@ -74,7 +74,7 @@ class Subject:
         return self.processor.batch(samples, **settings).to(self.device)
 
     def stage_batch(self, stage: Stage) -> Batch:
-        """What a stage would learn from, made of the samples below."""
+        """A batch that a stage would train on, made from the samples below."""
         asked = samples(self.processor)
         if stage.learn == "words":
             return self.processor.media_batch(asked, words="captions").to(self.device)
@@ -88,7 +88,7 @@ class Subject:
 
 
 def nudge(model: nn.Module) -> None:
-    """Small random values for parameters that are zero: behind closed gates nothing flows, by design."""
+    """Sets parameters that are zero to small random values, since closed gates let nothing through by design."""
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -105,7 +105,7 @@ def ask(name: str, *content: str | Medium, answer: str) -> Sample:
 
 
 def samples(processor: Processor) -> list[Sample]:
-    """No medium, one, one that two prompts share, two of which one stands in the middle, and some of each modality."""
+    """No medium, one, one shared by two prompts, two with one of them in the middle, and some of each modality."""
     chooses = processor.layout.form == "classify"
     first, other = (processor.answers[0], processor.answers[-1]) if chooses else ("a red ball", "two")
     (_, main), *further = processor.loaders.items()
@@ -123,6 +123,6 @@ def samples(processor: Processor) -> list[Sample]:
 
 
 def largest(one: Tensor, other: Tensor) -> float:
-    """Largest difference, as a share of the largest value; infinite where it is no number."""
+    """Largest difference, as a share of the largest value; infinite if it is NaN."""
     difference = float((one - other).abs().max() / other.abs().max().clamp(min=1e-12))
     return difference if difference == difference else float("inf")

@@ -29,7 +29,7 @@ class Checked:
     seconds: float
 
     def to_plain(self) -> dict[str, str | float]:
-        """As plain data."""
+        """Converts to plain data."""
         found = self.finding
         return {
             "check": self.name,
@@ -42,7 +42,7 @@ class Checked:
 
 
 def run(subject: Subject, names: Iterable[str] = ()) -> list[Checked]:
-    """Runs checks. An error inside a check counts as its failure. The state of the global random numbers is kept.
+    """Runs checks. An error inside a check counts as its failure. The state of the global random generators is restored.
 
     Args:
         subject: The model to check.

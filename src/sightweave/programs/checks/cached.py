@@ -1,4 +1,4 @@
-"""Decoding with a cache, several prompts at once, gives what each prompt gives alone without a cache."""
+"""Decoding several prompts at once with a cache gives the same as decoding each one alone without a cache."""
 
 from __future__ import annotations
 

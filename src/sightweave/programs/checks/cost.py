@@ -12,11 +12,11 @@ from sightweave.models.parts import choose_parts, named_parts
 from sightweave.programs.checks._base import Finding, Subject
 
 _ADAM = 2
-"""Values that AdamW remembers for each weight."""
+"""Number of values that AdamW stores for each weight."""
 
 
 def check(subject: Subject) -> Finding:
-    """Times a small step here, and counts bytes; a step takes as much longer as it has more pictures."""
+    """Times a small step here, and counts bytes; the time of a step is proportional to its number of images."""
     told = []
     for stage in subject.stages:
         model = copy.deepcopy(subject.model)

@@ -1,4 +1,4 @@
-"""As many tokens stand for a medium as the connector makes embeddings, whatever the medium's size."""
+"""A medium has as many tokens as the connector makes embeddings of it, whatever its size."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check(subject: Subject) -> Finding:
 
 
 def _media(modality: str, loader: Loader) -> Iterator[tuple[str, Medium]]:
-    """Media of random sizes, and what to call their size."""
+    """Media of random sizes, and descriptions of these sizes."""
     rng = random.Random(0)
     for number in range(_SIZES):
         if modality == "image":

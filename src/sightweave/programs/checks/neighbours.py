@@ -12,7 +12,7 @@ NEEDED = f"at most {_MOST:g} of the largest logit"
 
 
 def check(subject: Subject) -> Finding:
-    """Compares each sample alone with the same in a batch: on rows of their own, as branches, and packed into one row."""
+    """Compares each sample alone with the same sample in a batch: in its own row, as a branch, and packed with others."""
     asked = samples(subject.processor)
     encoded = [subject.processor.encode(sample) for sample in asked]
     alone = [subject.logits(subject.batch([one], share=False)) for one in encoded]

@@ -1,4 +1,4 @@
-"""A pretrained encoder sees pictures as its own image processor makes them: channels, size, mean and deviation."""
+"""A pretrained encoder sees images as its own image processor prepares them: channels, size, mean and deviation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check(subject: Subject) -> Finding:
     stated = preprocessor.seen(subject.model.encoder, folder)
     if not stated:
         return Finding(state="skip", measured="the encoder was not loaded from a folder to compare with")
-    # What nothing states is the recipe's to choose.
+    # The recipe chooses what the folder does not specify.
     assert subject.processor.transform is not None  # the model reads images
     own = dataclasses.asdict(subject.processor.transform)
     fields = {**own, **stated, "size": subject.model.encoder.image_size}

@@ -1,4 +1,4 @@
-"""A pretrained encoder's table of places is the folder's, interpolated where the grid is another one."""
+"""A pretrained encoder's position table equals the folder's, interpolated if the grid differs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEEDED = f"equal to the folder's table within {_MOST:g}"
 
 
 def check(subject: Subject) -> Finding:
-    """Compares the table with the folder's, brought to the encoder's grid."""
+    """Compares the table with the folder's, resized to the encoder's grid."""
     if "image" not in subject.model.modalities:
         return Finding(state="skip", measured="the model reads no images")
     folder, table = subject.pretrained.get("encoder"), getattr(subject.model.encoder, "place_table", None)
@@ -35,7 +35,7 @@ def check(subject: Subject) -> Finding:
 
 
 def _interpolated(table: Tensor, count: int) -> Tensor:
-    """The table for so many places. Not by the loader's own function, which is what is checked."""
+    """The table for this number of positions, without the loader's own function, which is being checked."""
     side, new = math.isqrt(len(table)), math.isqrt(count)
     first = len(table) - side**2  # a class token's
     grid = table[first:].T.reshape(1, -1, side, side)

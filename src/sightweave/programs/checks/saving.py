@@ -1,4 +1,4 @@
-"""What is saved and loaded gives the same bits."""
+"""A model that is saved and loaded gives exactly the same outputs."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Labels:
 
     Args:
         max_answers: Maximum different answers that are counted, over all types and both halves.
-        max_questions: Maximum pairs of (question or its first words, answer) for the text-only guess, likewise.
+        max_questions: Maximum pairs of (question or its first words, answer), for the text-only guess.
         max_types: Maximum question types with their own statistics; later ones count only towards all.
     """
 

@@ -92,7 +92,7 @@ class State:
         return None
 
     def paths(self) -> Iterator[Path]:
-        """Files of this check's images, and shards that hold some."""
+        """Image files of this check, and the shards that contain its images."""
         for (text,) in self._database.execute("SELECT source FROM seen"):
             place = json.loads(text)
             if isinstance(place, str):

@@ -12,7 +12,7 @@ from sightweave.programs.evaluation.frequent import Frequent
 from sightweave.programs.evaluation.neighbour import Neighbour
 
 _MOST_ANSWERS = 20_000
-"""Different answers of one question type; beyond twice as many, rare ones are no longer counted exactly."""
+"""Maximum different answers per question type; beyond twice this number, rare ones are no longer counted exactly."""
 
 
 class Baselines:
@@ -51,7 +51,7 @@ class Baselines:
         self.neighbour.add(sample)
 
     def to_plain(self) -> dict[str, Any]:
-        """What was learned as JSON values; the notes are not included."""
+        """The learned values as JSON; the notes are not included."""
         return {
             "votes": {kind: votes.to_plain() for kind, votes in self._votes.items()},
             "written": self._written,

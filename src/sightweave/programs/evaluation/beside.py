@@ -1,4 +1,4 @@
-"""Compares two evaluations: which one is better on the samples that both were asked, and where they differ.
+"""Compares two evaluations: which one is better on the common samples, and where they differ.
 
 There are two tests. The difference of the scores is tested by resampling whole images (`paired_test`), since several
 questions share one. McNemar's exact test (1947) only looks at right and wrong answers and assumes that questions are
@@ -41,7 +41,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeBeside:
-    """Both scores of one question type on the samples that both were asked. Rates are fractions from 0 to 1."""
+    """Both scores of one question type on the common samples. Rates are fractions from 0 to 1."""
 
     type: str
     count: int
@@ -113,13 +113,13 @@ class Beside:
 
     names: tuple[str, str]
     count: int
-    """Samples that both were asked."""
+    """Samples that both evaluations contain."""
     pictures: int
     tasks: tuple[TaskBeside, ...]
     pairs: tuple[Pair, ...]
     """Samples with different answers, in the order of the first evaluation."""
     first_alone: tuple[Key, ...]
-    """Samples that only the first was asked; they are ignored."""
+    """Samples that only the first evaluation contains; they are ignored."""
     second_alone: tuple[Key, ...]
     notes: tuple[str, ...] = ()
 
@@ -176,7 +176,7 @@ def beside(
     metrics: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Beside:
-    """Compares two evaluations on the samples that both were asked, matched by split, task and id.
+    """Compares two evaluations on the samples that both contain, matched by split, task and id.
 
     Args:
         first: One evaluation per split, with its items.
@@ -187,7 +187,7 @@ def beside(
         seed: Random seed for resampling.
 
     Raises:
-        DataError: no common samples, an id that stands for different questions, or two different metrics.
+        DataError: no common samples, an id that belongs to different questions, or two different metrics.
         RecipeError: an unknown metric.
     """
     # Match the samples.

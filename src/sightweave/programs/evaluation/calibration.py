@@ -257,11 +257,11 @@ def at_error_rate(
 ) -> Selection:
     """The lowest threshold at which at most this share of the given answers is wrong.
 
-    The threshold is fitted to these answers, so its error underestimates that of others: choose it on one half of the
-    data and measure it with `at_threshold` on the other.
+    The threshold is fitted to these answers, so its error rate on them underestimates the one on other answers: choose
+    the threshold on one half of the data and measure it with `at_threshold` on the other.
 
     Raises:
-        ValueError: as `calibration`, or an error rate outside 0 to 1.
+        ValueError: as in `calibration`, or an error rate outside 0 to 1.
     """
     if not 0 <= error_rate <= 1:
         raise ValueError(f"calibration: error_rate must be from 0 to 1 (got {error_rate}).")

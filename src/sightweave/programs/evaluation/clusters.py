@@ -212,7 +212,7 @@ class Combination:
     ) -> None:
         self.found, self.best = found, best
 
-        # Values that are 0 or the best one but for rounding.
+        # Values that are 0 or the best one, except for rounding.
         values = found.values @ weights  # S
         values = np.where(np.abs(values) > _ROUNDING * best, values, 0.0)
         self.values = np.where(np.abs(values - best) > _ROUNDING * best, values, best)

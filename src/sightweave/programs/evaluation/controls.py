@@ -35,7 +35,7 @@ def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample
     """The samples that have media, each with another group's media.
 
     All samples of a group get the same media, and no group keeps its own: the groups form a circle in random order, and
-    each takes the media of the next one that shows none of its images. Images are compared by their pixels, so a copy
+    each takes the media of the next one that contains none of its images. Images are compared by their pixels, so a copy
     under another name is not another image.
 
     Raises:

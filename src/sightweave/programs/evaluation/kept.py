@@ -38,7 +38,7 @@ _Value = TypeVar("_Value")
 
 
 class Kept:
-    """Caches the answers of a predictor, so that it is only asked what is new.
+    """Caches the answers of a predictor, so that it only gets new prompts.
 
     Equal prompts of one call are asked once. New prompts are asked in chunks of whole images, long prompts first, so that
     the prompts of a chunk have similar lengths. Answers are written after each chunk, so a process that is killed loses

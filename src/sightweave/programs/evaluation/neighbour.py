@@ -90,7 +90,7 @@ class Neighbour:
         return self._indices.get(task)
 
     def to_plain(self) -> dict[str, Any]:
-        """What was learned as JSON values."""
+        """The learned values as JSON."""
         return {task: prompts.to_plain() for task, prompts in self._prompts.items()}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The passes of an evaluation: the samples that were asked, the answers, and how a task reads and scores them."""
+"""The passes of an evaluation: the samples, their answers, and how a task reads and scores them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Pass:
     """Likelihoods of texts as answers to a sample."""
 
     def asked(self, numbers: Sequence[int]) -> list[int]:
-        """Those of the given samples that this pass asked."""
+        """The given samples that this pass includes."""
         return [number for number in numbers if number in self.samples]
 
     def answers(self, numbers: Sequence[int]) -> list[str | None]:

@@ -82,7 +82,7 @@ def evaluate(
     sighted = _ask(SIGHTED, dict(enumerate(samples)), predict, built, None, progress)
     asked = _ask_controls(controls, samples, sighted, predict, built, seed, notes, progress)
 
-    # The scores of each task, with what training data alone would answer.
+    # The scores of each task, and those of answers from the training data alone.
     known = train if isinstance(train, Baselines) else Baselines(train)
     notes += known.notes()
     common = Asked(samples, sighted, asked, known.majority, known.neighbour.answers(samples), seed, notes)
@@ -243,7 +243,7 @@ def _ask(
     sighted: Pass | None,
     progress: Progress | None,
 ) -> Pass:
-    """One pass over samples; `sighted` is the pass with the images, None while that one is asked.
+    """One pass over samples; `sighted` is the pass with the images, None during that pass.
 
     Texts that the metrics judge are sent together with the prompts if they are known before the answers.
     """

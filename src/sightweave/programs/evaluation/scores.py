@@ -172,7 +172,7 @@ class Evaluation:
     pictures: int
     """Number of images that the samples are about."""
     pictures_total: int | None = None
-    """Number of images of the whole split if a random part of it was asked; None if all of it was."""
+    """Number of images in the whole split if only a random part of it was evaluated; else None."""
     tasks: tuple[TaskScores, ...]
     uses_image: str = "unknown"
     """Verdict over the tasks that need the image: ``yes``, ``hardly``, ``partly``, ``no`` or ``unknown``; see

@@ -190,7 +190,7 @@ class _Scoring:
         return Estimate(value, min(0.0, value), max(_best(self.metric), value))  # nothing bounds it
 
     def controls(self, chosen: Sequence[int]) -> dict[str, Estimate]:
-        """The score of each control that asked any of some samples."""
+        """The score of each control that includes any of some samples."""
         found = {}
         for name, done in self.common.asked.items():
             here = done.asked(chosen)
@@ -208,7 +208,7 @@ class _Scoring:
         return None if test is None else test.p_two_sided
 
     def comparable(self, name: str, chosen: Sequence[int]) -> list[int]:
-        """The samples with an image that a control asked, or that a baseline has an answer to.
+        """The samples with an image that a control includes, or that a baseline has an answer to.
 
         The majority baseline has none for types that training does not know.
         """
@@ -238,7 +238,7 @@ class _Scoring:
         return _are_read(self.metric, self.common.passes[name], chosen).count(False)
 
     def with_media(self, chosen: Sequence[int]) -> list[int]:
-        """Those of some samples that have an image."""
+        """The given samples that have an image."""
         return [number for number in chosen if number in self.pictured]
 
     def _rows(self, name: str) -> _Rows:
@@ -372,7 +372,7 @@ def _task_scores(task: Task, common: Asked) -> tuple[TaskScores, _Right]:
     types = tuple(_type_scores(scoring, kind, of_type[kind], rows) for kind in sorted(of_type))
     scores = _summary(scoring, types, rows)
 
-    # What else is known about each metric, and about the model's confidence.
+    # Further facts about each metric, and about the model's confidence.
     facts = {name: _facts(metric, rows.get(name), numbers, common) for name, metric in task.metrics.items()}
     return replace(scores, facts=facts, calibration=_calibration(scoring)), dict(scoring.right)
 
@@ -496,7 +496,7 @@ def _majority_of(task: str, numbers: Sequence[int], common: Asked) -> dict[str, 
     """The most frequent training answer by question type.
 
     A type that is not in the training data has none: an answer counted on the scored samples themselves would have
-    seen what is asked.
+    seen the questions.
     """
     known: dict[str, str] = {}
     unknown = []

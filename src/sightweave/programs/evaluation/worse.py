@@ -21,7 +21,7 @@ _QUALITY = 30
 _BLUR = 0.01
 """Radius of the blur as a share of the shorter side; at least one pixel."""
 _KEPT = 0.9
-"""Of each side, in the middle."""
+"""Share of each side that is kept, in the middle."""
 _BRIGHTER = 1.3
 _DARKER = 0.7
 _DEGREES = 10.0

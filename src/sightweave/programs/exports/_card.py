@@ -85,7 +85,7 @@ def with_transformers(first: str, *, processor: str = "", model: str = "") -> st
     Args:
         first: Comment at the top.
         processor: Further arguments of the processor, each after a comma.
-        model: Further arguments of the model, likewise.
+        model: Further arguments of the model, in the same form.
     """
     return f"""```python
 {first}

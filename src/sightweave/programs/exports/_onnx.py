@@ -130,7 +130,7 @@ class GraphSession(abc.ABC):
     """
 
     logits: Tensor
-    """float B V: of the next token of each row."""
+    """float B V: logits of the next token of each row."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
@@ -141,20 +141,20 @@ class GraphSession(abc.ABC):
 
     @abc.abstractmethod
     def _read(self, ids: Tensor) -> Tensor:
-        """Reads one token of each row (int64 B); the logits B V behind it."""
+        """Reads one token of each row (int64 B); the logits B V after it."""
 
     @abc.abstractmethod
     def _select(self, rows: Tensor) -> None:
-        """Keeps some rows of what `_read` needs besides the cache; ``rows[i]`` becomes row i."""
+        """Keeps some rows of what `_read` needs in addition to the cache; ``rows[i]`` becomes row i."""
 
     def begin(self, logits: Tensor) -> None:
-        """Starts with the logits B V behind prompts that were just read."""
+        """Starts with the logits B V after prompts that were just read."""
         self._numbers = torch.arange(len(logits))
         self._found = [[] for _ in logits]
         self._take(logits)
 
     def answers(self, end: int) -> list[tuple[list[int], Tensor]]:
-        """Greedy ids behind each prompt, the end token included, and the logits T V that they were chosen by."""
+        """Greedy ids after each prompt, the end token included, and the logits T V that they were chosen by."""
         rows = len(self)
         decoder: Decoder = greedy.Config().build(end_id=end)
         draws = Draws(np.zeros(rows, dtype=np.uint64))  # greedy decoding draws nothing

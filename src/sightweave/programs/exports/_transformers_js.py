@@ -2,7 +2,7 @@
 
 transformers.js 4.3 (https://github.com/huggingface/transformers.js) looks up token embeddings, replaces those of image
 tokens by image features, and calls a decoder with ``past_key_values``. It creates an empty cache from the names of the axes:
-only one named ``batch_size`` gets as many rows as the prompt.
+only one named ``batch_size`` gets the same number of rows as the prompt.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def _cache_names(model: VLM, begin: str) -> list[str]:
 def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: Layout) -> Exported:
     """Runs the graphs as transformers.js does: first each sample alone, then all in one batch of different lengths.
 
-    Pixels are ours: transformers.js does not widen the resizing filter where it shrinks an image, and so gets others.
+    Pixels are ours: transformers.js does not widen the resizing filter when it shrinks an image, so its pixels differ.
     """
     model, processor = copy.deepcopy(source.model).to("cpu").float().eval(), source.processor
     theirs = _Session(folder, model, processor, layout)
@@ -304,7 +304,7 @@ class _Session(GraphSession):
         return np.asarray(features)
 
     def answers_to(self, samples: Sequence[Sample]) -> list[tuple[list[int], Tensor]]:
-        """As `answers`, to samples."""
+        """Like `answers`, for samples."""
         processor = self._processor
         encoded = [processor.encode(sample) for sample in samples]
         rows = [one.trunk.ids + one.prompt.ids for one in encoded]

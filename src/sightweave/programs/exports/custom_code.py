@@ -1,6 +1,6 @@
-"""A folder of Transformers' with code of its own: any composition, wherever Sightweave is installed.
+"""A Transformers folder with custom code: any composition, for machines where Sightweave is installed.
 
-The folder is a checkpoint of Sightweave's with Transformers' files beside it. Its one line of code imports
+The folder is a Sightweave checkpoint, plus the files that Transformers needs. Its one line of code imports
 `sightweave.harnesses.transformers`, so that ``AutoModelForImageTextToText`` and ``AutoProcessor`` open it with
 ``trust_remote_code=True``; `sightweave.load` opens it as it is. No other program does: vLLM, llama.cpp and TRL want a layout
 of `transformers`.
@@ -54,7 +54,7 @@ class Config:
     """Custom code has no settings."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
-        """As `export`, with these settings."""
+        """Calls `export` with these settings."""
         return export(source, folder, samples, card=card)
 
 
@@ -63,8 +63,8 @@ def export(source: Source, folder: Path, samples: Sequence[Sample], *, card: str
 
     Args:
         source: The model with its processor, its parts' Configs and its recipe.
-        folder: Where to; what stands there is replaced.
-        samples: Prompts with pictures to compare by.
+        folder: Output folder; an existing one is replaced.
+        samples: Prompts with images, to compare the results on.
         card: The model card, in Markdown.
 
     Raises:
@@ -108,7 +108,7 @@ def write(model: VLM, processor: Processor, recipe: Mapping[str, Any], folder: P
 
 
 def write_processor(processor: Processor, folder: Path) -> None:
-    """Writes a folder that ``AutoProcessor`` opens; what stands there is replaced.
+    """Writes a folder that ``AutoProcessor`` opens; an existing one is replaced.
 
     Raises:
         CheckpointError: as `write`.
@@ -154,7 +154,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
         (said,) = _answers(theirs, processor, [sample])
         alone.append(_judged(sample, ours, said, largest=largest, scale=float(own.abs().max())))
 
-    # Beside a longer prompt every other one is padded.
+    # Next to a longer prompt, all others are padded.
     together = _answers(theirs, processor, with_longer(source.processor, samples))[: len(samples)]
     batched = [
         _judged(sample, ours, said, largest=0.0, scale=one.scale)

@@ -106,7 +106,7 @@ class Config:
     that it opens by itself, if the model fits one of Transformers' layouts)."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
-        """As `export`, with these settings."""
+        """Calls `export` with these settings."""
         return export(source, folder, samples, card=card, layout=self.layout)
 
 
@@ -151,7 +151,7 @@ def refuse(source: Source) -> None:
         ExportError: another fusion, another language model, or other media than images.
     """
     model = source.model
-    _ = source.transform  # raises where the model reads anything but images
+    _ = source.transform  # raises if the model reads anything but images
     if not isinstance(model.fusion, Concat) or not isinstance(model.language_model, DecoderOnly):
         raise ExportError(
             "the onnx export supports image tokens in a causal decoder only: fusion concat with language model "
@@ -195,7 +195,7 @@ class Decoder(nn.Module):
         return logits.view(*ids.shape, -1), *cache.present
 
     def _fused(self, hidden: Tensor, ids: Tensor, embeddings: Tensor) -> Tensor:
-        """As `Concat`, without operations whose size depends on values: each image token looks up its own embedding."""
+        """Like `Concat`, without operations whose size depends on values: each image token looks up its own embedding."""
         marks = ids == self.image_id
         # One more row, so that the look-up of a text without images has a target.
         rows = nn.functional.pad(embeddings.flatten(0, 1), (0, 0, 0, 1))
@@ -265,7 +265,7 @@ def _example(model: VLM) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     ids = torch.zeros(rows, new, dtype=torch.long)
     embeddings = torch.zeros(pictures, model.layout.tokens_per_image, model.language_model.dim)
     count = 2 * model.language_model.depth
-    # The tracer takes inputs that are the same tensor for one input, so each has a tensor of its own.
+    # The tracer takes inputs that are the same tensor for one input, so each has its own tensor.
     past = [torch.zeros(kept) for _ in range(count)]
     seen = torch.ones(rows, old, dtype=torch.bool)
     tensors = (ids, ids.clone(), ids + 1, ids == 0, seen, embeddings, past)
@@ -371,7 +371,7 @@ class _Session(GraphSession):
         return self._run(tokens.ids, tokens.positions, tokens.ar, tokens.valid)
 
     def answers_to(self, batch: Batch, end: int) -> list[tuple[list[int], Tensor]]:
-        """As `answers`, to a batch of prompts."""
+        """Like `answers`, for a batch of prompts."""
         assert batch.target is not None  # a batch of samples has targets
         last = batch.target.valid.sum(1) - 1
         row = torch.arange(len(last))

@@ -109,7 +109,7 @@ def choose(source: Source, layout: str = "auto") -> Layout:
     """The layout that a composition fits.
 
     Raises:
-        ExportError: no such layout, or the composition does not fit it (or any); with all reasons, nearest layout first.
+        ExportError: no such layout, or the composition does not fit it (or any); lists all reasons, nearest layout first.
     """
     if layout != "auto" and layout not in LAYOUTS:
         raise ExportError(f"no layout {layout!r}. {did_you_mean(layout, [*LAYOUTS, 'auto'])}")
@@ -207,7 +207,7 @@ def chat_template(template: Template, *, writes_frame: bool) -> str:
     if template.chat:
         # The exported tokenizer adds nothing at the start, so the template has to.
         first = f"{{{{- {quoted(template.first)} -}}}}" if template.first else ""
-        # A template that shows images names their token; the frame goes around it there.
+        # A template that places images itself contains their token; the frame is put around it there.
         shown = first + template.chat.replace(template.image, image)
         return shown if template.shows else showing(first + template.chat, image)
 

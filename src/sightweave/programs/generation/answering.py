@@ -53,7 +53,7 @@ def generate(
         samples: Prompts; their targets are ignored.
         options: Length and method.
         texts: For each sample the texts whose likelihood is wanted; empty means none for any.
-        limits: Limits of each sample, in the place of those in `options`; empty means those for all.
+        limits: Limits of each sample, instead of those in `options`; empty means those for all.
         progress: Called with the number of new answers, perhaps from another thread, but never from two at once.
         memory: Caches the embeddings of images for later calls with the same model; None caches nothing.
 
@@ -152,7 +152,7 @@ class _Answering:
     def _alike(self, order: Sequence[int]) -> list[list[int]]:
         """Groups of prompts that may be answered together, each in the given order.
 
-        Prompts with texts to judge are read more slowly than others, and beam search needs one maximum of tokens.
+        Prompts with texts to score are read more slowly than others, and beam search needs one maximum of tokens.
         """
         groups: dict[tuple[Any, ...], list[int]] = {}
         for number in order:
@@ -183,7 +183,7 @@ class _Answering:
                 self.chunk(half, prefix)
             return
 
-        with self.lock:  # rooms may be answered side by side
+        with self.lock:  # rooms may be answered concurrently
             self.answers.update(zip(numbers, made, strict=True))
             if self.progress is not None:
                 self.progress(len(numbers))
@@ -191,7 +191,7 @@ class _Answering:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is asked about the prompts of one batch."""
+    """The requests for the prompts of one batch."""
 
     texts: Sequence[Sequence[str]]
     """Texts to judge, of each prompt."""
@@ -270,7 +270,7 @@ class Reader:
 
         Args:
             encoded: Prompts.
-            wanted: What is asked about them.
+            wanted: The requests for these prompts.
             prefix: Images that were read before.
             budget: How much may be read at once.
         """
@@ -281,7 +281,7 @@ class Reader:
             found = classified(self.model, batch, self.processor.answers, texts, write=is_writing)
             return [_stopped(one, limit) for one, limit in zip(found, limits, strict=True)]
 
-        # Read the prompts. Texts are judged behind them, which packed prompts do not allow.
+        # Read the prompts. Texts to score continue them, which packed prompts do not allow.
         tokenizer = self.processor.tokenizer
         decoder: Decoder = self.options.decoding.build(end_id=tokenizer.end_id)
         rows = [one for one in encoded for _ in range(decoder.width)]

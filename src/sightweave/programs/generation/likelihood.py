@@ -66,7 +66,7 @@ def judged(
 def _totals(
     processor: Processor, session: Session, rows: Sequence[int], targets: Sequence[Sequence[int]]
 ) -> Tensor:
-    """float64 T: summed log-probabilities of texts, each behind its row of the session."""
+    """float64 T: summed log-probabilities of texts, each continuing its row of the session."""
     device = session.logits.device
     chosen = torch.tensor(rows, device=device)
     first = torch.tensor([ids[0] for ids in targets], device=device)
@@ -76,7 +76,7 @@ def _totals(
     if not longer:
         return sums
 
-    # All but the last token of each text are read; the logits behind each predict the next one.
+    # All tokens of each text except the last are read; the logits of each one predict the next.
     going = torch.tensor(longer, device=device)
     forked = session.fork(chosen[going])
     fed = [list(targets[number][:-1]) for number in longer]

@@ -1,4 +1,4 @@
-"""Media of prompts -> embeddings: each is encoded once, some at a time, and kept for later calls where that is wanted."""
+"""Media of prompts -> embeddings: each is encoded once, some at a time, and kept for later calls if required."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rows of a session have written so far, and the texts that come of it."""
+"""What the rows of a session have generated so far, and the resulting texts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Written:
-    """The text that was written behind one prompt."""
+    """The text that was generated after one prompt."""
 
     ids: list[int]
     """Its tokens, the end token and those of a stop text included."""
@@ -29,7 +29,7 @@ class Written:
 
 @dataclass
 class Rows:
-    """What was written so far in each row of a session."""
+    """The tokens generated so far in each row of a session."""
 
     ids: Int[Tensor, "B T"]
     """One column for each step of the session; a row's own tokens begin at its column `starts`."""
@@ -44,7 +44,7 @@ class Rows:
     starts: list[int]
     """Column of each row's first token."""
     last: list[int]
-    """Column behind the last token that each row may have."""
+    """Column after the last token that each row may have."""
     numbers: list[int]
     """Number of each row's prompt."""
     watches: list[Watch | None]

@@ -27,11 +27,11 @@ from sightweave.models.nn.fast_decoding import FastDecoding
 from sightweave.models.vlm import VLM
 
 _ROOM = 16
-"""Tokens that a cache reserves behind prompts: most answers are shorter, and unused space costs time."""
+"""Tokens that a cache reserves after prompts: most answers are shorter, and unused space costs time."""
 
 
 def fast_decoding(model: VLM) -> FastDecoding | None:
-    """The faster decoding of single tokens, where the language model has one and no fusion acts between its blocks."""
+    """The faster decoding of single tokens, if the language model has one and no fusion acts between its blocks."""
     return None if "layer" in model.fusion.places else model.language_model.fast_decoding()
 
 
@@ -64,7 +64,7 @@ class Session:
 
     Args:
         model: In evaluation mode. Its weights must not change while the session lasts.
-        room: Tokens to reserve in the cache behind prompts. It changes no result.
+        room: Tokens to reserve in the cache after prompts. It does not affect the result.
     """
 
     logits: Float[Tensor, "B V"]
@@ -97,7 +97,7 @@ class Session:
         rows: Int[Tensor, " B"] | None = None,
         packed: bool = True,
     ) -> None:
-        """Reads prompts and adds them as rows behind the present ones.
+        """Reads prompts and adds them as rows after the existing ones.
 
         Args:
             batch: Prompts, padded on the right.
@@ -197,7 +197,7 @@ class Session:
             tokens: At least one token per row, at the row's next positions.
 
         Returns:
-            Logits behind each token, row by row, without padding.
+            Logits after each token, row by row, without padding.
         """
         at = tokens.valid.flatten().nonzero()[:, 0]
         logits: Tensor = self.model(Batch(target=tokens), cache=self.cache, at=at).logits

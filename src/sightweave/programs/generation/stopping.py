@@ -1,6 +1,6 @@
 """Where an answer stops before its end token: its own maximum of tokens, and stop texts.
 
-A text stops at the stop text that is complete first; of several that are complete at the same letter, at the longest. The
+A text stops at the stop text that is completed first; if several end at the same character, at the longest. The
 stop text is not part of the answer. What counts is the decoded text, so a stop text may span several tokens or begin in the
 middle of one.
 """
@@ -44,7 +44,7 @@ def checked(stop: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class StopTexts:
-    """Finds stop texts in a text that comes in pieces, and holds back what may be the beginning of one.
+    """Finds stop texts in a text that comes in pieces, and holds back text that may be the beginning of one.
 
     Args:
         stop: Stop texts.
@@ -73,7 +73,7 @@ class StopTexts:
         return text[:certain]
 
     def close(self) -> str:
-        """What was held back, at the end of the text."""
+        """The text held back, at the end of the answer."""
         rest, self._held = self._held, ""
         return rest
 
@@ -87,14 +87,14 @@ class StopTexts:
         return 0
 
     def fork(self) -> StopTexts:
-        """Another one that continues from here."""
+        """A copy that continues from here."""
         forked = StopTexts(self._stop)
         forked._held, forked.is_found = self._held, self.is_found
         return forked
 
 
 def _first(text: str, stop: Sequence[str]) -> int | None:
-    """Where the stop text begins that is complete first, the longest of those; None where there is none."""
+    """Start of the stop text that is completed first, the longest if several are; None if there is none."""
     found = []
     for one in stop:
         start = text.find(one)
@@ -109,7 +109,7 @@ def before_stop(text: str, stop: Sequence[str]) -> str:
 
 
 class Watch:
-    """Reads the ids of one answer and tells when its text contains a stop text.
+    """Reads the ids of one answer and reports when its text contains a stop text.
 
     Args:
         tokenizer: Decodes the ids.
@@ -125,7 +125,7 @@ class Watch:
         return self._texts.is_found
 
     def fork(self) -> Watch:
-        """Another one that continues from here, for a beam."""
+        """A copy that continues from here, for a beam."""
         forked = object.__new__(Watch)
         forked._decoder, forked._texts = self._decoder.fork(), self._texts.fork()
         return forked

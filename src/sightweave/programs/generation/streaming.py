@@ -21,7 +21,7 @@ from sightweave.programs.generation.stopping import StopTexts, Watch
 def stream(model: VLM, processor: Processor, sample: Sample, options: Options | None = None) -> Iterator[str]:
     """One answer in pieces of whole characters; joined they are what `generate` gives.
 
-    What may be the beginning of a stop text is held back until it is known not to be one.
+    Text that may be the beginning of a stop text is held back until it is known not to be one.
     """
     options = options or Options()
     end_id = processor.tokenizer.end_id

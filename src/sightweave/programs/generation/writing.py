@@ -27,7 +27,7 @@ class Continuing(Protocol):
     """What `Writing` needs of a session: a `Session` of a PyTorch model, or another program's."""
 
     logits: Tensor
-    """float B V: of the next token of each row."""
+    """float B V: logits of the next token of each row."""
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -249,7 +249,7 @@ class Writing:
     def _is_worth_leaving(self, going: int) -> bool:
         """Whether finished rows should leave now: moving rows of the cache costs about as much as a step of them does.
 
-        A row that has written all that it may leaves at once, since there may be no further positions for it.
+        A row that has reached its maximum length leaves at once, since there may be no further positions for it.
         """
         assert self._rows is not None
         return going <= _ENOUGH * len(self) or self._column >= self._next_last
@@ -275,7 +275,7 @@ def written(
     end_id: int,
     tokenizer: Tokenizer | None = None,
 ) -> list[Written]:
-    """Writes behind every prompt of a session until each text ends. The session is used up.
+    """Generates after every prompt of a session until each text ends. The session cannot be used again.
 
     Args:
         session: Prompts that were just read, ``decoder.width`` rows for each.
@@ -297,7 +297,7 @@ def written(
 def write(
     model: VLM, batch: Batch, options: Options, *, end_id: int, tokenizer: Tokenizer | None = None
 ) -> list[list[int]]:
-    """Ids of an answer behind each row of a batch of prompts, with the end token where it came to one.
+    """Ids of the answer to each row of a batch of prompts, with the end token if it was reached.
 
     Args:
         model: In evaluation mode; it writes texts.

@@ -40,7 +40,7 @@ _WRAPPED = re.compile(
     r"<(?P<name>answer|final_answer|response|conclusion)>(?P<said>.*?)(?:</(?P=name)>|\Z)",
     re.DOTALL | re.IGNORECASE,
 )
-"""Thinking models often put their answer into a tag of its own."""
+"""Thinking models often put their answer into a separate tag."""
 _FRAMES = re.compile(r"<\|(?:START|END)_RESPONSE\|>|<\|(?:begin|end)_of_(?:solution|box)\|>")
 
 

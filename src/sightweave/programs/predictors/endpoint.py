@@ -5,7 +5,7 @@ the request. The API key is read from an environment variable and sent to that h
 model behind a server's name may change from one day to the next, and nothing here can detect that.
 
 If a server rejects the temperature, the seed, log-probabilities or the system turn, they are left out. A prompt that it
-rejects, or fails on however often it is sent, has no answer, nor has one whose image cannot be read; the prediction gives
+rejects, or repeatedly fails on, has no answer, nor does one whose image cannot be read; the prediction gives
 the reason (`_notes`). A server that cannot be reached or that rejects the key or the model is an error.
 
 `_endpoint` has the connection, the requests, and the parsing of responses.

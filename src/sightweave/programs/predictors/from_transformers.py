@@ -280,7 +280,7 @@ class FromTransformers:
         return batches
 
     def _length(self, prompt: str, media: Sequence[Medium]) -> int:
-        """Approximate number of tokens of a prompt; an image counts as many as most models make of one."""
+        """Approximate number of tokens of a prompt; an image counts as the number that most models use for one."""
         words = self.processor.tokenizer(prompt, add_special_tokens=False)["input_ids"]
         return len(words) + _TOKENS_PER_IMAGE * len(media)
 
@@ -322,7 +322,7 @@ class FromTransformers:
         return lead if found and lead.isspace() else ""
 
     def _text_ids(self, prompt: str, lead: str, text: str) -> list[int]:
-        """Token ids of a text after its prompt, or of the text alone where the two would share a token."""
+        """Token ids of a text after its prompt, or of the text alone if the two would share a token."""
         tokenizer = self.processor.tokenizer
         if not text:
             return []

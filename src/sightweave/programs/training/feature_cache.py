@@ -15,13 +15,13 @@ from sightweave.models.paths import MediaPaths
 class FeatureCache:
     """Keeps features in memory by the medium's key, up to a size.
 
-    What is full stays full: training goes round and round, and a cache that throws out what was used longest ago would
+    A full cache stays as it is: training cycles through the data, and a cache that drops the least recently used would
     throw out just what comes next.
 
     Args:
         encoders: Frozen, in evaluation mode.
         precision: As the rest of the model computes.
-        most: Bytes that are kept at most.
+        most: Maximum number of bytes that are kept.
     """
 
     def __init__(self, encoders: MediaPaths, precision: Precision, most: int) -> None:

@@ -93,13 +93,13 @@ class Feed:
         world: The processes that train together; their number must divide the batch size. All of them step through the same
             positions, and each takes its share of the images of every microstep, or of every window, which it then packs.
             With several processes, an unreadable image leaves its place empty, since the other processes do not know about
-            it. So it does in a window, whose rows must not depend on earlier attempts.
+            it. The same applies to a window, whose rows must not depend on earlier attempts.
         workers: Number of threads that decode images; 0 means one fewer than the CPU cores, from 1 to 8.
         tasks: Tasks by name.
         processor: Makes the batches.
         stage: Sets the batch size, the tasks and the words.
         seed: Random seed of the run.
-        quarantine: Records what cannot be read.
+        quarantine: Records images and samples that cannot be read.
 
     Raises:
         DataError: no images, none with a sample of the stage's tasks, or no regions where they are needed.
@@ -290,7 +290,7 @@ class Feed:
                         tuple(one.sample.id for one in encoded),
                         *place,
                         pictures=self._numbers(at),
-                        # What the other processes take of the window is not known here.
+                        # The parts of the window that the other processes take are not known here.
                         end=at[-1] + 1 if self.world.size == 1 else window.end,
                     )
                 except MediaError:

@@ -30,7 +30,7 @@ class RunLog:
         folder: Run folder, created if it is missing. Rows are appended to existing ones.
         steps: Number of steps of the run, for the time left.
         first_step: First step to train, when resumed; existing rows of this step and later ones are dropped.
-        console: Where progress is shown; None shows none.
+        console: Where progress is shown; None does not show it.
         title: Text before the progress bar.
     """
 
@@ -244,7 +244,7 @@ class ProgressLine:
     Args:
         steps: Number of steps of the run; may be changed later.
         first_step: First step to train, when resumed.
-        console: Where it is shown; None shows nothing.
+        console: Where the loss is shown; None shows nothing.
         title: Text before the progress bar.
     """
 

@@ -140,7 +140,7 @@ class Stage:
             )
 
     def _given(self, names: tuple[str, ...]) -> dict[str, float]:
-        """Those of these settings that are not None."""
+        """The settings that are not None."""
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 

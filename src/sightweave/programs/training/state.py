@@ -109,7 +109,7 @@ class State(Progress):
         return dict(self.quarantine.reasons)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the tensors, as JSON."""
+        """Everything except the tensors, as JSON."""
         progress = Progress(**{one.name: getattr(self, one.name) for one in fields(Progress)})
         document = _Document(FORMAT_VERSION, self.data, progress, self.quarantine.kept())
         found: dict[str, Any] = _DOCUMENT.dump_python(document, mode="json")

@@ -49,7 +49,7 @@ def _extent(stage: Stage, epoch: Epoch) -> str:
     if passes is None:
         return f"{stage.minutes:g} minutes on {data}"
     images = (stage.steps or 0) * per_step(stage)
-    if images < epoch.pictures:  # typically generated ones, of which there is no end
+    if images < epoch.pictures:  # typically generated ones, whose number is unlimited
         return f"{stage.steps:,} steps on {images:,} of {data}"
     return f"{stage.steps:,} steps, {round(passes, 1):g} passes over {data}"
 

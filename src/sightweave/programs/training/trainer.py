@@ -153,7 +153,7 @@ class Trainer:
         """Trains all remaining stages, and saves.
 
         Args:
-            console: Where progress is shown; None shows none.
+            console: Where progress is shown; None does not show it.
             begins: Called with the results of the trials before the first step. None skips the trials and keeps the number
                 of threads.
 

@@ -1,1 +1,1 @@
-"""Medium -> values for an encoder: one file a modality."""
+"""Medium -> values for an encoder: one file per modality."""

@@ -1,7 +1,7 @@
-"""What every modality offers: how its media are measured, read, varied and told apart.
+"""What every modality provides: how its media are measured, read, augmented and distinguished.
 
 A modality is a file in this folder, or a user's own module that a recipe names by its dotted path. It has a ``Config``,
-whose ``build()`` gives its loader, and the loader's class is called ``Loader``.
+whose ``build()`` returns its loader, and the loader's class is called ``Loader``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Loaded:
     """Media that were read."""
 
     values: Values
-    """What the encoder reads."""
+    """Input of the encoder."""
     sizes: Sequence[tuple[int, int]] = ()
     """Width and height in pixels of each image before it was resized; empty for media without places."""
 
@@ -35,11 +35,11 @@ class Loaded:
 class Loader:
     """Reads the media of one modality; several threads may call it.
 
-    `size` and `value` are what a new modality must write, with `blank` and `example`.
+    A new modality must implement `size`, `value`, `blank` and `example`.
     """
 
     def size(self, medium: Medium) -> tuple[int, ...]:
-        """Length of the values of a medium along each axis but the channels, from its header: nothing is decoded.
+        """Size of a medium along each axis except the channels, from its header: nothing is decoded.
 
         Raises:
             MediaError: it cannot be read.
@@ -47,11 +47,11 @@ class Loader:
         raise NotImplementedError(type(self).__name__)
 
     def value(self, medium: Medium, seed: int | None = None) -> Tensor:
-        """The values of one medium: float C and then its axes.
+        """The values of one medium: float C, then its other axes.
 
         Args:
             medium: Of this modality.
-            seed: Varies it for training: the same seed always in the same way. None leaves it as it is.
+            seed: Seed of the augmentation for training, which is deterministic. None leaves the medium as it is.
 
         Raises:
             MediaError: it cannot be read.
@@ -70,9 +70,9 @@ class Loader:
 
         Args:
             media: Of this modality.
-            seeds: Vary each medium; None leaves all as they are.
-            fixed: Keys of media whose texts speak of left or right: they are not mirrored.
-            pool: Threads that decode; they change no bit. None does it here.
+            seeds: Seeds of the augmentation of each medium; None leaves all as they are.
+            fixed: Keys of media whose texts mention left or right: they are not mirrored.
+            pool: Threads that decode; they do not affect the result. None decodes in this thread.
 
         Raises:
             MediaError: a medium cannot be read; with several, the first of them.
@@ -90,7 +90,7 @@ class Loader:
 
     @staticmethod
     def check(medium: Medium) -> None:
-        """Looks whether a medium can be read, by its header at most; by default, whether its file is there.
+        """Checks whether a medium can be read, reading at most its header; by default, whether its file exists.
 
         Raises:
             MediaError: it cannot be read.
@@ -99,12 +99,12 @@ class Loader:
             raise MediaError("medium_missing", f"{medium.source}: file not found.")
 
     def pieces(self, medium: Medium) -> list[Medium]:
-        """A medium as the model is shown it: itself, and what it is cut into besides."""
+        """A medium as the model sees it: the medium itself, and any pieces that it is cut into."""
         return [medium]
 
     @staticmethod
     def digest(medium: Medium) -> str:
-        """SHA-256 of the file of a medium, or of its values where it has none: 64 hexadecimal digits.
+        """SHA-256 of the file of a medium, or of its values if it has none: 64 hexadecimal digits.
 
         Raises:
             MediaError: it cannot be read.
@@ -113,7 +113,7 @@ class Loader:
 
     @classmethod
     def contents(cls, media: Sequence[Medium]) -> dict[Medium, str]:
-        """A name for what each medium holds: equal for two media exactly where they hold the same.
+        """A name for the content of each medium; two media have the same name exactly if their contents are equal.
 
         A medium that cannot be read is named by its key.
         """
@@ -127,12 +127,12 @@ class Loader:
 
     @staticmethod
     def blank(medium: Medium) -> Medium:
-        """A medium of the same kind that shows nothing, such as an image that is grey all over."""
+        """A medium of the same kind without content, such as an entirely grey image."""
         raise NotImplementedError
 
     @staticmethod
     def example(number: int) -> Medium:
-        """A made-up medium, a different one for each number: the checks of a model's wiring use them."""
+        """A synthetic medium, different for each number, for the checks of a model's wiring."""
         raise NotImplementedError
 
 

@@ -20,7 +20,7 @@ from sightweave.data.inputs.media._base import Loaded
 from sightweave.data.inputs.pixels import PixelLoader
 
 _KNOWN_SIZES = 100_000
-"""Sizes of generated images that a loader remembers at most."""
+"""Maximum number of generated images whose sizes a loader caches."""
 
 
 def _without_kind(value: Any) -> Any:
@@ -42,7 +42,7 @@ class Config:
         """The loader.
 
         Args:
-            cache: Resized images of this transform, used where nothing varies; it changes no bit.
+            cache: Resized images of this transform, used without augmentation; it does not affect the result.
         """
         return Loader(self.transform.build(), self.tiles, cache)
 
@@ -51,7 +51,7 @@ class Loader(_base.Loader):
     """Reads images.
 
     Args:
-        transform: Makes a tensor of an image's pixels.
+        transform: Makes a tensor from an image's pixels.
         tiles: How large images are split into tiles.
         cache: Resized images of this transform.
     """
@@ -68,7 +68,7 @@ class Loader(_base.Loader):
             self.transform,
             self.tiles,
             self._pixels.cache,
-        )  # a copy has locks and memory of its own
+        )  # a copy has its own locks and memory
 
     @property
     def is_whole(self) -> bool:
@@ -76,11 +76,11 @@ class Loader(_base.Loader):
         return self.transform.exact or self.tiles.max_tiles > 1
 
     def size(self, medium: Medium) -> tuple[int, ...]:
-        """Height and width in pixels: those of the encoder's square, whatever the image."""
+        """Height and width in pixels: those of the encoder's square, for any image."""
         return (self.transform.size, self.transform.size)
 
     def info(self, medium: Medium) -> MediumInfo:
-        """What the header of an image says; that of a generated one is remembered, since asking draws it.
+        """The header facts of an image; those of a generated one are cached, since it must be drawn to get them.
 
         Raises:
             MediaError: it cannot be read.
@@ -111,11 +111,11 @@ class Loader(_base.Loader):
         return Loaded(pixels, sizes)
 
     def expand(self, sample: Sample, *, max_tiles: int | None = None) -> Sample:
-        """The sample with every large image of it followed by its tiles.
+        """The sample, with each of its large images followed by its tiles.
 
         Args:
-            sample: Any; one without large images comes back itself.
-            max_tiles: Tiles of an image at most; None takes the loader's own number.
+            sample: Any sample; one without large images is returned unchanged.
+            max_tiles: Maximum tiles of an image; None means the loader's own number.
 
         Raises:
             MediaError: a header cannot be read.
@@ -128,22 +128,22 @@ class Loader(_base.Loader):
         return tiles.expand(sample, side=self.transform.size, tiles=rules, probe=self.info)
 
     def pieces(self, medium: Medium) -> list[Medium]:
-        """An image, and its tiles where it is large."""
+        """An image, and its tiles if it is large."""
         return tiles.pieces(medium, side=self.transform.size, tiles=self.tiles, probe=self.info)
 
     @staticmethod
     def digest(medium: Medium) -> str:
-        """SHA-256 of the file of an image, or of its pixels where it has none."""
+        """SHA-256 of the file of an image, or of its pixels if it has none."""
         return image_files.digest(medium)
 
     @classmethod
     def contents(cls, media: Sequence[Medium]) -> dict[Medium, str]:
-        """Names that are equal exactly where the decoded pixels are equal."""
+        """Names that are equal exactly if the decoded pixels are equal."""
         return image_contents.contents(media)
 
     @staticmethod
     def blank(medium: Medium) -> Medium:
-        """An image that is grey all over."""
+        """An entirely grey image."""
         return Medium(_grey, "blank")
 
     @staticmethod

@@ -39,7 +39,7 @@ _FATAL = (401, 402, 403, 404, 405, 407, 410)
 _MODERATED = re.compile("moderat|flagged|content|policy|safety|harm", re.IGNORECASE)
 """Words with which some servers reject a prompt by status 403."""
 _MISSING = re.compile("not (?:supported|implemented)|unsupported", re.IGNORECASE)
-"""Words with which some servers send 500 where 400 is meant."""
+"""Words in responses of servers that send 500 instead of 400."""
 _WHAT_TO_DO = {
     400: "the server rejects the request; the model may not support images, or fewer tokens",
     401: "check the API key",
@@ -176,7 +176,7 @@ class _Connection:
 
 
 class Line:
-    """Sends requests to a server, and repeats them where that may help. Its messages never hold the key."""
+    """Sends requests to a server, and repeats them if that may help. Its messages never contain the key."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -215,7 +215,7 @@ class Line:
             connection.close()
 
     def answer(self, method: str, path: str, body: Mapping[str, Any] | None, where: str) -> Mapping[str, Any]:
-        """Sends a request, again where that may help, and returns the JSON object of the answer.
+        """Sends a request, repeats it if that may help, and returns the JSON object of the answer.
 
         Args:
             method: ``GET`` or ``POST``.

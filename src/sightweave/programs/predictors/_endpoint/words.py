@@ -30,7 +30,7 @@ class Refused(BackendError):
 
 
 class Failed(BackendError):
-    """A request has no usable answer; another one may, or the same one later."""
+    """A request has no usable answer; another request, or the same one later, may have one."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: {reason}.")
