@@ -3,8 +3,7 @@
 Nothing heavy is imported here: ``sightweave --help`` loads no torch, and neither does a wrong path.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: Typer would have to evaluate every annotation from its text at each start.
 import contextlib
 import logging
 import signal
@@ -107,11 +106,11 @@ TrustRun = Annotated[
 NumBeams = Annotated[int | None, typer.Option(help="Number of beams per prompt in beam search.")]
 
 
-def _console() -> Console:
+def _console() -> "Console":
     return terminal.console(stderr=True)
 
 
-def _stdout() -> Console:
+def _stdout() -> "Console":
     return terminal.console()
 
 
@@ -187,7 +186,7 @@ def train(
     return Result(lambda: _trained(run), show, _status(run))
 
 
-def _trained(run: Any) -> json_results.Trained:
+def _trained(run: Any) -> "json_results.Trained":
     return {
         "run": str(run.folder),
         "report": f"{run.folder}/report.html",
@@ -209,7 +208,7 @@ def _scores(folder: Path | None) -> list[Any]:
     return read_evaluations(folder)
 
 
-def _show_scores(evaluation: Any, console: Console) -> None:
+def _show_scores(evaluation: Any, console: "Console") -> None:
     from sightweave.programs.evaluation.table import show
 
     show(evaluation, console)
@@ -277,7 +276,7 @@ def evaluate(
         console=_console(),
     )
 
-    def plain() -> json_results.Evaluated:
+    def plain() -> "json_results.Evaluated":
         return {"splits": [one.to_json() for one in found]}
 
     def show() -> None:
@@ -346,7 +345,7 @@ def compare(
     )
     page = f"{out}/comparison.html"
 
-    def plain() -> json_results.Compared:
+    def plain() -> "json_results.Compared":
         return {"page": page, "comparison": found.to_json()}
 
     return Result(plain, lambda: echo(f"{as_markdown(found)}\npage: {page}"))
@@ -414,7 +413,7 @@ def generate(  # one parameter for each option of the command
     loaded = api.load(run, trust_run=trust_run)
     asked = prompt or []
 
-    def plain() -> Iterator[json_results.Answer]:
+    def plain() -> "Iterator[json_results.Answer]":
         for text, answer in zip(asked, loaded.generate(image, asked, **options), strict=True):
             yield _answer(image, text, answer)
 
@@ -430,7 +429,7 @@ def generate(  # one parameter for each option of the command
     return Result(plain, show)
 
 
-def _answer(image: Path | None, prompt: str, answer: Any) -> json_results.Answer:
+def _answer(image: Path | None, prompt: str, answer: Any) -> "json_results.Answer":
     """One answer as JSON, in the same form as a row of a dataset's answers."""
     shown = None if image is None else str(image)
     return {"image": shown, "prompt": prompt, "answer": answer.text, "logprob": answer.logprob}
@@ -514,7 +513,7 @@ def report(
 
     path = str(api.report(run))
 
-    def plain() -> json_results.Page:
+    def plain() -> "json_results.Page":
         return {"report": path}
 
     return Result(plain, lambda: echo(path))
@@ -551,7 +550,7 @@ def beside(
         first, second, data=data_of(data), out=out, trust_run=trust_run, console=_console()
     )
 
-    def plain() -> json_results.SideBySide:
+    def plain() -> "json_results.SideBySide":
         return {"page": str(path), "beside": found.to_json()}
 
     return Result(plain, lambda: echo(f"{found.text}\npage: {path}"))
@@ -715,7 +714,7 @@ def sample(
 
     path = str(api.sample_data(data_of([data]), out, split=split, count=count, columns=columns, seed=seed))
 
-    def plain() -> json_results.Sheet:
+    def plain() -> "json_results.Sheet":
         return {"sheet": path}
 
     return Result(plain, lambda: echo(path))
@@ -769,7 +768,7 @@ def check_data(
         console=_console(),
     )
 
-    def plain() -> json_results.DataChecked:
+    def plain() -> "json_results.DataChecked":
         return {"report": report.page, "check": report.to_json()}
 
     return Result(
@@ -791,7 +790,7 @@ def cache(
 
     written = api.cache_data(recipe, *(settings or []), out=out, data=data_of(data), console=_console())
 
-    def plain() -> json_results.Cached:
+    def plain() -> "json_results.Cached":
         return {"folder": str(out), "pictures": written.pictures, "left_out": written.left_out}
 
     left = f" ({len(written.left_out)} skipped)" if written.left_out else ""
