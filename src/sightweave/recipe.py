@@ -490,7 +490,7 @@ class Measured:
         return _Tasks({name: self.task(name).build() for name in self.task_names()})
 
     def task_names(self) -> list[str]:
-        """Names of the tasks of this package, then the dotted paths of the user's own in `tasks`.
+        """Names of this package's tasks, then the dotted paths of the user's own tasks in `tasks`.
 
         Raises:
             RecipeError: `tasks` names an unknown task.

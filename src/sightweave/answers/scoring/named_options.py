@@ -224,7 +224,7 @@ def _stated_here(
 
 
 def _by_letter(text: str, options: Sequence[str]) -> list[int]:
-    """Numbers of all options that are called by their letter; if a text contradicts the letter, both."""
+    """Numbers of all options that are referred to by letter; if a text contradicts the letter, both."""
     calls = list(_MARKED.finditer(text))
     if not calls or calls[0].start() > 0:
         calls = [*_CALLED.finditer(text), *_BOLD.finditer(text)]
@@ -265,7 +265,7 @@ def _named(text: str, call: re.Match[str], options: Sequence[str]) -> list[int]:
 
 
 def _number(letter: str, options: Sequence[str]) -> int | None:
-    """The number of the option with this letter; if options are letters themselves, of the one that is this letter."""
+    """The number of the option with this letter; if the options are themselves letters, of the one that equals it."""
     texts = list(map(_bare, options))
     if ratios.fold(letter) in texts:
         return texts.index(ratios.fold(letter))
@@ -294,7 +294,7 @@ def _mentions(text: str, options: Sequence[str]) -> list[_Span]:
     for number, option in enumerate(options):
         bare = _bare(option)
         if len(bare) == 1 and bare.isalpha():
-            continue  # "a" is a word of most sentences
+            continue  # "a" occurs in most sentences
         spans += [(found.start(), found.end(), number) for found in _whole(option).finditer(text)]
 
     return spans

@@ -20,7 +20,7 @@ ARTICLES = frozenset({"a", "an", "the"})
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 NUMBERS = {word: str(number) for number, word in enumerate(_DIGITS)} | {"none": "0"}
 FEWEST = 4
-"""Fewest annotators. With fewer, even the answer that all of them gave would score under 1."""
+"""Minimum number of annotators. With fewer, even an answer that all of them gave would score below 1."""
 _PERIODS = 32
 """At most this many periods are removed: the scorers pass a flag of that value where a count is expected."""
 _WHOLE = """
@@ -84,7 +84,7 @@ def plain_words(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with line ends and tabs as spaces, without spaces at the ends."""
+    """The text with line breaks and tabs replaced by spaces, and without spaces at the ends."""
     return text.replace("\n", " ").replace("\t", " ").strip()
 
 

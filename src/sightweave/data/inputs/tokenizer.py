@@ -313,7 +313,7 @@ class Tokenizer:
         return self._ids(text)
 
     def ids_and_letters(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """The same as `text_ids`, with the span of characters of each id: start, and end (exclusive).
+        """Like `text_ids`, but also returns the span of characters of each id: start and end (exclusive).
 
         Raises:
             DataError: the text contains an unpaired surrogate.

@@ -230,7 +230,7 @@ def conversation_files(path: Path, is_ours: Callable[[Path], bool], what: str) -
 
 
 def candidates(path: Path, is_ours: Callable[[Path], bool]) -> list[Path]:
-    """JSON and JSON lines files that are in the format."""
+    """The JSON and JSON lines files at `path` that `is_ours` recognizes as being in its format."""
     return [file for file in files(path, ".json", ".json.gz", ".jsonl") if is_ours(file)]
 
 

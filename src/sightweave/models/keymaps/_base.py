@@ -75,7 +75,7 @@ class KeyMap:
         return found, unknown
 
     def theirs(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Our weights under their names.
+        """Our weights under the names that the library uses.
 
         Raises:
             CheckpointError: a weight that is not in the table.

@@ -119,7 +119,7 @@ def _lines(evaluation: Evaluation, types: bool) -> Iterator[tuple[str, TaskScore
 
 
 def detectable_lines(evaluation: Evaluation) -> list[str]:
-    """A line with the smallest detectable difference from an independent score for each task; none if unknown."""
+    """For each task, a line with the smallest detectable difference from an independent score; none if it is unknown."""
     known = [
         f"{task.task} {100 * task.detectable:.1f}" for task in evaluation.tasks if task.detectable is not None
     ]

@@ -271,7 +271,7 @@ class Reader:
         Args:
             encoded: Prompts.
             wanted: The requests for these prompts.
-            prefix: Images that were read before.
+            prefix: Images that have already been read.
             budget: How much may be read at once.
         """
         texts, limits = wanted.texts, wanted.limits
@@ -281,14 +281,14 @@ class Reader:
             found = classified(self.model, batch, self.processor.answers, texts, write=is_writing)
             return [_stopped(one, limit) for one, limit in zip(found, limits, strict=True)]
 
-        # Read the prompts. Texts to score continue them, which packed prompts do not allow.
+        # Read the prompts, unpacked if there are texts to score: packed prompts cannot be continued with a text.
         tokenizer = self.processor.tokenizer
         decoder: Decoder = self.options.decoding.build(end_id=tokenizer.end_id)
         rows = [one for one in encoded for _ in range(decoder.width)]
         session = Session(self.model)
         self.join(session, rows, prefix, packed=not any(texts))
 
-        # Judge texts before writing, which uses the session up.
+        # Score the texts first, because writing uses up the session.
         likelihoods = judged(self.processor, session, texts, decoder.width, budget)
         if not is_writing:
             return [replace(_NOTHING, likelihoods=each) for each in likelihoods]
