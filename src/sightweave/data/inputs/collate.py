@@ -40,9 +40,9 @@ class Bundle:
 
 
 def bundle(samples: Iterable[Encoded], *, share: bool = True) -> list[Bundle]:
-    """Samples with the same leading media become one bundle, in order of first appearance.
+    """Bundles the samples that have the same leading media; bundles are in order of first appearance.
 
-    The same applies to samples of one group without media: questions about an image that training hides.
+    Samples of one group without media form a bundle too: questions about an image that training hides.
     """
     bundles: dict[tuple[TrunkKey, str, int], Bundle] = {}
     for number, encoded in enumerate(samples):
@@ -58,7 +58,7 @@ def pack(bundles: Sequence[Bundle], capacity: int) -> list[list[Bundle]]:
 
     Args:
         bundles: Bundles to place; one longer than `capacity` gets a row of its own.
-        capacity: Tokens of a row.
+        capacity: Maximum number of tokens in a row.
     """
     return [[bundles[i] for i in row] for row in fewest_rows([one.length for one in bundles], capacity)]
 
@@ -294,13 +294,13 @@ def region_targets(
     place: Callable[[int, Region], tuple[float, float]],
     word_ids: Callable[[str], Sequence[int]],
 ) -> Regions | None:
-    """The embedding under the middle of each region, with the ids of the region's words.
+    """The embedding at the centre of each region, with the ids of the region's words.
 
     Args:
         regions: (number of the medium, region).
         starts: Where the embeddings of each medium begin among those of the batch.
         layout: Defines the grid of embeddings.
-        place: Middle of a region as fractions x, y of the transformed image.
+        place: Returns the centre of a region as fractions x, y of the transformed image.
         word_ids: Ids of a word.
     """
     if layout.grid is None or not regions:

@@ -21,7 +21,7 @@ _MASK = (1 << 64) - 1
 
 
 def shuffled(seed: int, epoch: int, position: int, size: int) -> int:
-    """The index of the image at `position` of an epoch.
+    """The index of the image at `position` in an epoch.
 
     Args:
         seed: Random seed of the run.
@@ -86,7 +86,7 @@ class Mixing:
     """How often one source occurs in a mix."""
 
     epochs: float = 1.0
-    """Times that each image occurs in one epoch of the mix; 0.5 uses half of the images, a different half each time."""
+    """How often each image occurs in one epoch of the mix; 0.5 uses half of the images, a different half each time."""
     weight: float | None = None
     """Weight of the source relative to the other sources; `epochs` is then ignored."""
 

@@ -185,7 +185,7 @@ class Optimizer:
         raise AssertionError("every trained parameter has an optimizer")
 
     def _state(self, parameter: Tensor) -> dict[str, Tensor]:
-        """What is remembered for a parameter; empty before its first update."""
+        """The optimizer's state for a parameter; empty before its first update."""
         for optimizer in self.optimizers:
             if parameter in optimizer.state:
                 found: dict[str, Tensor] = optimizer.state[parameter]
