@@ -97,7 +97,7 @@ class BothImagesRight:
 
 
 def _sentences(samples: Sequence[Sample]) -> list[list[int]]:
-    """Numbers of the samples that ask for the same sentence in the same language."""
+    """For each sentence and language, the indices of the samples that ask for its translation."""
     found: dict[tuple[str, str], list[int]] = {}
     for number, sample in enumerate(samples):
         if sample.tags.get("contrast"):

@@ -122,7 +122,7 @@ class _Row:
     branch: list[int] = field(default_factory=list)
 
     def add(self, stretch: Stretch, *, position: int, items: Sequence[int], segment: int, branch: int) -> int:
-        """Appends a stretch; `items` are the batch's numbers of the sample's media. Returns the next position."""
+        """Appends a stretch; `items` are the indices of the sample's media in the batch. Returns the next position."""
         count = len(stretch)
         self.ids += stretch.ids
         self.labels += [i if learn else IGNORE for i, learn in zip(stretch.ids, stretch.learn, strict=True)]
@@ -163,7 +163,7 @@ class Collated:
         """The whole batch.
 
         Args:
-            loaded: For each modality the numbers of its media in `shown`, ascending, and their values.
+            loaded: For each modality, the indices of its media in `shown`, ascending, and their values.
         """
         places = torch.tensor([(one.row, one.segment, one.branch) for one in self.shown])
         media = {}
@@ -176,7 +176,7 @@ class Collated:
 
 
 def _show(shown: list[Shown], media: Iterable[Medium], *, row: int, segment: int, branch: int) -> list[int]:
-    """Appends media and returns their numbers in the batch."""
+    """Appends media and returns their indices in the batch."""
     first = len(shown)
     shown += [Shown(medium, row, segment, branch) for medium in media]
     return list(range(first, len(shown)))

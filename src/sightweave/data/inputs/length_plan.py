@@ -71,7 +71,7 @@ class Plan:
     """Fraction of slots that hold a token, with one row per bundle, padded to the longest of its microstep; None if no
     sample is kept."""
     packed_share: float | None
-    """The same with the bundles of a microstep packed into rows of `pack_to` tokens; None if nothing is packed."""
+    """The same fraction with the bundles of a microstep packed into rows of `pack_to` tokens; None if nothing is packed."""
     max_length: int
     """Maximum tokens of a sample."""
     policy: Policy

@@ -31,7 +31,7 @@ def loader_class(modality: str) -> type[Loader]:
 
 
 def by_modality(media: Sequence[Medium]) -> dict[str, list[int]]:
-    """Numbers of the media of each modality, in order."""
+    """Indices of the media of each modality, in order."""
     numbers: dict[str, list[int]] = {}
     for number, medium in enumerate(media):
         numbers.setdefault(medium.modality, []).append(number)

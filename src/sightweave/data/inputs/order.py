@@ -108,8 +108,8 @@ class Mix:
         seed: Random seed of the run.
 
     Raises:
-        RecipeError: the number of `mixing` differs from that of the sources; only some of the sources have a weight; or a
-            number is not more than 0.
+        RecipeError: `mixing` and the sources differ in number; only some of the sources have a weight; or a number is not
+            positive.
         DataError: there are no images, or a source with a weight has none.
     """
 

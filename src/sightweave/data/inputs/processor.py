@@ -192,7 +192,7 @@ class Processor:
         fixed: frozenset[str] = frozenset(),
         pool: Executor | None = None,
     ) -> dict[str, tuple[list[int], Loaded]]:
-        """Media as their encoders read them: for each modality the numbers of its media, and their values.
+        """Media as their encoders read them: for each modality, the indices of its media, and their values.
 
         Args:
             media: Of any modalities; equal keys, and all tiles of an image, are decoded once.

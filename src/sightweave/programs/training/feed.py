@@ -189,7 +189,7 @@ class Feed:
         return found
 
     def microsteps(self, start: int = 0, within: int = 0) -> Generator[Step, None, None]:
-        """Microsteps from a position on; those of the next update are made while the current one computes.
+        """Microsteps from a position on; those of the next update are prepared while the current one is computed.
 
         Args:
             start: Position, as `Step.position` gives it.

@@ -171,7 +171,7 @@ class Optimizer:
                     f"optimizer state {name!r} has shape {tuple(value.shape)}, but its parameter has "
                     f"{tuple(parameter.shape)}."
                 )
-            # The fused kernel of AdamW needs its counter on the device of the parameter, too.
+            # The fused kernel of AdamW also needs its counter on the device of the parameter.
             loaded[key][quantity] = value.detach().clone().to(parameter.device)
 
         for key, state in loaded.items():
