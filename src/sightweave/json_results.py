@@ -41,7 +41,7 @@ class Compared(TypedDict):
 
 
 class Answer(TypedDict, total=False):
-    """``generate``, ``caption`` and ``translate``: a line for each answer."""
+    """``generate``, ``caption`` and ``translate``: one line per answer."""
 
     id: str
     """The row's id, if the data gives one."""

@@ -131,7 +131,7 @@ class Model:
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, given: Any, info: ValidationInfo) -> Any:
-        """Replaces local folders, of a part or of a whole model, by kinds and sizes."""
+        """Replaces local folders, of a part or of a whole model, with kinds and sizes."""
         if downloaded(info):  # the recipe in a run's folder already has kinds and sizes instead of folders
             return given
         values = given.kwargs if isinstance(given, ArgsKwargs) else given
@@ -490,7 +490,7 @@ class Measured:
         return _Tasks({name: self.task(name).build() for name in self.task_names()})
 
     def task_names(self) -> list[str]:
-        """Names of the tasks of this package, then the dotted paths of the user's own in `tasks`.
+        """Names of this package's tasks, then the dotted paths of the user's own tasks in `tasks`.
 
         Raises:
             RecipeError: `tasks` names an unknown task.
@@ -534,7 +534,7 @@ class Recipe(Measured):
             )
 
     def resolved(self) -> Recipe:
-        """Replaces names on the Hub by kinds and sizes, downloading their files if necessary.
+        """Replaces names on the Hub with kinds and sizes, downloading their files if necessary.
 
         Raises:
             RecipeError: a name cannot be read, does not have the part, or has invalid fields.

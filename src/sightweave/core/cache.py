@@ -38,7 +38,7 @@ class Cache:
         self._values: dict[int, Tensor] = {}
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Writes ``B Hkv S Dh`` after each row's own and returns all keys and values up to the longest row."""
+        """Appends ``B Hkv S Dh`` to each row and returns all keys and values, up to the length of the longest row."""
         width = self.longest + keys.shape[2]
         return (
             self._write(self._keys, layer, keys)[:, :, :width],

@@ -46,7 +46,7 @@ class MediaError(DataError):
 
 
 class CheckpointError(SightweaveError):
-    """A folder of weights is wrong."""
+    """A folder of weights is unusable."""
 
 
 class FolderError(RecipeError):

@@ -97,7 +97,7 @@ def weights(value: str | Path) -> dict[str, Tensor]:
 
 
 def imported() -> Any:
-    """The package Transformers, imported so that it works with any installed torchvision.
+    """The Transformers package, imported so that it works with any installed torchvision.
 
     Raises:
         BackendError: it is not installed.

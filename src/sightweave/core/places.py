@@ -49,10 +49,10 @@ def no_checkpoint(folder: Path) -> str:
 
 
 def check_who(who: str) -> None:
-    """Checks that a text names something that can answer.
+    """Checks that a text is a URL, an inline setting, or the path of something that can give answers.
 
     Raises:
-        RecipeError: there is nothing at that path, or nothing that answers.
+        RecipeError: there is nothing at that path, or nothing that can give answers.
     """
     if who.lstrip().startswith("{") or "://" in who:
         return

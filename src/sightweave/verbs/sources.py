@@ -275,7 +275,7 @@ def _is_near(place: str, folder: Path | None) -> bool:
 
 
 def splits_of(sources: Sequence[Any]) -> list[str]:
-    """Names of all splits of the sources, each once and in their order."""
+    """Names of all splits of the sources, each once, in order of first appearance."""
     found: dict[str, None] = {}
     for source in sources:
         found |= dict.fromkeys(source.splits)

@@ -33,7 +33,7 @@ class Metric(Protocol):
         ...
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The score (0 to 1) from sums ``... K``: shape ``...``; NaN where the sums are of no rows."""
+        """The score (0 to 1) from sums ``... K``: shape ``...``; NaN for sums over no rows."""
         ...
 
 
@@ -64,5 +64,5 @@ class LikelihoodMetric(Protocol):
         ...
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The score from sums ``... K``: shape ``...``; NaN where the sums are of no rows."""
+        """The score from sums ``... K``: shape ``...``; NaN for sums over no rows."""
         ...

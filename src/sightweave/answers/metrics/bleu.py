@@ -73,7 +73,7 @@ class Bleu:
 
     def row(self, answer: Sequence[str], references: Sequence[Sequence[str]]) -> list[int]:
         """The statistics of one answer, from tokens: K numbers as in `rows`."""
-        # The most times that any single reference has each n-gram.
+        # For each n-gram, its largest count in any single reference.
         most = ngrams.count((), self.n)
         for reference in references:
             for seen, counts in zip(most, ngrams.count(reference, self.n), strict=True):

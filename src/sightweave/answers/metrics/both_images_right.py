@@ -33,7 +33,7 @@ class BothImagesRight:
     """The share of ambiguous sentences that are translated correctly with every one of their images.
 
     A sentence is the set of samples that have ``tags["contrast"]``, the same prompt and the same ``tags["languages"]``.
-    It counts if they have two or more images (`Sample.group`) and no translation is right for all of them: a model that
+    It counts if it has two or more images (`Sample.group`) and no translation is right for all of them: a model that
     ignores the image gives the same translation each time, and so scores exactly 0. All other samples are ignored.
 
     The result of a sentence is in the row of its last sample and its other rows are zeros, so that each sentence is one
@@ -97,7 +97,7 @@ class BothImagesRight:
 
 
 def _sentences(samples: Sequence[Sample]) -> list[list[int]]:
-    """Numbers of the samples that ask for the same sentence in the same language."""
+    """For each sentence and language, the indices of the samples that ask for its translation."""
     found: dict[tuple[str, str], list[int]] = {}
     for number, sample in enumerate(samples):
         if sample.tags.get("contrast"):

@@ -44,8 +44,8 @@ class Config:
 class Chrf:
     """F_beta (0 to 1) of n-gram precision and recall, each averaged over the orders that occur on both sides.
 
-    With P and R these averages: (1 + beta^2) P R / (beta^2 P + R). If there are several references, a row counts the one
-    that gives it the best score.
+    With P and R these averages: (1 + beta^2) P R / (beta^2 P + R). If there are several references, a row uses the one
+    with the best score.
 
     Args:
         word_order: Longest word n-gram, 0 for none.

@@ -1,8 +1,8 @@
-"""CIDEr-D: similarity of a caption and its references in n-grams, weighted by how few images share them.
+"""CIDEr-D: n-gram similarity of a caption to its references; n-grams that few images share weigh more.
 
 CIDEr: Consensus-based Image Description Evaluation (Vedantam et al. 2015, arXiv:1411.5726), section 6 (CIDEr-D), as
 COCO's caption evaluation computes it (github.com/salaniz/pycocoevalcap ad63453): PTB tokens without punctuation, no
-stemming, times 10. Differs from the paper: the length penalty compares numbers of bigrams, one less than words.
+stemming, times 10. Differs from the paper: the length penalty compares numbers of bigrams, not words.
 
 The score depends on the set of images, because the weights of n-grams do: compare only scores over the same images, or
 store the document frequencies in a file (`df_path`).
@@ -30,7 +30,7 @@ MAX_N = 4
 SIGMA = 6.0
 """Standard deviation of the Gaussian length penalty, in bigrams."""
 FEW_PICTURES = 10
-"""Fewest images. With fewer, nearly all weights are near 0 and the score is meaningless; with one it is always 0."""
+"""Minimum number of images. With fewer, nearly all weights are near 0 and the score means nothing; with one it is 0."""
 
 
 @config
@@ -176,7 +176,7 @@ def _similarity(answer: _Vector, reference: _Vector) -> float:
 
 
 def _clipped_product(answer: _Weights, reference: _Weights) -> float:
-    """The dot product in which no weight of the answer counts more than that of the reference."""
+    """The dot product, with each weight of the answer limited to that of the reference."""
     products = []
     for ngram, weight in answer.items():
         if ngram in reference:

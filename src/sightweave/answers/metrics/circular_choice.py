@@ -1,8 +1,8 @@
 """Circular multiple choice: a question counts only if it is answered correctly with every rotation of its options.
 
 MMBench: Is Your Multi-modal Model an All-around Player? (Liu et al. 2023, arXiv:2307.06281), section 4: CircularEval.
-A model that always says A scores 0 here, but at chance level if each question is asked only once. Written from its
-description; answers are read as `multiple_choice` reads them, without the paper's helper model.
+A model that always says A scores 0 here, but would be at chance level if each question were asked only once. Written
+from its description; answers are read as `multiple_choice` reads them, without the paper's helper model.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class CircularChoice:
 
 
 def _check_rotations(samples: Sequence[Sample], circles: Sequence[Sequence[int]]) -> None:
-    """Rejects questions with missing rotations: with fewer of them, it is easier to be always right."""
+    """Rejects questions with missing rotations: with fewer of them, it is easier to answer all correctly."""
     incomplete = []
     for numbers in circles:
         if not _is_complete([samples[number].options for number in numbers]):

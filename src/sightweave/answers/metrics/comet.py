@@ -76,7 +76,7 @@ class Comet:
         self._version = ""
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (score, 1). The first reference counts; an answer that could not be parsed (None) is empty.
+        """float64 R 2: (score, 1). Only the first reference is used; an answer that could not be parsed (None) is empty.
 
         Raises:
             DataError: not one prediction per sample, or a sample without a reference or without the tag ``source``.

@@ -1,6 +1,6 @@
 """Exact match: an answer is right if it equals one of the references.
 
-The usual score of closed questions, as in SQuAD (Rajpurkar et al. 2016, arXiv:1606.05250), section 6.1.
+The usual score for closed questions, as in SQuAD (Rajpurkar et al. 2016, arXiv:1606.05250), section 6.1.
 Differs from the paper: articles and punctuation within an answer count. White space, Unicode form and case are folded,
 and final punctuation and quotes around the whole answer are ignored: ``Red.`` equals ``red``. They are removed from both
 sides, so an answer that equals a reference character by character is always right, such as ``9 a.m.`` or ``...``.

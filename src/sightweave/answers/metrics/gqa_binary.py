@@ -1,4 +1,4 @@
-"""GQA's accuracy on binary questions: those answered by yes, no or one of two things that they name.
+"""GQA's accuracy on binary questions: those answered with yes, no or one of two things that they name.
 
 GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. A question is
 binary if its structural type is not ``query``. Differs from the authors' script: case and white space are ignored.

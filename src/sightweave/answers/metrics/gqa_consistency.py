@@ -19,7 +19,7 @@ from sightweave.core.types import Sample
 TAG = "entailed"
 """Tag with the ids of the questions whose answers follow from this one's."""
 BALANCED = "balanced"
-"""Tag that is ``false`` on questions outside the balanced set: they may be entailed, but add no mean of their own."""
+"""Tag that is ``false`` on questions outside the balanced set: they may be entailed, but have no mean of their own."""
 
 
 @config

@@ -7,7 +7,7 @@ given answer o times::
     chi2 of a group = sum over a with e > 0 of (o - e)^2 / e
     score = mean of chi2 over groups, weighted by their number of questions, / 100
 
-LESS IS BETTER: a model that gives the most common answers too often scores high. The score grows with the number of
+LOWER IS BETTER: a model that gives the most common answers too often scores high. The score grows with the number of
 questions, so sets of different sizes cannot be compared. Differs from the authors' script: case and white space are
 ignored.
 """
@@ -40,14 +40,14 @@ class Config:
 
 
 class GqaDistribution:
-    """The mean chi-square over groups of questions, divided by 100; less is better."""
+    """The mean chi-square over groups of questions, divided by 100; lower is better."""
 
     is_proportion = False
     less_is_better = True
     unit = "chi-square / 100"
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 3C: three counts for each of the C pairs of a group and a right answer that occur.
+        """float64 R 3C: three counts for each of the C pairs of group and right answer that occur.
 
         The first C columns are 1 where the question has this pair, the next C where its group is the pair's and its
         prediction is the pair's answer, and the last C where its group is the pair's. Equal samples give equal columns.

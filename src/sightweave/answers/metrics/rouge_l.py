@@ -82,9 +82,9 @@ def common_length(first: Sequence[str], second: Sequence[str]) -> int:
     """Length of the longest common subsequence.
 
     Bit-parallel (Hyyro 2004): a row of the usual table is one integer, `open_`, in which bit i is 0 where one more word
-    of `first` matches at place i. Thousands of words take milliseconds.
+    of `first` matches at position i. Thousands of words take milliseconds.
     """
-    # The places of each word of the first text, as bits.
+    # The positions of each word of the first text, as bits.
     places: dict[str, int] = {}
     for place, word in enumerate(first):
         places[word] = places.get(word, 0) | 1 << place

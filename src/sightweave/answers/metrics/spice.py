@@ -2,8 +2,8 @@
 
 SPICE: Semantic Propositional Image Caption Evaluation (Anderson et al. 2016, arXiv:1607.08822). The scores are those of
 the authors' program, spice-1.0.jar, which needs Java 8 to 15 (its cache fails on later ones) and Stanford CoreNLP 3.6.0
-in its folder ``lib``; neither is shipped: install pycocoevalcap and let it download the models, or set the folder. Without
-them, SPICE is not computed, and nothing replaces it. Written from its description: the program was not run here.
+in its folder ``lib``; neither is included: install pycocoevalcap and let it download the models, or set the folder. Without
+them, SPICE is not computed, and nothing is substituted. Written from its description: the program was not run here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """VQA accuracy as salesforce/LAVIS computes it: the model's answer is always normalized, the annotators' only in part.
 
 VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468), section 4; scorer: salesforce/LAVIS (vqa_tools).
-The annotators' answers lose their punctuation if they differ, and keep capitals, number words and articles, which then
+The annotators' answers lose their punctuation if they differ, but keep capitals, number words and articles, so that these
 never match: ``two`` against ten ``two`` scores 0. Only for comparison with the numbers of BLIP and InstructBLIP.
 """
 

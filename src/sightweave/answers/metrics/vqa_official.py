@@ -39,7 +39,7 @@ class VqaOfficial:
         Raises:
             DataError: not one prediction per sample, or a sample with fewer than four references.
         """
-        # Annotators repeat each other: of ten answers, few are different.
+        # Annotators repeat each other: of ten answers, few are distinct.
         fold = lru_cache(maxsize=100_000)(normalise)
 
         def score(answer: str, references: Sequence[str]) -> float:

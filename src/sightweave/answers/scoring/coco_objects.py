@@ -2,7 +2,7 @@
 
 Microsoft COCO: Common Objects in Context (Lin et al. 2014, arXiv:1405.0312) defines the classes. The other words are
 everyday English names of the class or of its kinds: all that the authors of CHAIR count (except ``knive`` and ``phon``,
-which are not words but results of their singular rules), and others. A word with two meanings counts as the class
+which are not words but artifacts of their rules for singulars), and more. A word with two meanings counts as the class
 (``orange`` is the fruit, ``mouse`` the device, ``bow`` the tie): a word list cannot tell them apart.
 """
 

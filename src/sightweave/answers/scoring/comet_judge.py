@@ -13,13 +13,13 @@ import sys
 
 def main() -> None:
     """Reads the request, scores its rows and writes the scores."""
-    # COMET and its libraries print to standard output. Our reply goes there, and all that they print to standard error.
+    # COMET and its libraries print to standard output, which is for our reply, so their output goes to standard error.
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     request = json.loads(sys.stdin.buffer.read().decode("utf-8"))
 
     try:
-        from comet import download_model, load_from_checkpoint  # type: ignore[import-not-found]  # of the other environment
+        from comet import download_model, load_from_checkpoint  # type: ignore[import-not-found]  # in the other environment
         from torch.cuda import is_available
     except ImportError as error:
         json.dump({"missing": str(error)}, output)

@@ -22,7 +22,7 @@ from sightweave.data.reading import json_stream
 BALANCED = "balanced"
 """Tag that is ``false`` on questions outside the balanced set."""
 STRUCTURE = "type"
-"""Tag with the structural type: ``query`` is open; all others are answered by yes, no or one of two named things."""
+"""Tag with the structural type: ``query`` is open; all others are answered with yes, no or one of two named things."""
 STRUCTURES = ("choose", "compare", "logical", "query", "verify")
 DETAIL = "detailed"
 """Tag with the detailed type of a question, such as ``twoCommon``."""
@@ -34,7 +34,7 @@ _COMMON = frozenset({"color", "material", "shape"})
 def counted(
     metric: str, predictions: Sequence[str | None], samples: Sequence[Sample], tag: str
 ) -> list[bool]:
-    """For each sample, whether it counts: whether it belongs to the balanced questions.
+    """For each sample, whether it counts, that is, whether it belongs to the balanced questions.
 
     Raises:
         DataError: not one prediction per sample, a sample without a reference, or one that counts without the tag.
@@ -121,8 +121,8 @@ class AmongChoices:
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
         """float64 R 2: (1 if the answer is in the list else 0, 1), (0, 0) for a question that does not count.
 
-        An answer that could not be parsed (None) is in no list. Whatever the file says, the accepted answers to what two
-        things have in common are color, material and shape, as in the authors' script.
+        An answer that could not be parsed (None) is in no list. Whatever the file says, questions about what two things have
+        in common accept the answers color, material and shape, as in the authors' script.
 
         Raises:
             DataError: as `counted`, for the tag ``detailed``; or the choices file is missing, damaged or lacks questions.
@@ -148,7 +148,7 @@ class AmongChoices:
         return {"all_questions": self.total(sums)}
 
     def _lists(self, ids: set[str]) -> dict[str, frozenset[str]]:
-        """The folded answers of each question; the file is read once for the same questions."""
+        """The folded answers of each question; the file is read only once for the same questions."""
         if not ids <= self._known.keys():
             if not self.path:
                 raise DataError(

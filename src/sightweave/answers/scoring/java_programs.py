@@ -72,7 +72,7 @@ def major_version(metric: str, java: str) -> int:
 
 
 def run(metric: str, command: list[str], folder: Path, text: str = "") -> str:
-    """Runs a command in a folder with a text as its standard input and returns its standard output.
+    """Runs a command in a folder, with a text on its standard input, and returns its standard output.
 
     Raises:
         BackendError: the exit status is not 0.

@@ -83,7 +83,7 @@ _MAX_STATED = 300
 """Number of characters of a statement that are searched for an option."""
 
 _Span = tuple[int, int, int]
-"""Start, end and number of an option that is mentioned in a text."""
+"""Start, end and index of an option that is mentioned in a text."""
 
 
 def is_right(metric: str, answer: str | None, sample: Sample) -> bool:
@@ -127,7 +127,7 @@ def wanted(metric: str, sample: Sample) -> set[str]:
 
 
 def choose(answer: str, options: Sequence[str]) -> int | None:
-    """The number, from 0, of the one option that an answer names; None if it names none or several.
+    """The index of the one option that an answer names; None if it names none or several.
 
     The first of these rules that applies decides:
 
@@ -160,7 +160,7 @@ def choose(answer: str, options: Sequence[str]) -> int | None:
 
 
 def _same(text: str, options: Sequence[str]) -> list[int]:
-    """Numbers of the options that equal a text, exactly or else without punctuation at the ends of both."""
+    """Indices of the options that equal a text: exactly, or if none does, without punctuation at the ends of both."""
     for form in (ratios.fold, _bare):
         wanted_text = form(text)
         same = [number for number, option in enumerate(options) if form(option) == wanted_text]
@@ -171,7 +171,7 @@ def _same(text: str, options: Sequence[str]) -> list[int]:
 
 
 def _by_statement(text: str, options: Sequence[str]) -> list[int]:
-    """Numbers of the options that the last readable statement names; empty if nothing is stated."""
+    """Indices of the options that the last readable statement names; empty if nothing is stated."""
     # Statements of all three kinds, each with its start and the position of its answer.
     found: list[tuple[int, int, stated_answers.Statement | None]]
     found = [(one.start, one.at, one) for one in stated_answers.statements(text)]
@@ -203,7 +203,7 @@ def _is_joined(text: str, at: int, later: int) -> bool:
 def _stated_here(
     text: str, at: int, statement: stated_answers.Statement | None, options: Sequence[str]
 ) -> list[int]:
-    """Numbers of the options that one statement names, by letter or else by text."""
+    """Indices of the options that one statement names, by letter or else by text."""
     if statement is not None and statement.is_enclosed:
         text, at = statement.text, 0  # the text around it does not belong to it
 
@@ -224,7 +224,7 @@ def _stated_here(
 
 
 def _by_letter(text: str, options: Sequence[str]) -> list[int]:
-    """Numbers of all options that are called by their letter; if a text contradicts the letter, both."""
+    """Indices of all options that are referred to by letter; if a text contradicts the letter, both."""
     calls = list(_MARKED.finditer(text))
     if not calls or calls[0].start() > 0:
         calls = [*_CALLED.finditer(text), *_BOLD.finditer(text)]
@@ -265,7 +265,7 @@ def _named(text: str, call: re.Match[str], options: Sequence[str]) -> list[int]:
 
 
 def _number(letter: str, options: Sequence[str]) -> int | None:
-    """The number of the option with this letter; if options are letters themselves, of the one that is this letter."""
+    """The index of the option with this letter; if the options are themselves letters, of the one that equals it."""
     texts = list(map(_bare, options))
     if ratios.fold(letter) in texts:
         return texts.index(ratios.fold(letter))
@@ -294,7 +294,7 @@ def _mentions(text: str, options: Sequence[str]) -> list[_Span]:
     for number, option in enumerate(options):
         bare = _bare(option)
         if len(bare) == 1 and bare.isalpha():
-            continue  # "a" is a word of most sentences
+            continue  # "a" occurs in most sentences
         spans += [(found.start(), found.end(), number) for found in _whole(option).finditer(text)]
 
     return spans

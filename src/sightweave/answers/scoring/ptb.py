@@ -30,7 +30,7 @@ _LETTER = rf"(?:(?!\d){_ALNUM})"
 _APOSTROPHE = "['\u2019]"
 _NO_ENDING = rf"(?!(?:ll|re|ve)(?!{_LETTER}))"
 _BASE = f"(?:(?-i:(?![{ATTACHED}])){_ALNUM})"
-_ASCII = "(?-i:[A-Za-z0-9])"  # without regard to case, [a-z] would match the Kelvin sign and dotted capitals
+_ASCII = "(?-i:[A-Za-z0-9])"  # if case were ignored, [a-z] would match the Kelvin sign and dotted capitals
 _PART = rf"(?:[dol]{_APOSTROPHE}(?={_BASE}{{2}}){_NO_ENDING})?{_BASE}+"
 _PLAIN = re.compile(rf"{_ALNUM}+(?:[.!?-]{_ALNUM}+)*")
 """Words that keep a full stop before a comma."""
@@ -152,7 +152,7 @@ _ABBREVIATION = re.compile(
     r"mme|mo|mon|mont|mr|mrs|ms|mt|natl|neb|nev|nov|oct|okla|penn|ph|plc|pres|prof|pte|ptes|pty|pvt|rd|"
     r"rep|reps|rev|rt|sen|sens|sep|sept|seq|sfc|sgt|spc|sq|sr|st|ste|supt|sys|tel|tenn|thu|thurs|tue|"
     r"tues|univ|va|vs|vt|wash|wed|wis|wisc|wm|wyo|"
-    r"(?-i:(?=[A-Z]))(?:ark|az|del|ill|la|mass|miss|ore|pa|tex))\.",  # states; in small letters, words
+    r"(?-i:(?=[A-Z]))(?:ark|az|del|ill|la|mass|miss|ore|pa|tex))\.",  # states; in lower case, words
     re.IGNORECASE,
 )
 """Abbreviations, which keep their full stop."""
@@ -169,7 +169,7 @@ _DELETED = re.compile(rf"[^\x20-\x7e\s{LETTERS}{SYMBOLS}{_MARKS}]")
 
 @lru_cache(maxsize=65536)
 def tokenise(text: str) -> str:
-    """The tokens of one caption, joined by single spaces; empty for a caption of nothing but punctuation."""
+    """The tokens of one caption, joined by single spaces; empty if the caption is only punctuation."""
     return " ".join(token for token in tokens(text) if token not in REMOVED)
 
 
@@ -217,7 +217,7 @@ def _keeps_stop(text: str, start: int, end: int) -> bool:
 
 
 def _written(token: str, *, closed: bool) -> list[str]:
-    """The output tokens of a matched one, mostly itself in lower case; `closed` if no ``'s`` or the like follows."""
+    """The output tokens for a matched token, usually that token in lower case; `closed` if no ``'s`` or the like follows."""
     if closed and token.lower() in _PARTS:
         return list(_PARTS[token.lower()])
     if token in _WRITTEN:
@@ -229,6 +229,6 @@ def _written(token: str, *, closed: bool) -> list[str]:
     if len(token) == 2 and set(token) <= _QUOTES.keys():
         return [_QUOTES[token[0]] + _QUOTES[token[1]]]
     if " " not in token and ("@" in token or "/" in token):
-        return [token.lower()]  # an address is kept
+        return [token.lower()]  # addresses stay whole
 
     return [token.translate(_WITHIN).lower()]

@@ -31,7 +31,7 @@ def check(name: str, predictions: Sequence[str | None], samples: Sequence[Sample
 
 
 def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    """``top / bottom``, both of any one shape; NaN where there is nothing to divide by."""
+    """``top / bottom``, which have the same shape; NaN where there is nothing to divide by."""
     top, bottom = np.asarray(top, dtype=np.float64), np.asarray(bottom, dtype=np.float64)
 
     share = np.full(top.shape, np.nan)
@@ -76,7 +76,7 @@ def is_same(answer: str | None, references: Sequence[str], *, ignore_case: bool 
 
 
 def bare(text: str) -> str:
-    """A text without final punctuation and without quotes around it; a text of nothing else is kept."""
+    """A text without final punctuation and without quotes around it; a text that consists only of these is kept."""
     before, found = "", text.strip()
     while found != before:
         before, found = found, found.rstrip(_ENDINGS)

@@ -15,12 +15,12 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
-"""Characters that are removed or replaced by a space; apostrophes, colons and periods are not among them."""
+"""Characters that are removed or replaced with a space; apostrophes, colons and periods are not among them."""
 ARTICLES = frozenset({"a", "an", "the"})
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 NUMBERS = {word: str(number) for number, word in enumerate(_DIGITS)} | {"none": "0"}
 FEWEST = 4
-"""Fewest annotators. With fewer, even the answer that all of them gave would score under 1."""
+"""Minimum number of annotators. With fewer, even an answer that all of them gave would score below 1."""
 _PERIODS = 32
 """At most this many periods are removed: the scorers pass a flag of that value where a count is expected."""
 _WHOLE = """
@@ -53,7 +53,7 @@ CONTRACTIONS = _contractions()
 
 
 def without_punctuation(text: str, *, digits: str = r"\d") -> str:
-    r"""Removes punctuation or replaces it by spaces, and removes periods that are not followed by a digit.
+    r"""Removes punctuation or replaces it with spaces, and removes periods that are not followed by a digit.
 
     A punctuation character is removed if it is next to a space anywhere in the text, or if the text has a comma between
     digits; otherwise each of its occurrences becomes a space. At most 32 periods are removed.
@@ -84,7 +84,7 @@ def plain_words(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with line ends and tabs as spaces, without spaces at the ends."""
+    """The text with line breaks and tabs replaced by spaces, and without spaces at the ends."""
     return text.replace("\n", " ").replace("\t", " ").strip()
 
 

@@ -253,7 +253,7 @@ class PixelCache:
         return len(self._items)
 
     def __iter__(self) -> Iterator[str]:
-        """Iterates over the keys of the cached media."""
+        """Iterates over the keys of the cached images and tiles."""
         return iter(self._items)
 
     def get(self, medium: Medium) -> Resized | None:

@@ -1,8 +1,8 @@
 """Renders conversations with a checkpoint's own chat template, as Transformers does.
 
-A chat template is a Jinja program that comes with the checkpoint. It never sees the texts of the conversation: each goes
-in as a short mark, which is replaced by the text afterwards. This separates the template's own words, in which special
-tokens are special, from the texts, in which nothing is. The white space around a text is visible to the template, so
+A chat template is a Jinja program that comes with the checkpoint. It never sees the texts of the conversation: each is
+represented by a short mark, which is replaced by the text afterwards. This separates the template's own words, in which
+special tokens are special, from the texts, in which nothing is. The white space around a text is visible to the template, so
 that a template that trims texts does so here too.
 """
 
@@ -66,12 +66,12 @@ class Written:
 
 
 class Chat:
-    """One chat template, and how it takes texts and images.
+    """One chat template, and the form in which it accepts texts and images.
 
     Args:
         source: Jinja source of the template.
         tokens: Special tokens by their names in the template, such as ``bos_token``.
-        lists: Whether the template takes a turn's content as a list of parts rather than as one text.
+        lists: Whether the template accepts a turn's content as a list of parts rather than as one text.
         shows: Whether the template writes the image token itself; if not, the token is part of the content's text.
         image: The image token.
 
@@ -95,7 +95,7 @@ class Chat:
         return _made, (self.source, self.tokens, self.lists, self.shows, self.image)
 
     def render(self, messages: Sequence[Message], *, asks: bool) -> str:
-        """Renders messages, in a sandbox in which the template can access nothing else.
+        """Renders messages in a sandbox, in which the template can access nothing else.
 
         Args:
             messages: Dicts with ``role`` and ``content``.
@@ -272,7 +272,7 @@ class _Dict:
         return dict(*values, **named)
 
     def fromkeys(self, *values: Any) -> dict[Any, Any]:
-        """The same as `dict.fromkeys`."""
+        """Like `dict.fromkeys`."""
         return dict.fromkeys(*values)
 
 
@@ -336,7 +336,7 @@ def parted(source: str) -> tuple[str, str]:
 
 
 def in_words(*, start: str, speak: str, end: str, again: str, image: str, space: bool) -> str:
-    """A chat template that writes turns with fixed words, with texts and images in any order.
+    """A chat template that puts fixed words around turns, whose texts and images may be in any order.
 
     Args:
         start: Text before everything.

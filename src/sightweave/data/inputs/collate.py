@@ -40,9 +40,9 @@ class Bundle:
 
 
 def bundle(samples: Iterable[Encoded], *, share: bool = True) -> list[Bundle]:
-    """Samples with the same leading media become one bundle, in order of first appearance.
+    """Bundles the samples that have the same leading media; bundles are in order of first appearance.
 
-    The same applies to samples of one group without media: questions about an image that training hides.
+    Samples of one group without media form a bundle too: questions about an image that training hides.
     """
     bundles: dict[tuple[TrunkKey, str, int], Bundle] = {}
     for number, encoded in enumerate(samples):
@@ -58,7 +58,7 @@ def pack(bundles: Sequence[Bundle], capacity: int) -> list[list[Bundle]]:
 
     Args:
         bundles: Bundles to place; one longer than `capacity` gets a row of its own.
-        capacity: Tokens of a row.
+        capacity: Maximum number of tokens in a row.
     """
     return [[bundles[i] for i in row] for row in fewest_rows([one.length for one in bundles], capacity)]
 
@@ -122,7 +122,7 @@ class _Row:
     branch: list[int] = field(default_factory=list)
 
     def add(self, stretch: Stretch, *, position: int, items: Sequence[int], segment: int, branch: int) -> int:
-        """Appends a stretch; `items` are the batch's numbers of the sample's media. Returns the next position."""
+        """Appends a stretch; `items` are the indices of the sample's media in the batch. Returns the next position."""
         count = len(stretch)
         self.ids += stretch.ids
         self.labels += [i if learn else IGNORE for i, learn in zip(stretch.ids, stretch.learn, strict=True)]
@@ -163,7 +163,7 @@ class Collated:
         """The whole batch.
 
         Args:
-            loaded: For each modality the numbers of its media in `shown`, ascending, and their values.
+            loaded: For each modality, the indices of its media in `shown`, ascending, and their values.
         """
         places = torch.tensor([(one.row, one.segment, one.branch) for one in self.shown])
         media = {}
@@ -176,7 +176,7 @@ class Collated:
 
 
 def _show(shown: list[Shown], media: Iterable[Medium], *, row: int, segment: int, branch: int) -> list[int]:
-    """Appends media and returns their numbers in the batch."""
+    """Appends media and returns their indices in the batch."""
     first = len(shown)
     shown += [Shown(medium, row, segment, branch) for medium in media]
     return list(range(first, len(shown)))
@@ -294,13 +294,13 @@ def region_targets(
     place: Callable[[int, Region], tuple[float, float]],
     word_ids: Callable[[str], Sequence[int]],
 ) -> Regions | None:
-    """The embedding under the middle of each region, with the ids of the region's words.
+    """The embedding at the centre of each region, with the ids of the region's words.
 
     Args:
         regions: (number of the medium, region).
         starts: Where the embeddings of each medium begin among those of the batch.
         layout: Defines the grid of embeddings.
-        place: Middle of a region as fractions x, y of the transformed image.
+        place: Returns the centre of a region as fractions x, y of the transformed image.
         word_ids: Ids of a word.
     """
     if layout.grid is None or not regions:

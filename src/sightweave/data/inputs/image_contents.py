@@ -17,11 +17,11 @@ from sightweave.core.types import Medium
 from sightweave.data.inputs import image_files
 
 _GLANCE = (64, 64)
-"""Width and height that are enough to tell most images apart; JPEG files are decoded at a reduced scale for it."""
+"""Width and height that suffice to tell most images apart; JPEG files are decoded at a correspondingly reduced scale."""
 
 
 def contents(given: Iterable[Medium]) -> dict[Medium, str]:
-    """A name for the content of each image: two images have the same name exactly if their pixels are equal.
+    """A name for the content of each image: two images have the same name if and only if their pixels are equal.
 
     Every distinct file is read once and decoded at a reduced scale; only images that are equal at that scale are decoded
     in full. An image that cannot be read is named by its key, and equals only images with the same key.

@@ -17,9 +17,9 @@ from sightweave.data.inputs.template import Encoded
 from sightweave.data.inputs.too_long import Policy, TooLong, encoded_length, fit
 
 _EXAMPLES = 5
-"""Maximum examples of each reason."""
+"""Maximum number of examples for each reason."""
 _REASONS_SHOWN = 3
-"""Maximum reasons that the text names."""
+"""Maximum number of reasons that the text names."""
 _BITS = 10
 """Leading bits of a length that are kept: up to 1,023 tokens, every length has its own bin."""
 
@@ -64,14 +64,14 @@ class Plan:
     """Media tokens of the kept samples; an image counts once for each sample that contains it."""
     percentiles: Mapping[str, int]
     """Percentiles ``50``, ``90``, ``99`` and ``max`` of the tokens of a sample before any shortening. Exact up to 1,023,
-    above that rounded up by less than 0.2 %; ``max`` is exact. Empty if no sample could be counted."""
+    and rounded up by less than 0.2 % above that; ``max`` is exact. Empty if no sample could be counted."""
     longest_id: str
     """Id of the first sample with ``max`` tokens."""
     padded_share: float | None
     """Fraction of slots that hold a token, with one row per bundle, padded to the longest of its microstep; None if no
     sample is kept."""
     packed_share: float | None
-    """The same with the bundles of a microstep packed into rows of `pack_to` tokens; None if nothing is packed."""
+    """The same fraction with the bundles of a microstep packed into rows of `pack_to` tokens; None if nothing is packed."""
     max_length: int
     """Maximum tokens of a sample."""
     policy: Policy
@@ -219,7 +219,7 @@ class _Slots:
 
 
 def _row_lengths(rows: Sequence[Sequence[Bundle]], form: str) -> list[list[int]]:
-    """Tokens of each row of each sequence of the batch, as `collate` lays them out."""
+    """Number of tokens in each row of each sequence of the batch, as `collate` lays them out."""
     prompts, targets = [], []
     for row in rows:
         prompt = target = 0
@@ -365,7 +365,7 @@ class _Tally:
         )
 
     def _percentiles(self) -> dict[str, int]:
-        """The shortest length that this percentage of the samples does not exceed."""
+        """For each percentage, the shortest length that so many of the samples do not exceed."""
         count, below = self.histogram.total(), 0
         found: dict[str, int] = {}
         for length in sorted(self.histogram):

@@ -31,7 +31,7 @@ def loader_class(modality: str) -> type[Loader]:
 
 
 def by_modality(media: Sequence[Medium]) -> dict[str, list[int]]:
-    """Numbers of the media of each modality, in order."""
+    """Indices of the media of each modality, in order."""
     numbers: dict[str, list[int]] = {}
     for number, medium in enumerate(media):
         numbers.setdefault(medium.modality, []).append(number)
@@ -62,7 +62,7 @@ def digest(medium: Medium) -> str:
 
 
 def contents(given: Iterable[Medium]) -> dict[Medium, str]:
-    """A name for the content of each medium; two media have the same name exactly if their contents are equal."""
+    """A name for the content of each medium; two media have the same name if and only if their contents are equal."""
     distinct = list(dict.fromkeys(given))
     names: dict[Medium, str] = {}
     for modality, numbers in by_modality(distinct).items():
@@ -74,10 +74,10 @@ def contents(given: Iterable[Medium]) -> dict[Medium, str]:
 
 
 def refuse_unknown(media: Sequence[Medium], known: Mapping[str, Any], where: str) -> None:
-    """Refuses media that a model has no encoder for.
+    """Rejects media that a model has no encoder for.
 
     Raises:
-        DataError: there is such a medium; names the first one and what the model reads.
+        DataError: there is such a medium; the message names the first one and what the model reads.
     """
     for medium in media:
         if medium.modality not in known:

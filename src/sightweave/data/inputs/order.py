@@ -21,7 +21,7 @@ _MASK = (1 << 64) - 1
 
 
 def shuffled(seed: int, epoch: int, position: int, size: int) -> int:
-    """The index of the image at `position` of an epoch.
+    """The index of the image at `position` in an epoch.
 
     Args:
         seed: Random seed of the run.
@@ -86,7 +86,7 @@ class Mixing:
     """How often one source occurs in a mix."""
 
     epochs: float = 1.0
-    """Times that each image occurs in one epoch of the mix; 0.5 uses half of the images, a different half each time."""
+    """How often each image occurs in one epoch of the mix; 0.5 uses half of the images, a different half each time."""
     weight: float | None = None
     """Weight of the source relative to the other sources; `epochs` is then ignored."""
 
@@ -108,8 +108,8 @@ class Mix:
         seed: Random seed of the run.
 
     Raises:
-        RecipeError: the number of `mixing` differs from that of the sources; only some of the sources have a weight; or a
-            number is not more than 0.
+        RecipeError: `mixing` and the sources differ in number; only some of the sources have a weight; or a number is not
+            positive.
         DataError: there are no images, or a source with a weight has none.
     """
 

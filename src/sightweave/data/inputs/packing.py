@@ -42,7 +42,7 @@ def fewest_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
 
 
 def _lower_bound(lengths: Sequence[int], capacity: int) -> int:
-    """A lower bound of the number of rows of any packing."""
+    """A lower bound on the number of rows of any packing."""
     fitting = [length for length in lengths if length <= capacity]
     return len(lengths) - len(fitting) + -(-sum(fitting) // capacity)
 

@@ -113,7 +113,7 @@ class PixelLoader:
         return zip([medium.key for medium in media], pixels, strict=True)
 
     def _cached(self, medium: Medium, is_cut: bool, seeds: Sequence[int] | None) -> Resized | None:
-        """Cached resized pixels, or None if the cache cannot be used: it contains one scale and no augmentation."""
+        """Cached resized pixels, or None if the cache cannot be used: it has only one scale and no augmentation."""
         if seeds is not None or self.cache is None or (is_cut and not self.is_whole):
             return None
         return self.cache.get(medium)

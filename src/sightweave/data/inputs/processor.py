@@ -1,4 +1,4 @@
-"""Samples -> Batch, with everything that it takes: tokenizer, media, layout, answers. Saved next to the weights."""
+"""Samples -> Batch, with everything that this requires: tokenizer, media, layout, answers. Saved next to the weights."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _with_media(value: Any) -> Any:
 
 @config.config
 class _Saved:
-    """What ``processor.json`` holds, in bounds that every real model is far inside of."""
+    """The contents of ``processor.json``, with bounds that no real model comes close to."""
 
     layout: Annotated[InputLayout, BeforeValidator(_with_media)]
     transform: Annotated[transforms.Config | None, BeforeValidator(_without_kind)] = None
@@ -89,11 +89,11 @@ class Processor:
     transform: transforms.Config | None
     """How images become tensors; None for a model that reads none."""
     layout: InputLayout
-    """How the model wants its tokens."""
+    """How the model expects its tokens."""
     answers: tuple[str, ...] = ()
     """The answers to choose from, for a model that classifies."""
     max_length: int = 2048
-    """Maximum tokens of a bundle that a model takes."""
+    """Maximum number of tokens in a bundle."""
     tiles: Tiles = field(default_factory=Tiles)
     """How large images are split into tiles."""
     cache: PixelCache | None = field(default=None, compare=False)
@@ -169,12 +169,12 @@ class Processor:
         return encoded
 
     def length(self, sample: Sample, *, max_tiles: int | None = None) -> int:
-        """Tokens of a sample: its media, prompt and target. As `encode`, without decoding anything."""
+        """Number of tokens of a sample: its media, prompt and target. Like `encode`, it decodes nothing."""
         encoded = self.encode(sample, max_tiles=max_tiles)
         return len(encoded.trunk) + len(encoded.prompt) + len(encoded.target)
 
     def num_tokens(self, medium: Medium) -> int:
-        """Tokens that a medium takes in a text, from its header.
+        """Number of tokens that a medium takes up in a text, from its header.
 
         Raises:
             MediaError: the header cannot be read.
@@ -192,7 +192,7 @@ class Processor:
         fixed: frozenset[str] = frozenset(),
         pool: Executor | None = None,
     ) -> dict[str, tuple[list[int], Loaded]]:
-        """Media as their encoders read them: for each modality the numbers of its media, and their values.
+        """Media as their encoders read them: for each modality, the indices of its media, and their values.
 
         Args:
             media: Of any modalities; equal keys, and all tiles of an image, are decoded once.
@@ -416,7 +416,7 @@ class Processor:
         return known[word]
 
     def documents(self) -> dict[str, Any]:
-        """The files that `load` reads in a checkpoint's folder, as JSON values by file name without its suffix."""
+        """The files that `load` reads from a checkpoint's folder, as JSON values by file name without suffix."""
         return {"processor": self.to_plain(), "tokenizer": self.tokenizer.to_plain()}
 
     def to_plain(self) -> dict[str, Any]:
@@ -487,7 +487,7 @@ def settings_of(modality: str, values: Mapping[str, Any], allowed: Container[str
 
 
 def _seeds(seed: int, media: Sequence[Medium]) -> list[int]:
-    """A seed for each medium; a tile has that of its thumbnail, so that both get the same light and colours."""
+    """A seed for each medium; a tile has that of its thumbnail, so that both get the same lighting and colours."""
     seeds: list[int] = []
     for index, medium in enumerate(media):
         seeds.append(seeds[-1] if isinstance(medium.source, Tile) and seeds else seed * 65_537 + index)

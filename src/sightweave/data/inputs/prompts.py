@@ -36,7 +36,7 @@ class Prompts:
     shown: Tensor
     """int64 P: for each occurrence of a medium, its number in `media`."""
     row: Tensor
-    """int64 P: the row of each occurrence, not decreasing."""
+    """int64 P: the row of each occurrence, in non-decreasing order."""
 
     def batch(self, embeddings: Sequence[Tensor] | None = None) -> Batch:
         """The input of the model.
@@ -50,7 +50,7 @@ class Prompts:
         return Batch(target=self.begin, source=self.tokens, embeddings=media)
 
     def to(self, device: torch.device) -> Prompts:
-        """The same with its tokens on another device."""
+        """The same prompts with their tokens on another device."""
         begin = None if self.begin is None else self.begin.to(device)
         return replace(self, tokens=self.tokens.to(device), begin=begin)
 
@@ -150,9 +150,9 @@ def text_tokens(
     valid: Tensor | None = None,
     plain: bool = False,
 ) -> TokenSequence:
-    """Existing tensors as a token sequence; defaults for the others are those of causal text without padding.
+    """Existing tensors as a token sequence; those not given default to causal text without padding.
 
-    No tensor value is read, so graphs can be traced through it.
+    No tensor value is read, so it can be traced.
 
     Args:
         ids: int64 B S.
@@ -188,8 +188,8 @@ def placed(
     """The media of one modality in a batch whose rows have one segment each.
 
     Args:
-        values: I ... or one tensor for each.
-        row: int64 I: the row of each, not decreasing; None puts all media into the first row.
+        values: I ... or one tensor for each medium.
+        row: int64 I: the row of each, in non-decreasing order; None puts all media into the first row.
         item: int64 I: number of each among the media of all modalities; None means that there are no others.
         keys: Keys of the media, if they are known.
     """

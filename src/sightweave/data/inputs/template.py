@@ -81,12 +81,12 @@ class Encoded:
 
     @property
     def trunk_key(self) -> TrunkKey:
-        """Equal for equal trunks: the media, and the tokens before them, which a chat template may vary."""
+        """A key that is equal for equal trunks: the media, and the tokens before them, which a chat template may vary."""
         return tuple([medium.identity for medium in self.trunk_media]), tuple(self.trunk.ids)
 
 
 NumTokens = Callable[[Medium], int]
-"""Tokens that a medium takes in a text."""
+"""Returns the number of tokens that a medium takes up in a text."""
 
 
 def encode(
@@ -326,7 +326,7 @@ def _add_prompt(
 def _add_medium(
     stretch: Stretch, item: int, counts: Sequence[int], tokenizer: Tokenizer, layout: InputLayout
 ) -> None:
-    """The tokens of the sample's medium `item`, which has `counts[item]` of them."""
+    """Adds the tokens of the sample's medium `item`, which has `counts[item]` of them."""
     if layout.in_sequence:
         stretch.add(tokenizer.before_image_ids)
         marks = [tokenizer.image_id] * counts[item]

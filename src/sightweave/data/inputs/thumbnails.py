@@ -1,4 +1,4 @@
-"""Makes small copies of images for notebooks, so that the answers kept there do not fill the memory."""
+"""Makes small copies of images for notebooks, so that the answers kept there do not fill up memory."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 How Far Are We to GPT-4V? Closing the Gap to Commercial Multimodal Models with Open-Source Suites (InternVL 1.5, Chen et
 al. 2024, arXiv:2404.16821), section 3.3; choosing the grid by the image's size goes back to Improved Baselines with Visual
 Instruction Tuning (Liu et al. 2023, arXiv:2310.03744), appendix A.2, and LLaVA-NeXT. Differs from InternVL: the thumbnail
-comes first, aspects are compared as ratios (so that an image turned by 90 degrees gets the same grid, also turned), and
+comes first, aspects are compared as ratios (so that an image rotated by 90 degrees gets the same grid, also rotated), and
 each tile is cut before it is resized. No token separates two rows of tiles: their order gives their positions.
 
 The order of a grid of 2 rows and 3 columns::
@@ -76,7 +76,7 @@ class Tile:
         )
 
     def cut(self, pixels: np.ndarray) -> np.ndarray:
-        """The tile of the image's pixels: a view of H W 3."""
+        """Cuts the tile from the image's pixels; returns a view of H W 3."""
         left, top, right, bottom = self.box(pixels.shape[1], pixels.shape[0])
         return pixels[top:bottom, left:right]
 
@@ -90,7 +90,7 @@ class Tile:
 
 
 def grid(width: int, height: int, side: int, max_tiles: int) -> tuple[int, int]:
-    """Chooses the rows and columns for an image: the grid of nearest aspect, and of those the one with most tiles.
+    """Chooses the rows and columns for an image: the grid of the nearest aspect and, among equals, the most tiles.
 
     Args:
         width: Width of the image, in pixels.

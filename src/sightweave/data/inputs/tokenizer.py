@@ -87,7 +87,7 @@ class Template:
     tokens: Mapping[str, str] = field(default_factory=dict)
     """Special tokens by their names in the chat template, such as ``bos_token``."""
     lists: bool = False
-    """Whether the chat template takes a turn as a list of texts and images rather than as one text."""
+    """Whether the chat template accepts a turn as a list of texts and images rather than as one text."""
     shows: bool = False
     """Whether the chat template writes the image token itself."""
     lead: str = ""
@@ -313,7 +313,7 @@ class Tokenizer:
         return self._ids(text)
 
     def ids_and_letters(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """The same as `text_ids`, with the span of characters of each id: start, and end (exclusive).
+        """Like `text_ids`, but also returns the span of characters of each id: start and end (exclusive).
 
         Raises:
             DataError: the text contains an unpaired surrogate.
@@ -391,7 +391,7 @@ class Tokenizer:
         return self._bytes[token_id]
 
     def token(self, token_id: int) -> str:
-        """The token of an id, as the Rust library writes it.
+        """The token with an id, as the Rust library writes it.
 
         Raises:
             DataError: no token has this id.

@@ -18,7 +18,7 @@ Policy = Literal["error", "drop_row", "drop_turn", "shrink_image"]
 
 
 class TooLong(DataError):
-    """A sample has more tokens than a model takes.
+    """A sample has more tokens than the model accepts.
 
     Args:
         name: The sample's id.

@@ -106,7 +106,7 @@ class Resized:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """Which pixels of the image go where in the square: left, top, right, bottom in whole pixels."""
+    """Which pixels of the image go where in the square; both boxes are left, top, right, bottom in whole pixels."""
 
     source: tuple[int, int, int, int]
     target: tuple[int, int, int, int]
@@ -374,7 +374,7 @@ class ImageTransform:
 
 
 def _longer_side(width: int, height: int, longest: int) -> tuple[int, int]:
-    """Width and height scaled to this longer side, rounded as in Idefics3's image processor."""
+    """Width and height, scaled so that the longer side is `longest`, rounded as in Idefics3's image processor."""
     short = int(longest * min(width, height) / max(width, height))
     short = max(1, short + short % 2)  # rounded up to an even number
     return (longest, short) if width >= height else (short, longest)

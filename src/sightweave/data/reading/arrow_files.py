@@ -1,6 +1,6 @@
 """Reads the rows of parquet files, Arrow files and Arrow streams, a bounded number of bytes at a time.
 
-Files are not trusted. Extension types may run code (pyarrow's own contains a pickle), so they are refused, and record
+Files are not trusted. Extension types may run code (pyarrow's own contains a pickle), so they are rejected, and record
 batches are validated before any cell is read.
 """
 
@@ -211,7 +211,7 @@ def _opened(path: Path) -> tuple[Any, Any]:
 
 
 def _check_end(path: Path) -> None:
-    """Refuses a stream that is truncated between two batches, which would read as a shorter one."""
+    """Rejects a stream that is truncated between two batches, which would read as a shorter one."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 8))
         tail = file.read(8)
@@ -220,7 +220,7 @@ def _check_end(path: Path) -> None:
 
 
 def _check_field(path: Path, field: Any, place: str) -> None:
-    """Refuses extension types in a column and in its inner fields; `place` is the dotted name of the field."""
+    """Rejects extension types in a column and in its inner fields; `place` is the dotted name of the field."""
     import pyarrow as pa
 
     name = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode("utf-8", "replace")

@@ -63,7 +63,7 @@ class Marks:
         return len(self.images) - 1
 
     def text(self, text: str) -> list[str | int]:
-        """Splits a user's text at its placeholders, and puts image numbers there.
+        """Splits a user's text at its placeholders, and puts image numbers in their place.
 
         Line breaks next to a placeholder belong to it. In a row without images of its own, a placeholder is ordinary text.
         """
@@ -162,7 +162,7 @@ def column(values: dict[str, Any]) -> list[Any]:
     """The images that a row names in ``images`` or ``image``, either of which is one image or a list.
 
     Raises:
-        RowError: both fields are there, or the row has video or audio, which are not supported.
+        RowError: both fields are present, or the row has video or audio, which are not supported.
     """
     for name in _UNREAD:
         if values.get(name):
@@ -230,7 +230,7 @@ def conversation_files(path: Path, is_ours: Callable[[Path], bool], what: str) -
 
 
 def candidates(path: Path, is_ours: Callable[[Path], bool]) -> list[Path]:
-    """JSON and JSON lines files that are in the format."""
+    """The JSON and JSON lines files at `path` that `is_ours` recognizes as being in its format."""
     return [file for file in files(path, ".json", ".json.gz", ".jsonl") if is_ours(file)]
 
 

@@ -3,7 +3,7 @@
 Benchmarks on the Hub use many layouts. Options are a list (ScienceQA, A-OKVQA), a text that contains a list (MMMU), a
 struct of texts and labels (ARC), a mapping of letters (MedXpertQA), or a column for each (MMBench's ``A`` to ``D``,
 SEED-Bench's ``choice_a``). An answer is a letter, the option's text, or a number from 0 or from 1. Only the whole table
-shows which of the two it counts from: a single 1 could be either.
+shows whether it counts from 0 or from 1: a single 1 could be either.
 """
 
 from __future__ import annotations
@@ -339,7 +339,7 @@ class Convention:
         if len(set(readings.values())) == 1:
             return options.texts[next(iter(readings.values()))]
 
-        # The reading that explains most rows of the table wins; at a tie, text wins over label and number.
+        # The reading that explains the most rows of the table wins; in a tie, text wins over label and number.
         order = ("text", "label", *_NUMBERS)
         best = max(readings, key=lambda way: (self.counts[way], -order.index(way)))
 
@@ -429,7 +429,7 @@ def resolved(cells: Mapping[str, Any], convention: Convention) -> dict[str, Any]
 
 
 def _chosen_or_unchanged(answer: Any, options: Options, convention: Convention, column: str) -> Any:
-    """The option that an answer names, or the answer itself: after the first one, other words may be right too."""
+    """The option that an answer names, or the answer itself: after the first answer, other words may be right too."""
     try:
         return convention.chosen(answer, options, column)
     except RowError:

@@ -80,7 +80,7 @@ def extents(
     Args:
         lines: Number, position in bytes, and content of each line with its line end, or the reason it was not read.
         delimiter: The character between cells.
-        max_bytes: Maximum size of a row; in a longer one, a quote was surely never closed.
+        max_bytes: Maximum size of a row; in a longer one, a quote was almost certainly never closed.
 
     Raises:
         UnclosedQuote: a quote is never closed.

@@ -114,7 +114,7 @@ def split_folders(folder: Path) -> list[str]:
 
 
 def has_folders(folder: Path) -> bool:
-    """Whether there are folders in a folder."""
+    """Whether a folder contains folders."""
     with os.scandir(folder) as inside:
         return any(one.is_dir() and not one.name.startswith(".") for one in inside)
 

@@ -1,4 +1,4 @@
-"""Refuses rows that refer to images but have none: placeholders in their texts, and image columns that are not read.
+"""Rejects rows that refer to images but have none: placeholders in their texts, and image columns that are not read.
 
 Such rows would silently train the model on text alone.
 """
@@ -89,7 +89,7 @@ def unread_in_turns(turns: Any, known: Container[str], column: str) -> list[str]
 
 
 def _is_image(value: Any, *, is_named: bool) -> bool:
-    """Whether a value looks like an image; a URL only if its column is named like a column of images, too."""
+    """Whether a value looks like an image; a URL only if its column is also named like a column of images."""
     if isinstance(value, bytes):
         return bool(value) and is_named
     if isinstance(value, dict):
@@ -114,7 +114,7 @@ def hint(columns: Sequence[str]) -> str:
 
 
 def check(values: Mapping[str, Any], texts: Iterator[tuple[str, str]]) -> None:
-    """Refuses a row without images whose texts or columns refer to one.
+    """Rejects a row without images whose texts or columns refer to one.
 
     Args:
         values: The row in the common fields; ``unread`` names columns that look like images.

@@ -21,7 +21,7 @@ from sightweave.data.inputs.text_pictures import picture_of
 from sightweave.data.reading.row_files import RowError, shown
 
 _SHOWN = 200
-"""Maximum characters of a refused text in the error."""
+"""Maximum number of characters of a rejected text that the error shows."""
 
 
 @dataclass(frozen=True, slots=True)

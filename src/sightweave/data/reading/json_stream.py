@@ -94,7 +94,7 @@ class _Text:
         self.at += 1
 
     def value(self) -> Any:
-        """Reads the next value, whole."""
+        """Reads the whole next value."""
         self.peek()
         while True:
             try:

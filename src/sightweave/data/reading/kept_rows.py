@@ -1,4 +1,4 @@
-"""Stores the good rows of a source compactly, and makes their records again on every access."""
+"""Stores the good rows of a source compactly, and rebuilds their records on every access."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sightweave.data.reading.row_images import Reference, RowImages
 from sightweave.data.reading.rules import Rules
 
 _NOT_KEPT = ("image", "images", "quality", "unread")
-"""Fields of a row that are not needed to make its records again."""
+"""Fields of a row that are not needed to rebuild its records."""
 
 
 class KeptRows:

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 _LOGGED = 5
 """Number of faults that are logged one by one."""
 _HASHED_BYTES = 20_000
-"""Maximum number of images whose bytes are hashed to hold some out; of more, the names are hashed."""
+"""Maximum number of images whose bytes are hashed to hold some out; if there are more, the names are hashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ class Reader:
         self.tally.good += 1
 
     def _note_id(self, identity: Any) -> None:
-        """Counts duplicate ids, or refuses them in strict mode."""
+        """Counts duplicate ids, or rejects them in strict mode."""
         id_hash = hash(str(identity))
         if id_hash in self._id_hashes:
             if self.rules.strict:

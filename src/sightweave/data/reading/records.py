@@ -110,7 +110,7 @@ def records(
     if task_class is not None:
         return [_record_of_task(task_class, values, common)]
 
-    # Any other row has a record for each task whose fields are there.
+    # Any other row has a record for each task whose fields are present.
     made: list[Record] = []
     for make in (_captioning, _question, _translation, _conversation):
         record = make(values, common, labelled)
@@ -248,7 +248,7 @@ def _question(
     references = _references(values)
     rationale = " ".join(_texts(values, "rationale", "steps"))
 
-    # Check that question and answer are both there.
+    # Check that question and answer are both present.
     if not question:
         for field in ("answer", "answers", "options", "rationale", "steps"):
             if values.get(field) is not None:

@@ -115,7 +115,7 @@ class ImageFinder:
         return self._found[value]
 
     def look(self, medium: Medium) -> None:
-        """Checks the header of an image, unless that was done before.
+        """Checks the header of an image, unless this has already been done.
 
         Raises:
             RowError: the file cannot be read, or is not an image.

@@ -1,1 +1,1 @@
-"""The embedded world: images drawn by code, with all texts about them."""
+"""The synthetic scenes: images drawn by code, and all texts about them."""

@@ -152,11 +152,11 @@ def _look_up(thing: Thing, pictures: str) -> tuple[Window, NDArray[np.int32]]:
     _check(thing, pictures)
     cos, sin = cosine(thing.angle), sine(thing.angle)
 
-    # A texture is 9/8 of the thing's side wide; turned, it reaches this far from its centre.
+    # A texture is 9/8 as wide as the thing's side; when rotated, it reaches this far from its centre.
     reach = (thing.side * 9 * (abs(cos) + abs(sin)) >> SINE_BITS + 4) + UNIT
     rows, columns = _span(thing.y, reach), _span(thing.x, reach)
 
-    # The texture coordinates of each pixel's middle: turned, scaled and limited to the texture.
+    # The texture coordinates of each pixel's centre: rotated, scaled and limited to the texture.
     scale = UNITS * EIGHTHS
     across = (cos * scale + thing.side // 2) // thing.side
     along = (sin * scale + thing.side // 2) // thing.side
@@ -265,7 +265,7 @@ def _between(
 
 @lru_cache(maxsize=4)
 def _weights(steps: int, smooth: bool) -> NDArray[np.uint16]:
-    """The weight of a cell's end at each pixel's middle, in 256ths: a linear ramp, or ``3 t^2 - 2 t^3`` if `smooth`."""
+    """The weight of a cell's end at each pixel's centre, in 256ths: a linear ramp, or ``3 t^2 - 2 t^3`` if `smooth`."""
     t, whole = 2 * np.arange(steps, dtype=np.int64) + 1, 2 * steps
     weight = (3 * whole - 2 * t) * t * t * 256 // whole**3 if smooth else t * 256 // whole
     return weight.astype(np.uint16)

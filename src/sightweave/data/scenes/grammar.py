@@ -1,7 +1,7 @@
 """Noun phrases and sentences in four languages: articles, agreement, word order.
 
-German adjectives have endings for case and gender. French adjectives agree with the noun; sizes are before it, the others
-after it. Chinese has no articles, and a measure word between number and noun.
+German adjectives have endings for case and gender. French adjectives agree with the noun; sizes precede it, the others
+follow it. Chinese has no articles, but a measure word between number and noun.
 """
 
 # ruff: noqa: RUF001  # Chinese text has Chinese punctuation

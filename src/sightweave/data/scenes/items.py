@@ -35,7 +35,7 @@ def mix(view: View, random: Random, tasks: Sequence[str], amount: int) -> list[I
     turns = [task for task in _CYCLE if task in tasks]
     misses = turn = 0
 
-    # Two rounds of all tasks without a new item end it early.
+    # It ends early after two rounds of all tasks without a new item.
     while turns and len(items) < amount and misses < len(turns) * 2:
         task = turns[turn % len(turns)]
         turn += 1
@@ -90,5 +90,5 @@ def each(view: View, random: Random, tasks: Sequence[str]) -> list[Item]:
 
 
 def _key(item: Item) -> str:
-    """The text by which duplicates are found."""
+    """The text that identifies duplicates."""
     return item.text if isinstance(item, Question) else f"{item.target_language} {item.source}"

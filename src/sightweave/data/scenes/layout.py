@@ -139,7 +139,7 @@ def _pictogram_names(random: Random, count: int, themed: bool) -> list[str]:
 
 
 def _places(random: Random, sides: list[int]) -> list[tuple[int, int]]:
-    """Centres of things that do not overlap, even if turned by 12 degrees: cos 12 + sin 12 = 1.186 < 19 / 16."""
+    """Centres of things that do not overlap, even if rotated by 12 degrees: cos 12 + sin 12 = 1.186 < 19 / 16."""
     halves = [side * 19 // 32 + 1 for side in sides]
     for _ in range(40):
         places: list[tuple[int, int]] = []
@@ -151,7 +151,7 @@ def _places(random: Random, sides: list[int]) -> list[tuple[int, int]]:
         if len(places) == len(halves):
             return places
 
-    # Rare: a quarter of the image for each thing, shifted so that no two centres have the same x.
+    # Rarely needed: a quarter of the image for each thing, shifted so that no two centres have the same x.
     quarters = random.shuffled([(368, 368), (1040, 368), (496, 1168), (1168, 1168)])
     return quarters[: len(halves)]
 

@@ -1,4 +1,4 @@
-"""Questions that need steps: counting, comparing, relations, sameness, neighbours.
+"""Questions answered in steps: counting, comparing, relations, sameness, neighbours.
 
 The steps are short and always have the same form, since a model of a million parameters has to learn them: the matching
 things, numbered from left to right, or the things along an axis up to the one that decides. So the steps end with the
@@ -21,7 +21,7 @@ _COUNT_WEIGHTS = {1: 2, 2: 3, 3: 5, 4: 6}
 _NREL_WEIGHTS = (3, 3, 4, 6)
 _KEPT_PERCENT = {"color": ((95, 100), (36, 100)), "shape": ((84, 100), (100, 66))}
 """Percentage of scenes to ask about sameness if no two things are the same, and if all are: in the ordinary splits, then in
-``combinations``. Measured, so that "yes" and "no" are equally frequent. Scenes with both kinds of pairs are always used."""
+``combinations``. Measured so that "yes" and "no" are equally frequent. Scenes with both kinds of pairs are always used."""
 
 
 def count(view: View, random: Random) -> Question | None:
@@ -158,7 +158,7 @@ def _same(view: View, random: Random, asked: str) -> Question | None:
     if alike and unlike:
         chosen = (unlike, alike)[random.below(2)]
     elif asked == "size":
-        # Two things have the same size half of the time. Of three, those with a name may have it too often.
+        # Of two things, both have the same size half of the time. Of three, those with a name may have it too often.
         chosen = (alike or unlike) if len(view.things) == 2 else []
     else:
         percent = _KEPT_PERCENT[asked][view.allows_held_out][bool(alike)]

@@ -82,7 +82,7 @@ def _name_by_attributes(view: View, random: Random) -> Question | None:
 
 
 def _name_by_side(view: View, random: Random) -> Question | None:
-    """Asks for a thing that is the only one of its look on one side; things near the middle may be on either side."""
+    """Asks for the only thing on one side that looks as described; things near the middle may be on either side."""
     for side in random.drawn(("left", "right")):
         here = [number for number, thing in enumerate(view.things) if is_on(side, thing.x)]
         maybe_here = 0

@@ -11,7 +11,7 @@ A drawing is a few lines of text on a square of 64 x 64 units, painted one over 
     bend ink 3 10,10 30,2 50,8         a smooth stroke
     arc ink 3 32,32 20,20 0,180        centre, radii, from and to in degrees, clockwise from the right
 
-``both`` before a line draws it and its mirror image; ``bare`` keeps the rim away from it.
+``both`` before a line draws it and its mirror image; ``bare`` draws it without the rim.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _numbers(arguments: list[str]) -> list[int]:
 
 
 def _ellipse(points: Points, degrees: range | list[int], turn: int) -> Points:
-    """Points of an ellipse at these degrees, turned clockwise; `points` are its centre and its radii."""
+    """Points of an ellipse at these degrees, rotated clockwise by `turn`; `points` are its centre and its radii."""
     (x, y), (radius_x, radius_y) = points[:2]
     half = 1 << SINE_BITS - 1
     c, s = cosine(turn), sine(turn)

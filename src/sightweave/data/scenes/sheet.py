@@ -58,7 +58,7 @@ def contact_sheet(
     width = max(image.width for image in enlarged)
     lines = [list(_wrap(text, width)) for text in texts]
 
-    # A row is as high as its highest image with text.
+    # A row is as high as its tallest image with text.
     columns = min(columns, len(enlarged))
     row_heights = [0] * -(-len(enlarged) // columns)
     for index, image in enumerate(enlarged):

@@ -1,4 +1,4 @@
-"""Sentences to translate, with an image that shows what the words leave open: sense, gender or number."""
+"""Sentences to translate, whose image shows what the words leave open: sense, gender or number."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _side(view: View, number: int) -> str:
 def number(view: View, random: Random) -> Pair | None:
     """A Chinese sentence that fits one or two of a thing, since the noun has no plural; the image shows how many.
 
-    Asked only if the image has one of a kind and two of another. So the draw decides between one and two, and not the
+    Asked only if the image has one of a kind and two of another. Then chance decides between one and two, not the
     frequency of each in the scenes.
     """
     # Nouns of which there are one or two, by their form and this number.

@@ -173,7 +173,7 @@ class View:
         return all(low - high >= MIN_GAP for high, low in pairwise(heights))
 
     def absent(self, said: Phrase, random: Random) -> Phrase | None:
-        """A phrase of the same form that fits nothing here, if possible made of attributes of the scene; or None."""
+        """A phrase of the same form that fits nothing here, if possible with attributes from the scene; or None."""
         colors = [thing.color for thing in self.things if thing.color]
         sizes = [thing.size for thing in self.things]
         present_heads, all_heads = self._heads_like(said)

@@ -1,4 +1,4 @@
-"""Texts with every word form of the world: a tokenizer trained on them knows every word of the dataset."""
+"""Texts with every word form of the scenes: a tokenizer trained on them knows every word of the dataset."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def quantize(part: nn.Module, form: Form, *, where: str) -> None:
 
 
 def restore(model: nn.Module) -> None:
-    """Replaces quantized layers by plain ones with the dequantized weights."""
+    """Replaces quantized layers with plain ones that have the dequantized weights."""
     for name, layer in list(model.named_modules()):
         if isinstance(layer, QuantizedLinear):
             _replace(model, name, layer.plain())

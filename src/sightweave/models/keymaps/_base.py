@@ -31,7 +31,7 @@ _ENDINGS = r"\.weight|\.bias|\.running_mean|\.running_var|\.num_batches_tracked"
 
 @dataclass(frozen=True, kw_only=True)
 class KeyMap:
-    """The mapping between the checkpoints of one Transformers family and one of our parts."""
+    """The mapping between the checkpoints of one Transformers family ("theirs") and one of our parts ("ours")."""
 
     part: str
     """The part: ``encoder``, ``connector`` or ``language_model``."""
@@ -75,7 +75,7 @@ class KeyMap:
         return found, unknown
 
     def theirs(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Our weights under their names.
+        """Our weights under the names that the library uses.
 
         Raises:
             CheckpointError: a weight that is not in the table.
@@ -250,7 +250,7 @@ def describe(part: str, config: Any) -> tuple[KeyMap, dict[str, Any]]:
         config: The part's Config.
 
     Raises:
-        ValueError: no family does; the message has the reason of each family of the same kind.
+        ValueError: no family does; for each family of the same kind, the message gives the reason.
     """
     kind = configs.kind_of(config)
 
@@ -306,7 +306,7 @@ def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
         if tensors[name].shape != own[name].shape:
             tensors[name] = _resized(name, tensors[name], own[name])
 
-    # Names that are not in the table are reported as superfluous.
+    # Names that are not in the table are reported as unexpected.
     present = {name: tuple(value.shape) for name, value in tensors.items()}
     present |= dict.fromkeys(unknown, ())
     expected = {name: tuple(value.shape) for name, value in own.items()}
@@ -342,7 +342,7 @@ def _resized(name: str, table: Tensor, own: Tensor) -> Tensor:
 
 
 def refuse(**wrong: tuple[Any, Any]) -> None:
-    """Raises ValueError for settings, each given as (theirs, the supported value), that differ."""
+    """Raises ValueError for any setting, given as (their value, the supported value), in which the two differ."""
     faults = []
     for name, (given, supported) in wrong.items():
         if given != supported:
@@ -353,7 +353,7 @@ def refuse(**wrong: tuple[Any, Any]) -> None:
 
 
 def need(**wrong: tuple[Any, Any]) -> None:
-    """Raises ValueError for our fields, each given as (our value, the family's value), that differ."""
+    """Raises ValueError for any of our fields, given as (our value, the family's value), in which the two differ."""
     faults = []
     for name, (ours, theirs) in wrong.items():
         if ours != theirs:

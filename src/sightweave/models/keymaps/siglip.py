@@ -17,7 +17,7 @@ FORMS = {
     "relu": "relu",
     "quick_gelu": "quick_gelu",
 }
-"""Their names of the feed-forward forms -> ours."""
+"""Transformers' names of the feed-forward forms -> ours."""
 
 
 def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from sightweave.models.keymaps._base import KeyMap, refuse
 
 _FORMS = {"relu": "relu", "gated-gelu": "geglu", "gated-silu": "swiglu"}
-"""Their names of the feed-forward forms -> ours."""
+"""Transformers' names of the feed-forward forms -> ours."""
 
 
 def is_gated(theirs: Mapping[str, Any]) -> bool:
@@ -38,7 +38,7 @@ def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
         relative_attention_max_distance=(theirs.get("relative_attention_max_distance", 128), 128),
     )
 
-    # Transformers 4 scales if the head is tied, and version 5 has a setting for it; mT5 has its own head.
+    # Transformers 4 scales if the head is tied; version 5 has a setting for that. mT5 has its own head.
     is_scaled = theirs.get("scale_decoder_outputs", theirs.get("tie_word_embeddings", True))
     is_tied = bool(is_scaled) and not _is_multilingual(theirs)
 

@@ -1,4 +1,4 @@
-"""A check that another library's language model gives its own outputs here, with packing and a cache too."""
+"""A check that another library's language model gives the same outputs here as there, also with packing and a cache."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def prove(model: Readable, theirs: Callable[[Tensor], Tensor], ids: Tensor) -> N
     trunk, first, second, other = torch.split(ids, _LENGTHS)
     texts = [torch.cat([trunk, first]), torch.cat([trunk, second]), other]
 
-    # Each text alone: must equal the library's own output, and the other ways are compared with it.
+    # Each text alone must equal the library's own output; the other ways are then compared with it.
     alone = [_outputs(model, [_text(text)]) for text in texts]
     _compare("read by itself", alone, [theirs(text[None])[0] for text in texts])
 

@@ -31,7 +31,7 @@ class Attention(nn.Module):
         score_scale: Factor of the scores; None means 1 / sqrt(Dh).
 
     Raises:
-        ValueError: the number of heads does not divide the width, or that of key-value heads does not divide it.
+        ValueError: the number of heads does not divide the width, or that of key-value heads does not divide that of heads.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ from sightweave.models.nn.position import Rotation
 
 @dataclass(frozen=True, kw_only=True)
 class BlockShape:
-    """The common settings of the blocks of one stack: their widths, and the forms of their layers."""
+    """The settings shared by the blocks of one stack: their widths, and the forms of their layers."""
 
     dim: int
     """Width D."""

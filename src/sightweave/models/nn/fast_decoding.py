@@ -77,7 +77,7 @@ def prepare(
 
 
 def _is_supported(block: Block) -> bool:
-    """Whether a block has only features that this module computes, and plain weights."""
+    """Whether a block has only features that this module supports, and plain weights."""
     for norm in (block.attention_norm, block.feed_forward_norm):
         if not isinstance(norm, RMSNorm) or norm.weight is None:
             return False
@@ -115,7 +115,7 @@ class Layouts:
 
     PyTorch counts every change of a tensor in place, such as an optimizer's or `load_state_dict`'s, but not one through
     ``tensor.data`` or through an array that shares its memory. Code that does this must call `forget`. Weights that were
-    made under ``torch.inference_mode()`` have no such counter, and copies of them are not kept.
+    created under ``torch.inference_mode()`` have no such counter, and copies of them are not kept.
     """
 
     def __init__(self) -> None:
@@ -526,7 +526,7 @@ def _separate(parts: Sequence[Tensor], norm: _Norm) -> Project:
 
 
 def _joined(parts: Sequence[Tensor], norm: _Norm) -> Project:
-    """The same with one matrix that includes the norm's weight."""
+    """Like `_separate`, but with one matrix that includes the norm's weight."""
     matrix = _transposed(parts).mul_(norm.weight[:, None])
     return lambda x: torch.mm(x, matrix)
 

@@ -23,7 +23,7 @@ def is_on_meta() -> bool:
 def made(make: Callable[[], Model]) -> Model:
     """The model that `make` returns. On the meta device it has no weights, but keeps its non-persistent buffers.
 
-    A run is loaded this way: its file replaces the weights, but nothing would replace computed tables such as those of
+    Runs are loaded this way: a run's file supplies the weights, but nothing would supply computed tables such as those of
     sines.
     """
     if not is_on_meta():
@@ -74,7 +74,7 @@ def fill(model: nn.Module, found: Mapping[str, Tensor], *, where: str | Path) ->
 
 
 def _fitted(found: Tensor, own: Tensor) -> Tensor:
-    """A token table (or bias) with the model's number of rows: new ones are drawn, superfluous ones are removed."""
+    """A token table (or bias) with the model's number of rows: missing ones are drawn, surplus ones are removed."""
     if found.shape == own.shape or found.dim() != own.dim():
         return found
 

@@ -35,7 +35,7 @@ class _Call:
 
     positions: Int[Tensor, "B S"]
     seen: Int[Tensor, "B K"]
-    """Positions of the cached tokens and of these, in the cache's layout."""
+    """Positions of the cached tokens and of the current ones, in the cache's layout."""
     before_block: Callable[[int, Tensor], Tensor] | None
     masks: dict[str, Tensor]
     """Masks that the library would not pass on to the blocks unchanged, by argument name."""

@@ -25,7 +25,7 @@ class Mask:
     blind_rows: Bool[Tensor, "B 1 S 1"] | None = None
     """True for a token that may attend to nothing at all: its attention output is zero."""
     scores: Float[Tensor, "B H S K"] | None = None
-    """Values to add to the scores of each head, including the mask itself; ``dense`` and ``causal`` are unused then."""
+    """Values to add to the scores of each head, including the mask itself; if given, ``dense`` and ``causal`` are unused."""
     _biases: dict[torch.dtype, Tensor] = field(default_factory=dict)
 
     @property
@@ -98,7 +98,7 @@ def self_mask(tokens: TokenSequence, cache: Cache | None = None) -> Mask:
 
 
 def memory_mask(tokens: TokenSequence, memory: Memory) -> Mask:
-    """The mask of attention from a sequence to a memory: the same row and segment, and the own branch or the trunk."""
+    """The mask of attention to a memory: each token sees its own row and segment, and of these its branch and the trunk."""
     table = tokens.segment[:, :, None] == memory.segment[:, None, :]
     table &= _visible_branch(tokens.branch, memory.branch)
     table &= memory.valid[:, None, :]

@@ -62,7 +62,7 @@ class _CpuRMSNorm(torch.autograd.Function):
 
 
 def make_norm(kind: str, dim: int, *, eps: float = 1e-6) -> nn.Module:
-    """A norm of a kind, ``rms`` or ``layer``, over the width `dim`.
+    """A norm of the given kind, ``rms`` or ``layer``, over the width `dim`.
 
     Raises:
         ValueError: an unknown kind.

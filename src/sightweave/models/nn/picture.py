@@ -103,7 +103,7 @@ def drop(model: nn.Module, names: set[str]) -> None:
 
 
 def keep_statistics(model: nn.Module) -> None:
-    """Freezes the statistics of every BatchNorm: those of a batch would mix images."""
+    """Freezes the statistics of every BatchNorm, because batch statistics would mix images."""
     for layer in model.modules():
         if isinstance(layer, _BatchNorm):
             layer.eval()

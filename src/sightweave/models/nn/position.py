@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sightweave.models.nn.init import embedding
 
 _MOST_PLACES = 1 << 20
-"""Maximum cells of a grid: those of a square image with 16,384 pixels per side and patches of 16."""
+"""Maximum number of cells in a grid: those of a square image with 16,384 pixels per side and patches of 16."""
 Rotation = tuple[Float[Tensor, "B 1 S Dh"], Float[Tensor, "B 1 S Dh"]]
 """Cosines, and sines that already include the sign of rotate-half."""
 
@@ -56,9 +56,9 @@ class RelativePositions(nn.Module):
 
     Args:
         num_heads: Number of heads H.
-        both_ways: Whether attention is bidirectional; half of the buckets are for later tokens then.
+        both_ways: Whether attention is bidirectional; if so, half of the buckets are for later tokens.
         buckets: Number of biases for each head; a multiple of 4.
-        reach: Distance in tokens from which all share the last bucket.
+        reach: Distance in tokens from which on all distances share the last bucket.
     """
 
     def __init__(self, num_heads: int, *, both_ways: bool, buckets: int = 32, reach: int = 128) -> None:

@@ -71,7 +71,7 @@ class TextFinding(NamedTuple):
 
 
 def inspect_text(text: str, *, special_tokens: Sequence[str] = SPECIAL_TOKENS) -> list[TextFinding]:
-    """The faults of a text, each once with its first place.
+    """The faults of a text, each listed once, with the first place where it occurs.
 
     Args:
         text: Any string, even with lone surrogates.

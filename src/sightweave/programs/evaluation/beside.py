@@ -2,7 +2,7 @@
 
 There are two tests. The difference of the scores is tested by resampling whole images (`paired_test`), since several
 questions share one. McNemar's exact test (1947) only looks at right and wrong answers and assumes that questions are
-independent: if they share images, its p-value is too small, and the other one is valid.
+independent: if they share images, its p-value is too small, and only the first test is valid.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def beside(
         second: The same for the second.
         names: Names of the two, for the reader.
         metrics: The metric to compare for each task: its name, a mapping with its ``kind`` and fields, or its Config.
-            By default the one that both were scored by, with its default fields.
+            By default, the one that both were scored with, with its default fields.
         seed: Random seed for resampling.
 
     Raises:
@@ -226,7 +226,7 @@ def beside(
 
 
 _Place = tuple[Key, int]
-"""A key, and how many samples before have the same one: ids of several sources may be equal."""
+"""A key, and how many earlier samples have the same one, since several sources may have equal ids."""
 _Items = dict[_Place, Item]
 
 
@@ -411,7 +411,7 @@ def _folded(answer: Answer) -> str:
 
 
 def _of_task(split: str, task: str, both: _Both) -> TaskBeside:
-    """The comparison of one task, still without its verdict."""
+    """The comparison of one task, without its verdict."""
     everything = np.ones(len(both.first), dtype=bool)
     types = []
     for name in sorted(set(both.types)):

@@ -4,7 +4,7 @@ The confidence of an answer is exp(mean log-probability of its tokens), the geom
 On Calibration of Modern Neural Networks (Guo et al. 2017, arXiv:1706.04599) for reliability and its error;
 Measuring Calibration in Deep Learning (Nixon et al. 2019, arXiv:1904.01685) for bins of equal mass; Selective
 Classification for Deep Neural Networks (Geifman and El-Yaniv 2017, arXiv:1705.08500) for risk and coverage. No result
-depends on the order of the answers: those of equal confidence share the mean of what they got right.
+depends on the order of the answers: those of equal confidence share the mean of their accuracy.
 """
 
 from __future__ import annotations

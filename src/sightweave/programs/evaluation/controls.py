@@ -96,11 +96,11 @@ def blank_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
 def other_sense(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
     """Ambiguous sentences, each with an image of its other sense: a model that looks at it translates that sense.
 
-    Applies to samples with ``tags["contrast"]``. The image comes from the same sentence with another translation (CoMMuTE
-    has each sentence twice), or else from a sample with the same word (``tags["word"]``) in another sense
-    (``tags["sense"]``), but never from the group of a sample with the own sense. Whether it happens to show the own sense
-    as well, tags do not say. Images are dealt in random order, so that each is used about equally often. Samples without
-    a donor are left out.
+    Applies to samples with ``tags["contrast"]``. The image comes from the same sentence with another translation
+    (CoMMuTE has each sentence twice), or else from a sample with the same word (``tags["word"]``) in another sense
+    (``tags["sense"]``), but never from the group of a sample with the same sense. The tags do not say whether it happens
+    to show the sample's own sense as well. Images are dealt in random order, so that each is used about equally often.
+    Samples without a donor are left out.
     """
     rng = np.random.default_rng(seed)
     originals, samples = samples, merged(samples)

@@ -1,7 +1,7 @@
-"""A cache of answers: a stopped evaluation resumes where it was, and nothing is asked twice.
+"""A cache of answers: a stopped evaluation resumes where it left off, and nothing is asked twice.
 
 The file has one JSON object per line, with ``key`` and the fields of a `Prediction`. The key is a digest of everything that
-an answer depends on: the predictor, the version, the maximum length, the prompt with its images, and the texts to judge. One
+an answer depends on: the predictor, the version, the maximum length, the prompt with its images, and the texts to score. One
 file may therefore contain answers of several models about several datasets, and any change in them is noticed.
 """
 
@@ -97,8 +97,8 @@ class Kept:
 
         Args:
             samples: Samples to ask; their targets are ignored.
-            texts: Texts to judge as answers to each sample; an empty sequence means none for any sample.
-            write: Whether answers are generated; if not, texts are only judged.
+            texts: Texts to score as answers to each sample; an empty sequence means none for any sample.
+            write: Whether answers are generated; if not, texts are only scored.
 
         Raises:
             DataError: not one list of texts per sample, not one prediction per sample, or the file cannot be written.
@@ -110,7 +110,7 @@ class Kept:
         return found
 
     def take_notes(self) -> list[str]:
-        """Sentences on oddities in the answers since the last call, including cached answers."""
+        """Sentences on anything unusual in the answers since the last call, including cached answers."""
         given, self._given = self._given, []
         can_be_cut = self.predictor.can_control  # answers from a file were generated elsewhere
         return _notes.on(self.predictor.name, given, self.max_tokens if can_be_cut else None)

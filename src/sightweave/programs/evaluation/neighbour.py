@@ -95,7 +95,7 @@ class Neighbour:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Neighbour:
-        """The neighbour from the values that `to_plain` returned; it answers and learns as before."""
+        """The neighbour from the values that `to_plain` returned; it behaves as the original did."""
         found = cls()
         found._prompts = {task: _Prompts.from_plain(one) for task, one in plain.items()}
         return found
@@ -205,7 +205,7 @@ class _Index:
         self._term: dict[str, int] = {}
         """A number for each term."""
 
-        # Terms are not kept but made again for each search, since they would take most of the memory.
+        # Terms are not kept but computed again for each search, since they would take up most of the memory.
         terms, counts, row = array("i"), array("i"), array("i")
         for place, (prompt, _) in enumerate(answers):
             words = Counter(_terms(prompt))
@@ -214,7 +214,7 @@ class _Index:
             counts.extend(words.values())
             row.extend([place] * len(words))
 
-        # A term that every prompt has still counts a little, so that no prompt has the length 0.
+        # A term that occurs in every prompt still counts a little, so that no vector has length 0.
         number = np.bincount(terms, minlength=len(self._term))
         self._weight = np.log(len(answers) / number) + 1
         values = np.array(counts) * self._weight[terms]

@@ -1,4 +1,4 @@
-"""Asks a model every sample of a split, asks again without and with other images, and scores the answers.
+"""Asks a model every sample of a split, asks again without images and with others, and scores the answers.
 
 samples --predict--> predictions --tasks.parse--> answers --metrics--> rows --statistics--> scores with intervals
 """
@@ -64,7 +64,7 @@ def evaluate(
         controls: Names of controls in ``controls.py``.
         tasks: Config of a task by its name; the others get their defaults.
         seed: Random seed for exchanging images and for the draws of tests.
-        can_score: Whether `predict` can judge texts; if not, metrics that need it are left out.
+        can_score: Whether `predict` can score texts; if not, metrics that need this are left out.
         progress: Called before each pass.
 
     Raises:
@@ -152,7 +152,7 @@ def _ask_controls(
                 raise DataError("it applies to none of the samples.")
             asked[name] = _ask(name, changed, predict, tasks, sighted, progress)
         except (DataError, UnansweredError) as error:
-            # Too few images to exchange, or a model that takes no prompt without one: other results stay valid.
+            # Too few images to exchange, or a model that accepts no prompt without one: other results stay valid.
             notes.append(f"The control {name} was skipped: {error}")
 
     if without:
@@ -245,7 +245,7 @@ def _ask(
 ) -> Pass:
     """One pass over samples; `sighted` is the pass with the images, None during that pass.
 
-    Texts that the metrics judge are sent together with the prompts if they are known before the answers.
+    Texts that the metrics score are sent together with the prompts if they are known before the answers.
     """
     if progress is not None:
         progress(name, len(samples))
@@ -265,7 +265,7 @@ def _ask(
     judged = {n: dict(zip(before[n], one.likelihoods, strict=True)) for n, one in predictions.items()}
     parsed = {n: tasks[samples[n].task].parse(one.text) for n, one in predictions.items()}
 
-    # A metric may also judge texts that depend on the answers with the image.
+    # A metric may also score texts that depend on the answers with the image.
     late: dict[int, list[str]] = {}
     for n in samples if sighted is None else ():
         texts = [text for text in wanted(n, parsed[n]) if text not in judged[n]]

@@ -50,7 +50,7 @@ def ways_of(text: str, task: str) -> list[str]:
 
 
 def _bare(text: str) -> str:
-    """The text without capital and punctuation: ``what is it`` for ``What is it?``; only changes the first line."""
+    """The text with its first line uncapitalized and without final punctuation: ``what is it`` for ``What is it?``."""
     first, line_end, rest = text.partition("\n")
     shorter = first.rstrip().rstrip(_MARKS).rstrip() or first
     is_word = shorter[1:2].islower()  # TV and "I see" keep their capitals

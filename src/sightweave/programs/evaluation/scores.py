@@ -56,7 +56,7 @@ class TypeScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricFacts:
-    """Facts that are needed to read the numbers of one metric."""
+    """What a reader needs to know to interpret the numbers of one metric."""
 
     less_is_better: bool = False
     unit: str = "%"
@@ -255,7 +255,7 @@ def _shown(task: TaskScores) -> str:
 
 
 def few_rows(found: Evaluation) -> list[Mapping[str, Any]]:
-    """A small selection of answers of every kind, for a notebook."""
+    """A few answers of every kind, for a notebook."""
     return gallery.choose(gallery.spread(list(found.predictions())), limit=notebook.ANSWERS)
 
 

@@ -162,7 +162,7 @@ def score(
 
     Proportions are a `share`. Other scores between 0 and the best one get the same interval with p = score / best, which
     stays within these bounds. Scores without such bounds (with a unit, or beyond them in some group) get Student's t
-    around the value.
+    interval around the value.
 
     Args:
         metric: The metric.

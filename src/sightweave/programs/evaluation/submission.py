@@ -14,7 +14,7 @@ from sightweave.core import json_lines
 from sightweave.core.errors import DataError, did_you_mean
 
 Answers = list[tuple[str, str]]
-"""Pairs of id and answer."""
+"""Pairs of an id and an answer."""
 
 
 def write(kind: str, rows: Iterable[Mapping[str, Any]]) -> str:

@@ -119,7 +119,7 @@ def _lines(evaluation: Evaluation, types: bool) -> Iterator[tuple[str, TaskScore
 
 
 def detectable_lines(evaluation: Evaluation) -> list[str]:
-    """A line with the smallest detectable difference from an independent score for each task; none if unknown."""
+    """For each task, a line with the smallest detectable difference from an independent score; none if it is unknown."""
     known = [
         f"{task.task} {100 * task.detectable:.1f}" for task in evaluation.tasks if task.detectable is not None
     ]
@@ -143,7 +143,7 @@ def further_table(evaluation: Evaluation) -> Table:
 
 
 def _more(facts: MetricFacts) -> str:
-    """Further numbers of a metric and how to read it."""
+    """Further numbers of a metric, and how to interpret it."""
     parts = []
     for name, number in facts.totals.items():
         shown = f"{100 * number:.1f}" if facts.unit == "%" else f"{number:.4g}"
@@ -198,7 +198,7 @@ def _share(value: float | None) -> str:
 
 
 def _pictures(evaluation: Evaluation) -> str:
-    """The number of images, and of how many they were drawn."""
+    """The number of images, and the number that they were drawn from."""
     if evaluation.pictures_total is None:
         return f"{evaluation.pictures:,} images"
     return f"{evaluation.pictures:,} of {evaluation.pictures_total:,} images"

@@ -21,7 +21,7 @@ _QUALITY = 30
 _BLUR = 0.01
 """Radius of the blur as a share of the shorter side; at least one pixel."""
 _KEPT = 0.9
-"""Share of each side that is kept, in the middle."""
+"""Share of each side that a centre crop keeps."""
 _BRIGHTER = 1.3
 _DARKER = 0.7
 _DEGREES = 10.0
@@ -49,7 +49,7 @@ def cropped(pixels: Pixels) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def brighter(pixels: Pixels) -> Pixels:
-    """Every value times 1.3, white at most."""
+    """Every value times 1.3, clipped at white."""
     return np.minimum(np.rint(pixels * _BRIGHTER), 255).astype(np.uint8)
 
 

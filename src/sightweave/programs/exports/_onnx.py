@@ -120,7 +120,7 @@ def quiet() -> Iterator[None]:
 
 
 class GraphSession(abc.ABC):
-    """Rows that an onnxruntime graph continues using its cache, in the form that `generation.Writing` needs.
+    """Rows that an onnxruntime graph extends, using its cache, with the interface that `generation.Writing` needs.
 
     A subclass reads prompts in its own way, hands the logits of their last tokens to `begin`, and reads one more token
     of each row in `_read`.

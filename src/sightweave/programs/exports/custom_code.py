@@ -81,7 +81,7 @@ def export(source: Source, folder: Path, samples: Sequence[Sample], *, card: str
 
 
 def write(model: VLM, processor: Processor, recipe: Mapping[str, Any], folder: Path, card: str = "") -> None:
-    """Writes the folder, whole or not at all.
+    """Writes the folder completely or not at all.
 
     Raises:
         CheckpointError: the disk is full, or the place cannot be written.

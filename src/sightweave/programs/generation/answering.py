@@ -1,4 +1,4 @@
-"""Many samples -> predictions: in rooms that share images, in batches that fit into memory."""
+"""Many samples -> predictions: in rooms (groups of prompts that share images), in batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def generate(
     progress: Callable[[int], None] | None = None,
     memory: MediaMemory | None = None,
 ) -> list[Prediction]:
-    """Answers all samples, in their order, and judges given texts as their answers; a prompt is read once for both.
+    """Answers all samples, in order, and scores given texts as their answers; a prompt is read only once for both.
 
     Args:
         model: The model. It is put into evaluation mode and back.
@@ -69,7 +69,7 @@ def generate(
     was_training = model.training
     model.eval()
     try:
-        # A sample for which nothing is written and nothing judged is not read.
+        # A sample for which nothing is to be written or scored is not read.
         asked = [n for n in range(len(samples)) if limits[n].max_tokens or (texts and texts[n])]
         if progress is not None and len(asked) < len(samples):
             progress(len(samples) - len(asked))
@@ -95,7 +95,7 @@ def generate(
 
 
 def _check_length(what: str, given: Sequence[object], samples: Sequence[Sample]) -> None:
-    """Refuses a list that is neither empty nor as long as that of the samples."""
+    """Rejects a list that is neither empty nor as long as that of the samples."""
     if given and len(given) != len(samples):
         raise DataError(
             f"generate: {len(given)} {what} for {len(samples)} sample(s); give one for each, in order."
@@ -116,7 +116,7 @@ def _budget(model: VLM, options: Options, *, batches: int) -> Budget:
 
 @dataclass
 class _Answering:
-    """One call of `generate`: its prompts, and the answers so far. A batch for which memory runs out is halved."""
+    """One call of `generate`: its prompts, and the answers so far. If memory runs out for a batch, it is halved."""
 
     reader: Reader
     encoded: Mapping[int, Encoded]
@@ -194,7 +194,7 @@ class _Wanted:
     """The requests for the prompts of one batch."""
 
     texts: Sequence[Sequence[str]]
-    """Texts to judge, of each prompt."""
+    """Texts to score for each prompt."""
     limits: Sequence[Limits]
     """Limits of each prompt; either all of them allow tokens or none does."""
     draws: Draws
@@ -216,7 +216,7 @@ def _too_large(one: Encoded, limits: Limits) -> BackendError:
 
 @dataclass(frozen=True)
 class Prefix:
-    """Images that were read once, which all of their prompts continue."""
+    """Images that were read once; all of their prompts continue them."""
 
     trunks: Trunks
     number: Mapping[TrunkKey, int]
@@ -229,7 +229,7 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads encoded prompts into a session and makes predictions of them."""
+    """Reads encoded prompts into a session and turns them into predictions."""
 
     model: VLM
     processor: Processor
@@ -237,7 +237,7 @@ class Reader:
     memory: MediaMemory | None = None
 
     def prefix(self, encoded: Sequence[Encoded]) -> Prefix:
-        """Reads the images in front of prompts; the same images are read once."""
+        """Reads the images that precede prompts; equal images are read only once."""
         firsts: dict[TrunkKey, Encoded] = {}
         for one in encoded:
             firsts.setdefault(one.trunk_key, one)
@@ -271,7 +271,7 @@ class Reader:
         Args:
             encoded: Prompts.
             wanted: The requests for these prompts.
-            prefix: Images that were read before.
+            prefix: Images that have already been read.
             budget: How much may be read at once.
         """
         texts, limits = wanted.texts, wanted.limits
@@ -281,14 +281,14 @@ class Reader:
             found = classified(self.model, batch, self.processor.answers, texts, write=is_writing)
             return [_stopped(one, limit) for one, limit in zip(found, limits, strict=True)]
 
-        # Read the prompts. Texts to score continue them, which packed prompts do not allow.
+        # Read the prompts, unpacked if there are texts to score: packed prompts cannot be continued with a text.
         tokenizer = self.processor.tokenizer
         decoder: Decoder = self.options.decoding.build(end_id=tokenizer.end_id)
         rows = [one for one in encoded for _ in range(decoder.width)]
         session = Session(self.model)
         self.join(session, rows, prefix, packed=not any(texts))
 
-        # Judge texts before writing, which uses the session up.
+        # Score the texts first, because writing uses up the session.
         likelihoods = judged(self.processor, session, texts, decoder.width, budget)
         if not is_writing:
             return [replace(_NOTHING, likelihoods=each) for each in likelihoods]
@@ -308,7 +308,7 @@ def _prediction(writer: Writer, text: Written, limits: Limits) -> Prediction:
 
 
 def _stopped(prediction: Prediction, limits: Limits) -> Prediction:
-    """A prediction whose text ends in front of the first stop text."""
+    """A prediction whose text ends before the first stop text."""
     if not limits.stop or prediction.finish == "none":
         return prediction
     text = before_stop(prediction.text, limits.stop)

@@ -22,13 +22,13 @@ def classified(
     *,
     write: bool = True,
 ) -> list[Prediction]:
-    """The most likely answer of the list for each prompt; its log-probability is the answer's among all of the list.
+    """The most likely answer of the list for each prompt; its log-probability is that among all answers of the list.
 
     Args:
         model: A model that classifies.
         batch: Prompts.
         answers: The list of answers.
-        texts: For each prompt the texts to judge; empty means none for any. A text outside the list has probability 0.
+        texts: For each prompt, the texts to score; empty means none for any. A text outside the list has probability 0.
         write: Whether answers are wanted, or only the likelihoods of texts.
     """
     # The classifier reads the last token of each prompt.

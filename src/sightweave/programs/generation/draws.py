@@ -1,4 +1,4 @@
-"""Names of prompts, from which the random numbers of each row follow."""
+"""Names of prompts; they determine the random numbers of each row."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _name(sample: Sample, contents: dict[Medium, str]) -> list[str]:
 
     Args:
         sample: The prompt.
-        contents: Digests of media that are known already; it is updated.
+        contents: Digests of media that are already known; it is updated.
     """
     parts = list(sample.parts)
     while parts and parts[-1].role == "assistant":

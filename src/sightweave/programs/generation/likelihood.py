@@ -13,7 +13,7 @@ from sightweave.programs.budget import Budget
 from sightweave.programs.generation.session import Session
 
 _LOGITS = 1 << 26
-"""Most logits in memory at once while texts are judged: 256 MB in fp32."""
+"""Maximum number of logits in memory at once while texts are scored: 256 MB in fp32."""
 
 
 @torch.inference_mode()
@@ -27,7 +27,7 @@ def judged(
     Args:
         processor: The model's own processor.
         session: Prompts that joined with ``packed=False``, `width` rows for each.
-        texts: Texts to judge, of each prompt.
+        texts: Texts to score for each prompt.
         width: Rows per prompt.
         budget: How much may be read at once.
     """

@@ -25,7 +25,7 @@ class Options:
     max_tokens: NonNegativeInt = 96
     """Maximum tokens per answer, including the end token; 0 generates nothing and only scores given texts."""
     stop: Annotated[tuple[str, ...], BeforeValidator(_as_texts), AfterValidator(stopping.checked)] = ()
-    """Stop texts: an answer ends in front of the first one that its text contains."""
+    """Stop texts: an answer ends before the first one that its text contains."""
     decoding: Annotated[Any, one_of("answers.decoding")] = greedy.Config()
     """Decoding method: a kind in ``answers/decoding``, or its Config."""
     writer: Annotated[Any, one_of("answers.writers")] = text.Config()

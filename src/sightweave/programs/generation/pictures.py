@@ -71,7 +71,7 @@ def _embedded(
     device: torch.device,
     memory: MediaMemory | None,
 ) -> list[Tensor]:
-    """Q D each: embeddings of media, those that the memory does not hold encoded now, some at a time."""
+    """Q D each: embeddings of media; those that the memory does not hold are encoded now, some at a time."""
     found: dict[int, Tensor] = {}
     if memory is not None:
         for number, medium in enumerate(media):
@@ -90,8 +90,8 @@ def _embedded(
 
 
 _VALUES = 1 << 23
-"""Values (of images: pixels times channels) that are encoded at once, 32 MB in fp32; an encoder's activations are some dozen
-times as large."""
+"""Values (of images: pixels times channels) that are encoded at once, 32 MB in fp32; an encoder's activations are about a
+dozen times as large."""
 
 
 def _encoded(model: VLM, processor: Processor, media: Sequence[Medium], device: torch.device) -> list[Tensor]:

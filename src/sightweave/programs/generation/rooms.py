@@ -18,19 +18,19 @@ class Room:
     """Prompts whose images are read together before they are answered in batches."""
 
     numbers: list[int]
-    """Numbers of the samples; those with the same images are neighbours."""
+    """Indices of the samples; those with the same images are adjacent."""
     shares: bool
-    """Whether the images come in front of the prompts and are read on their own, once for all of them."""
+    """Whether the images precede the prompts and are read on their own, once for all of them."""
 
     def order(self, encoded: Mapping[int, Encoded]) -> list[int]:
-        """The numbers in the order of answering: by length of the prompt if the images are read before."""
+        """The numbers in the order of answering: by length of the prompt if the images are read beforehand."""
         if not self.shares:
             return self.numbers
-        # Python's sort is stable: prompts on one image stay neighbours.
+        # Python's sort is stable: prompts about one image stay adjacent.
         return sorted(self.numbers, key=lambda n: len(encoded[n].prompt))
 
     def halves(self, encoded: Mapping[int, Encoded]) -> list[Room]:
-        """Two rooms with half of the images each; with a single image, one room that does not read it before."""
+        """Two rooms with half of the images each; with a single image, one room that does not read it beforehand."""
         keys = list(dict.fromkeys(encoded[n].trunk_key for n in self.numbers))
         if len(keys) == 1:
             return [Room(self.numbers, shares=False)]
@@ -67,7 +67,7 @@ def rooms_of(model: VLM, encoded: Mapping[int, Encoded], batch_size: int, budget
 
 
 def _plain_rooms(groups: Sequence[Sequence[int]], batch_size: int) -> list[Room]:
-    """Rooms of one batch each, in which nothing is read before."""
+    """Rooms of one batch each, in which nothing is read beforehand."""
     numbers = [number for group in groups for number in group]
     return [Room(numbers[i : i + batch_size], False) for i in range(0, len(numbers), batch_size)]
 
@@ -93,5 +93,5 @@ def _sharing_rooms(groups: Sequence[Sequence[int]], batch_size: int, most_images
 
 
 def _is_shareable(one: Encoded) -> bool:
-    """Whether all images of a prompt come in front of its text."""
+    """Whether all images of a prompt precede its text."""
     return bool(one.trunk_media) and not one.branch_media

@@ -20,11 +20,11 @@ class Written:
     """The text that was generated after one prompt."""
 
     ids: list[int]
-    """Its tokens, the end token and those of a stop text included."""
+    """Its tokens, including the end token and those of a stop text."""
     total: float
     """Sum of the log-probabilities of the tokens."""
     has_ended: bool
-    """Whether its end token or a stop text ended it, and not its maximum of tokens."""
+    """Whether its end token or a stop text ended it, rather than its maximum number of tokens."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Rows:
     has_ended: Bool[Tensor, " B"]
     """Whether its end token or a stop text ended a row."""
     is_done: Bool[Tensor, " B"]
-    """Whether a row is finished, also by its maximum of tokens."""
+    """Whether a row is finished, for any reason including its maximum number of tokens."""
     starts: list[int]
     """Column of each row's first token."""
     last: list[int]
@@ -48,7 +48,7 @@ class Rows:
     numbers: list[int]
     """Number of each row's prompt."""
     watches: list[Watch | None]
-    """What looks for each row's stop texts; None for a row without any."""
+    """The object that looks for each row's stop texts; None for a row without any."""
 
     @classmethod
     def new(cls, limits: Sequence[Limits], width: int, first: int, column: int, device: torch.device) -> Rows:
@@ -112,7 +112,7 @@ class Rows:
         """The texts of some rows, by the number of their prompt."""
         parts = (self.ids[rows], self.lengths[rows], self.totals[rows], self.has_ended[rows])
         found = {}
-        # One copy to Python of each part for all rows: asking row by row takes longer.
+        # Each part is copied to Python once for all rows: copying row by row takes longer.
         for row, ids, length, total, ended in zip(rows.tolist(), *map(Tensor.tolist, parts), strict=True):
             start = self.starts[row]
             found[self.numbers[row]] = Written(ids[start : start + length], total, ended)

@@ -173,7 +173,7 @@ class Session:
     def step(self, ids: Int[Tensor, " B"]) -> None:
         """Reads one token of each row."""
         model, fast = self.model, self._fast
-        if fast is not None and model.fusion.in_sequence:  # the fusion has nothing to do with a token of text
+        if fast is not None and model.fusion.in_sequence:  # the fusion does nothing for a text token
             hidden = model.language_model.embed(ids[:, None])
             self.logits = fast(hidden[:, 0], self.positions, self.cache, largest=self._largest)
         else:
@@ -235,7 +235,7 @@ class Session:
 
 
 def _kept_rows(is_going: Tensor) -> Tensor:
-    """Numbers of the rows that stay: each in its place, and the last ones in the gaps of those that leave."""
+    """Indices of the rows that stay: each in its place, and the last ones in the gaps left by those that leave."""
     count = int(is_going.sum())
     kept = torch.arange(count, device=is_going.device)
     kept[~is_going[:count]] = is_going[count:].nonzero()[:, 0] + count

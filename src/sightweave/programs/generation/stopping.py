@@ -1,4 +1,4 @@
-"""Where an answer stops before its end token: its own maximum of tokens, and stop texts.
+"""Where an answer stops before its end token: at its own maximum number of tokens, or at a stop text.
 
 A text stops at the stop text that is completed first; if several end at the same character, at the longest. The
 stop text is not part of the answer. What counts is the decoded text, so a stop text may span several tokens or begin in the
@@ -59,7 +59,7 @@ class StopTexts:
         self.is_found = False
 
     def push(self, piece: str) -> str:
-        """The text that this piece makes certain to be in front of any stop text, perhaps empty."""
+        """The text, perhaps empty, that with this piece is certain to precede any stop text."""
         if self.is_found:
             return ""
         text = self._held + piece
@@ -78,7 +78,7 @@ class StopTexts:
         return rest
 
     def _beginning(self, text: str) -> int:
-        """Length of the longest end of a text that a stop text begins with."""
+        """Length of the longest suffix of a text that is the beginning of a stop text."""
         longest = max((len(one) for one in self._stop), default=0)
         for length in range(min(longest - 1, len(text)), 0, -1):
             end = text[-length:]

@@ -81,7 +81,7 @@ class Writing:
         self._next_last = 0
 
     def __len__(self) -> int:
-        """Number of rows, finished ones that have not left yet included; 0 where every text is finished."""
+        """Number of rows, including finished ones that have not left yet; 0 if every text is finished."""
         return 0 if self._rows is None else len(self._rows.starts)
 
     @torch.inference_mode()
@@ -142,7 +142,7 @@ class Writing:
             )
 
     def _make_room(self) -> None:
-        """Columns for the tokens that the rows may still write; those in front of all rows are dropped."""
+        """Adds columns for the tokens that the rows may still write, and drops those before the start of all rows."""
         rows = self._rows
         assert rows is not None
         unused = min(rows.starts)
@@ -187,7 +187,7 @@ class Writing:
         return finished
 
     def _move(self, sources: Int[Tensor, " B"]) -> None:
-        """Texts move between rows, as beams do."""
+        """Moves texts between rows, as beams do."""
         assert self._rows is not None
         self._is_fixed = True
         self._session = self._session.fork(sources)
@@ -205,7 +205,7 @@ class Writing:
         if self._some_watched:
             self._watch(choice.ids, ends)
 
-        # No row is finished in most steps, which are kept short.
+        # In most steps no row is finished; these are kept short.
         is_last = self._column >= self._next_last
         self._some_done = self._some_done or is_last or bool(ends.any())
         if not self._some_done:
@@ -236,7 +236,7 @@ class Writing:
                 ends[row] = True
 
     def _finished(self, was_going: Bool[Tensor, " B"]) -> dict[int, Written]:
-        """The texts that are finished now, and were not one step before."""
+        """The texts that are finished now but were not one step earlier."""
         rows = self._rows
         assert rows is not None
         if self._decoder.width == 1:
@@ -255,7 +255,7 @@ class Writing:
         return going <= _ENOUGH * len(self) or self._column >= self._next_last
 
     def _leave(self) -> Int[Tensor, " b"]:
-        """Finished rows leave; returns the old numbers of the others in their new order."""
+        """Removes finished rows; returns the old numbers of the others in their new order."""
         assert self._rows is not None
         assert self._draws is not None
         kept = self._session.leave(self._rows.is_done)

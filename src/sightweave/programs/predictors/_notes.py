@@ -25,7 +25,7 @@ _RAISE = "raise evaluate.max_tokens"
 
 
 def is_unanswered(prediction: Prediction) -> bool:
-    """Whether a prompt has no answer, so that the prediction is an empty text."""
+    """Whether a prompt received no answer, in which case the prediction is an empty text."""
     return "unanswered" in prediction.extra
 
 

@@ -29,8 +29,8 @@ class Epoch:
     samples: float
     """Number of samples of the stage's tasks on these images."""
     shown: float
-    """Number of images to show until each sample was shown about once; more than `pictures` if `samples_per_image` leaves
-    out some of an image's samples each time."""
+    """Number of images to show until each sample has been shown about once; more than `pictures` if `samples_per_image`
+    leaves out some of an image's samples each time."""
 
     def passes(self, stage: Stage) -> float | None:
         """Number of epochs that the steps of a stage amount to; None for a stage with minutes."""
@@ -88,11 +88,11 @@ def _epoch(stage: Stage, counts: Sequence[Mapping[str, int]], total: int) -> Epo
             samples.append(wanted)
     share = len(samples) / max(1, len(counts))
 
-    # How often an image must be shown until each of its samples was. The words stage shows whole images.
+    # How often an image must be shown until each of its samples has been. The words stage shows whole images.
     limit = None if stage.learn == "words" else stage.samples_per_image
     shows = [max(1.0, n / limit) if limit else 1.0 for n in samples]
 
-    # Data without any usable sample is refused when it is read; until then an epoch is all of it.
+    # Data without any usable sample is rejected when it is read; until then, an epoch is all of the data.
     pictures = total * share or total
     mean, passes = (fmean(samples), fmean(shows)) if samples else (1.0, 1.0)
     return Epoch(pictures, pictures * mean, pictures * passes)
@@ -157,7 +157,7 @@ class Pace:
         return min(1.0, rise, self._schedule.factor(int(share * self._schedule.steps)))
 
     def expected(self, done: int) -> int:
-        """Expected number of steps of the whole stage, by its speed so far."""
+        """Expected number of steps in the whole stage, judging by its speed so far."""
         if self._seconds is None:
             assert self._steps is not None
             return self._steps

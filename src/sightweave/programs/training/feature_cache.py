@@ -20,7 +20,7 @@ class FeatureCache:
 
     Args:
         encoders: Frozen, in evaluation mode.
-        precision: As the rest of the model computes.
+        precision: The precision of the rest of the model.
         most: Maximum number of bytes that are kept.
     """
 
@@ -31,7 +31,7 @@ class FeatureCache:
         self._kept: dict[tuple[str, str], Features] = {}
 
     def fill(self, batch: Batch) -> Batch:
-        """The batch with the features of its media, on the device that computes."""
+        """The batch with the features of its media, on the compute device."""
         if not batch.media:
             return batch
         filled = {modality: self._filled(modality, media) for modality, media in batch.media.items()}

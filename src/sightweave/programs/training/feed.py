@@ -28,9 +28,9 @@ from sightweave.programs.training.settings import Stage
 from sightweave.programs.training.world import World
 
 _DRAWS = 1 << 30
-"""Number of values that a random draw has."""
+"""Number of possible values of a random draw."""
 _LOOKED_AT = 200
-"""Maximum images that are searched for regions."""
+"""Maximum number of images that are searched for regions."""
 _ALONE = World()
 
 
@@ -42,9 +42,9 @@ class Step:
     ids: tuple[str, ...]
     """Ids of its samples, for messages."""
     position: int = 0
-    """Where the next microstep begins, or the window that it belongs to."""
+    """Position at which the next microstep, or the window that it belongs to, begins."""
     within: int = 0
-    """Number of the next microstep in its window. `position` and `within` are all that resuming needs."""
+    """Number of the next microstep within its window. Resuming needs only `position` and `within`."""
     pictures: tuple[int, ...] = ()
     """Numbers of its images, counted through all sources."""
     end: int = 0
@@ -52,7 +52,7 @@ class Step:
 
 
 _TRANSLATION = "translation"
-"""The task whose samples are of pairs of languages."""
+"""The task whose samples have a language pair."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class Feed:
         return found
 
     def microsteps(self, start: int = 0, within: int = 0) -> Generator[Step, None, None]:
-        """Microsteps from a position on; those of the next update are made while the current one computes.
+        """Microsteps from a position on; those of the next update are prepared while the current one is computed.
 
         Args:
             start: Position, as `Step.position` gives it.

@@ -1,6 +1,6 @@
 """The gradient of one update, from one batch or several; on a CPU, several are computed in parallel.
 
-The result is the same bit for bit as in one thread, batch by batch, since sums keep the order of the batches.
+The result is bit-identical to that in one thread, batch by batch, since sums keep the order of the batches.
 """
 
 from __future__ import annotations

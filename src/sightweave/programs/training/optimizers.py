@@ -171,7 +171,7 @@ class Optimizer:
                     f"optimizer state {name!r} has shape {tuple(value.shape)}, but its parameter has "
                     f"{tuple(parameter.shape)}."
                 )
-            # The fused kernel of AdamW needs its counter on the device of the parameter, too.
+            # The fused kernel of AdamW also needs its counter on the device of the parameter.
             loaded[key][quantity] = value.detach().clone().to(parameter.device)
 
         for key, state in loaded.items():
@@ -185,7 +185,7 @@ class Optimizer:
         raise AssertionError("every trained parameter has an optimizer")
 
     def _state(self, parameter: Tensor) -> dict[str, Tensor]:
-        """What is remembered for a parameter; empty before its first update."""
+        """The optimizer's state for a parameter; empty before its first update."""
         for optimizer in self.optimizers:
             if parameter in optimizer.state:
                 found: dict[str, Tensor] = optimizer.state[parameter]

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "quarantine.jsonl"
 """Name of the file in a run folder."""
 _PATIENCE = 1000
-"""Number of images after which too many bad ones stop the run."""
+"""Minimum number of images used before too many bad ones stop the run."""
 _TOLERATED = 0.01
 """Maximum fraction of bad images and samples."""
 
@@ -35,7 +35,7 @@ class Quarantine:
     """Images and samples that were left out, with their reasons."""
 
     path: Path | None = None
-    """JSON lines file with one line for each."""
+    """JSON lines file with one line for each image or sample left out."""
     seen: int = 0
     """Number of distinct images used so far."""
     reasons: Counter[str] = field(default_factory=Counter)

@@ -205,7 +205,7 @@ class Settings:
                     )
 
     def _check_merging(self, stage: Stage) -> None:
-        """Refuses adapters that a stage before the last one cannot merge."""
+        """Rejects adapters that a stage before the last one cannot merge."""
         for part, adapters in stage.lora.items():
             if adapters.keep:
                 raise ValueError(

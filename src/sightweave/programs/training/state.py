@@ -42,9 +42,9 @@ class Progress:
 
     # The position in the order of the images.
     position: NonNegativeInt = 0
-    """Where the next microstep begins, or the window that it belongs to."""
+    """Position at which the next microstep, or the window that it belongs to, begins."""
     within: NonNegativeInt = 0
-    """Number of the next microstep in its window."""
+    """Number of the next microstep within its window."""
     end: NonNegativeInt = 0
     """Position after the last image trained on, where the next stage begins."""
 
@@ -52,7 +52,7 @@ class Progress:
     steps: NonNegativeInt = 0
     """Number of updates over all stages."""
     planned_steps: NonNegativeInt = 0
-    """Expected number of updates over all stages; for a stage with minutes, by the speed so far."""
+    """Expected number of updates over all stages; for a stage with minutes, estimated from the speed so far."""
     stage_steps: list[NonNegativeInt] = field(default_factory=list)
     """Number of updates of each stage that has ended."""
     pictures: NonNegativeInt = 0
@@ -68,7 +68,7 @@ class Progress:
     languages: set[str] | None = field(default_factory=set)
     """Language pairs, such as ``en-de``, of the translations trained on; None if a pretrained part may know others."""
     threads: NonNegativeInt = 0
-    """Number of torch threads that it trains with; 0 until it is known."""
+    """Number of torch threads used for training; 0 until it is known."""
 
     # The curve.
     losses: list[list[float]] = field(default_factory=list)

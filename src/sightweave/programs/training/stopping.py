@@ -26,7 +26,7 @@ def stop_signals() -> Iterator[list[int]]:
         asked.append(number)
         logger.warning("stop requested: finishing this step, then saving")
 
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # the last two are unknown to Windows
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # Windows lacks the last two
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is not None and signal.getsignal(hangup) == signal.SIG_IGN:

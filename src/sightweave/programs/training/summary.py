@@ -49,7 +49,7 @@ def _extent(stage: Stage, epoch: Epoch) -> str:
     if passes is None:
         return f"{stage.minutes:g} minutes on {data}"
     images = (stage.steps or 0) * per_step(stage)
-    if images < epoch.pictures:  # typically generated ones, whose number is unlimited
+    if images < epoch.pictures:  # typically generated images, whose number is unlimited
         return f"{stage.steps:,} steps on {images:,} of {data}"
     return f"{stage.steps:,} steps, {round(passes, 1):g} passes over {data}"
 
@@ -73,7 +73,7 @@ def duration(seconds: float) -> str:
 def still_falling(losses: Sequence[float]) -> tuple[float, float] | None:
     """The loss after two thirds of a stage and at its end if it was still clearly falling, otherwise None.
 
-    Each is the mean of a tenth of the rows. The fall must be larger than the spread of the rows explains by chance.
+    Each is the mean of a tenth of the rows. The fall must be larger than chance would explain, given the spread of the rows.
 
     Args:
         losses: Mean loss of each row of the log, in order.
@@ -95,7 +95,7 @@ def advice(settings: Settings, losses: Sequence[Sequence[float]]) -> Iterator[st
     """Lines on stages that ended too early, with the settings that train them longer.
 
     Args:
-        settings: Settings with the steps that were made.
+        settings: Settings with the steps that were taken.
         losses: Mean losses of the rows of each stage.
     """
     longer = []

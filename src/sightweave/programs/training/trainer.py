@@ -89,7 +89,7 @@ class Trainer:
     Raises:
         RecipeError: a stage names an unknown part, or `data` and `settings` do not fit.
         DataError: no usable training data.
-        CheckpointError: the state belongs to other data or other stages.
+        CheckpointError: the state belongs to different data or different stages.
         BackendError: a library that the settings need is not installed, or there are several processes.
     """
 
@@ -153,7 +153,7 @@ class Trainer:
         """Trains all remaining stages, and saves.
 
         Args:
-            console: Where progress is shown; None does not show it.
+            console: Where progress is shown; None hides it.
             begins: Called with the results of the trials before the first step. None skips the trials and keeps the number
                 of threads.
 
@@ -313,7 +313,7 @@ class Trainer:
 
     @property
     def _keeps_adapters(self) -> bool:
-        """Whether adapters are saved separately. Only those of the last stage are, since loading expects these or none."""
+        """Whether adapters are saved separately. Only those of the last stage are, since loading expects those or none."""
         return bool(self.settings.kept) and self.state.stage >= len(self.settings.stages) - 1
 
     def _save(self, state: State) -> None:

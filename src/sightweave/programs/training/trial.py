@@ -97,7 +97,7 @@ def measure(
     set_threads: Callable[[int], object] = torch.set_num_threads,
     now: Callable[[], float] = time.perf_counter,
 ) -> dict[int, float]:
-    """Median seconds of the work by number of threads, which take turns in rounds, so that load affects all of them alike.
+    """Median seconds of the work by number of threads; these take turns in rounds, so that load affects all of them alike.
 
     Args:
         work: What to time. It is called once before, since the first call allocates memory.
@@ -179,7 +179,7 @@ def of_stages(
 
 @contextlib.contextmanager
 def _unchanged(model: VLM, device: torch.device) -> Iterator[None]:
-    """Restores buffers and random states afterwards."""
+    """Restores the model's buffers and the random states afterwards."""
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

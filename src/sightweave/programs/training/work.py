@@ -37,10 +37,10 @@ class Work:
 
     @classmethod
     def begin(cls, model: VLM, feed: Feed, stage: Stage, precision: Precision, *, spent: float) -> Self:
-        """Prepares the model for a stage, which has trained for `spent` seconds already.
+        """Prepares the model for a stage that has already trained for `spent` seconds.
 
         Raises:
-            RecipeError: it trains nothing, or its schedule does not fit its steps.
+            RecipeError: the stage trains nothing, or its schedule does not fit its steps.
         """
         prepare(model, stage, stage.lora)
 

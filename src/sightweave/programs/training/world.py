@@ -39,7 +39,7 @@ class World:
         return value
 
     def agree(self, flag: bool) -> bool:
-        """Whether the flag is set in any process; the same in all of them."""
+        """Whether the flag is set in any process; the result is the same in all of them."""
         self.check_alone()
         return flag
 

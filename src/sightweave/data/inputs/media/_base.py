@@ -27,9 +27,9 @@ class Loaded:
     """Media that were read."""
 
     values: Values
-    """Input of the encoder."""
+    """The input for the encoder."""
     sizes: Sequence[tuple[int, int]] = ()
-    """Width and height in pixels of each image before it was resized; empty for media without places."""
+    """Width and height in pixels of each image before it was resized; empty for media without locations."""
 
 
 class Loader:
@@ -113,7 +113,7 @@ class Loader:
 
     @classmethod
     def contents(cls, media: Sequence[Medium]) -> dict[Medium, str]:
-        """A name for the content of each medium; two media have the same name exactly if their contents are equal.
+        """A name for the content of each medium; two media have the same name if and only if their contents are equal.
 
         A medium that cannot be read is named by its key.
         """

@@ -72,7 +72,7 @@ class Loader(_base.Loader):
 
     @property
     def is_whole(self) -> bool:
-        """Whether images are decoded at full scale: for exact pixels, and since tiles are cut from them."""
+        """Whether images are decoded at full scale, either for exact pixels or because tiles are cut from them."""
         return self.transform.exact or self.tiles.max_tiles > 1
 
     def size(self, medium: Medium) -> tuple[int, ...]:
@@ -138,7 +138,7 @@ class Loader(_base.Loader):
 
     @classmethod
     def contents(cls, media: Sequence[Medium]) -> dict[Medium, str]:
-        """Names that are equal exactly if the decoded pixels are equal."""
+        """Names that are equal if and only if the decoded pixels are equal."""
         return image_contents.contents(media)
 
     @staticmethod
