@@ -82,15 +82,10 @@ class MediaParts:
 
     encoder: Annotated[Any, one_of("models.encoders")]
     """Encoder: turns media of this modality into features."""
-    connector: Annotated[Any, one_of("models.connectors")] = field(default_factory=dict)
-    """Connector: maps features to embeddings of the language width; linear if omitted."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill(cls, given: Any) -> Any:
-        """Sets the default connector."""
-        values = given.kwargs if isinstance(given, ArgsKwargs) else given
-        return {"connector": "linear", **values} if isinstance(values, Mapping) else given
+    connector: Annotated[Any, one_of("models.connectors")] = field(
+        default_factory=lambda: configs.resolve("models.connectors", "linear")
+    )
+    """Connector: features to embeddings of the language width; linear by default."""
 
 
 def _known_modalities(media: Mapping[str, MediaParts], info: ValidationInfo) -> Mapping[str, MediaParts]:

@@ -223,6 +223,21 @@ def test_controls_keep_the_modality() -> None:
     assert (len(blank), blank.any()) == (len(series(0)[0].source), False)  # type: ignore[arg-type]  # an array
 
 
+def test_a_group_is_given_every_modality_that_any_of_its_samples_shows() -> None:
+    other = replace(IMAGE, source=255 - tiny.PICTURE, key="other")
+    third = replace(IMAGE, source=tiny.PICTURE[::-1].copy(), key="third")
+    samples = [
+        replace(asked(IMAGE, "?"), group="a"),
+        replace(asked(IMAGE, series(0)[0], "?"), group="a"),
+        replace(asked(other, "?"), group="b"),
+        replace(asked(third, series(1)[0], "?"), group="c"),
+    ]
+    changed = CONTROLS["shuffled_image"](samples, 0)
+    assert [one.key for one in changed[1].media] == ["third", "series-1"]
+    with pytest.raises(DataError, match="no other image for group 'a'"):
+        CONTROLS["shuffled_image"](samples[:3], 0)
+
+
 def test_it_is_exported_as_custom_code(trained: Any, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     exported = sightweave.export(trained, to="custom_code", out=tmp_path / "out", data=records(), samples=3)

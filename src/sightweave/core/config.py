@@ -125,6 +125,12 @@ def _mistake(kind: str, message: str, place: tuple[int | str, ...], value: Any) 
     return InitErrorDetails(type=error, loc=place, input=value)
 
 
+def without_kind(value: Any) -> Any:
+    """For a field whose type is one ``Config``: its plain data names a kind, as all do, which the type says already."""
+    is_mapping = isinstance(value, Mapping)
+    return {key: item for key, item in value.items() if key != "kind"} if is_mapping else value
+
+
 def kind_of(value: Any) -> str:
     """The kind that a Config belongs to: its file's name, or the dotted path of a user's module."""
     name = type(value).__module__

@@ -222,7 +222,7 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
         """Media of one modality on the model's device, in its precision."""
         if row is None and prompts > 1:
             raise ValueError(
-                f"{name}_rows: {prompts} prompts share {len(values)} images; give the prompt of each image."
+                f"{name}_rows: {prompts} prompts share {len(values)} media; give the prompt of each one."
             )
         dtype = next(self.vlm.parameters()).dtype
         moved: Values

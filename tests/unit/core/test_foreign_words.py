@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from typer.main import get_command
+from options import options_of_commands
 
-from sightweave import cli, recipe
+from sightweave import recipe
 from sightweave.core import foreign_words
 from sightweave.core.errors import RecipeError
 
@@ -96,14 +96,7 @@ def test_a_word_that_nobody_knows_has_the_nearest_one() -> None:
 
 
 def test_each_option_that_is_named_exists() -> None:
-    groups = [get_command(cli.app), get_command(cli.data_app)]
-    options = {
-        name
-        for group in groups
-        for command in group.commands.values()  # type: ignore[attr-defined]
-        for parameter in command.params
-        for name in parameter.opts
-    }
+    options = options_of_commands()
     assert {name for found in foreign_words.OPTION_WORDS.values() for name in found} <= options
 
 

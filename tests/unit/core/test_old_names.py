@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.main import get_command
+from options import options_of_commands
 from typer.testing import CliRunner
 
 import sightweave
@@ -310,14 +310,7 @@ def test_decoding_by_an_old_name(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_every_new_option_exists_and_no_old_one() -> None:
-    groups = [get_command(cli.app), get_command(cli.data_app)]
-    options = {
-        name
-        for group in groups
-        for command in group.commands.values()  # type: ignore[attr-defined]
-        for parameter in command.params
-        for name in parameter.opts
-    }
+    options = options_of_commands()
     assert set(old_names.OPTIONS.values()) <= options
     assert not set(old_names.OPTIONS) & options
 

@@ -48,11 +48,6 @@ Words = Literal["none", "regions", "captions"]
 """Source of the words for media embeddings, if any are required."""
 
 
-def _without_kind(value: Any) -> Any:
-    is_mapping = isinstance(value, Mapping)
-    return {key: item for key, item in value.items() if key != "kind"} if is_mapping else value
-
-
 def _with_media(value: Any) -> Any:
     """A layout that was written when images were the only medium, in its present form."""
     if not isinstance(value, Mapping) or "tokens_per_image" not in value:
@@ -67,7 +62,7 @@ class _Saved:
     """The contents of ``processor.json``, with bounds that no real model comes close to."""
 
     layout: Annotated[InputLayout, BeforeValidator(_with_media)]
-    transform: Annotated[transforms.Config | None, BeforeValidator(_without_kind)] = None
+    transform: Annotated[transforms.Config | None, BeforeValidator(config.without_kind)] = None
     """None for a model that reads no images."""
     media: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings of the further modalities."""
@@ -107,7 +102,10 @@ class Processor:
         loaders: dict[str, Loader] = {}
         if self.transform is not None:
             images = image.Config(transform=self.transform, tiles=self.tiles)
-            loaders["image"] = images.build(self._fitting_cache(images.build()))
+            loaders["image"] = loader = images.build()
+            if self.cache is not None:
+                object.__setattr__(self, "cache", _fitting(self.cache, loader))
+                loaders["image"] = images.build(self.cache)
         for modality, settings in self.media.items():
             loaders[modality] = settings.build()
         object.__setattr__(self, "loaders", loaders)
@@ -116,23 +114,6 @@ class Processor:
     def __reduce__(self) -> tuple[Any, ...]:
         # Loaders hold locks and kept pixels, which a copy makes again.
         return Processor, tuple(getattr(self, one.name) for one in dataclasses.fields(self) if one.init)
-
-    def _fitting_cache(self, loader: image.Loader) -> PixelCache | None:
-        """The cache, unless it was written with another transform."""
-        if self.cache is None:
-            return None
-
-        mine = pixel_cache.fields_of(loader.transform, is_whole=loader.is_whole)
-        if self.cache.fields == mine:
-            return self.cache
-
-        logger.warning(
-            "%s: the cache was made with a different transform (%s) than this processor's (%s) and is not used; write it "
-            "again",
-            *(self.cache.folder, self.cache.fields, mine),
-        )
-        object.__setattr__(self, "cache", None)
-        return None
 
     @property
     def images(self) -> image.Loader:
@@ -484,6 +465,19 @@ def settings_of(modality: str, values: Mapping[str, Any], allowed: Container[str
     kind = catalog.config_class(modalities.FAMILY, modality, allowed=allowed)
     fields = {name: value for name, value in values.items() if name != "kind"}
     return config.build(kind, fields, where=f"inputs.media.{modality}")
+
+
+def _fitting(cache: PixelCache, loader: image.Loader) -> PixelCache | None:
+    """The cache; None, with a warning, if it was written with another transform than the loader's."""
+    mine = pixel_cache.fields_of(loader.transform, is_whole=loader.is_whole)
+    if cache.fields == mine:
+        return cache
+
+    logger.warning(
+        "%s: the cache was made with a different transform (%s) than this processor's (%s) and is not used; write it again",
+        *(cache.folder, cache.fields, mine),
+    )
+    return None
 
 
 def _seeds(seed: int, media: Sequence[Medium]) -> list[int]:

@@ -44,10 +44,15 @@ def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample
     content = contents(medium for sample in samples for medium in sample.media)
     media: dict[str, tuple[Medium, ...]] = {}
     shows: dict[str, set[str]] = {}
+    kinds: dict[str, set[str]] = {}
     for sample in samples:
         if sample.media:
-            media.setdefault(sample.group, sample.media)
             shows.setdefault(sample.group, set()).update(content[medium] for medium in sample.media)
+            # A group gives the media of its first sample, unless a later one shows more modalities.
+            known = kinds.setdefault(sample.group, set())
+            if not {medium.modality for medium in sample.media} <= known:
+                media[sample.group] = sample.media
+            known.update(medium.modality for medium in sample.media)
 
     names = list(media)
     order = np.random.default_rng(seed).permutation(len(names))
@@ -55,10 +60,9 @@ def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample
 
     donor: dict[str, tuple[Medium, ...]] = {}
     for place, name in enumerate(circle):
-        kinds = {medium.modality for medium in media[name]}
         for step in range(1, len(circle)):
             other = circle[(place + step) % len(circle)]
-            has_all = kinds <= {medium.modality for medium in media[other]}
+            has_all = kinds[name] <= {medium.modality for medium in media[other]}
             if has_all and shows[name].isdisjoint(shows[other]):
                 donor[name] = media[other]
                 break

@@ -7,8 +7,8 @@ rows may join and leave at any time.
 
 from sightweave.programs.generation.answering import generate
 from sightweave.programs.generation.draws import distinct
+from sightweave.programs.generation.media import MediaMemory
 from sightweave.programs.generation.options import Options
-from sightweave.programs.generation.pictures import MediaMemory
 from sightweave.programs.generation.session import Session
 from sightweave.programs.generation.stopping import Limits
 from sightweave.programs.generation.streaming import stream

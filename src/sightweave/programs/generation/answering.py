@@ -22,8 +22,8 @@ from sightweave.programs.budget import Budget, Shape, halves, or_none
 from sightweave.programs.generation.classifying import classified
 from sightweave.programs.generation.draws import draws_of
 from sightweave.programs.generation.likelihood import judged
+from sightweave.programs.generation.media import MediaMemory, with_media
 from sightweave.programs.generation.options import Options
-from sightweave.programs.generation.pictures import MediaMemory, with_pictures
 from sightweave.programs.generation.rooms import Room, rooms_of
 from sightweave.programs.generation.rows import Written
 from sightweave.programs.generation.session import Session, Trunks
@@ -243,7 +243,7 @@ class Reader:
             firsts.setdefault(one.trunk_key, one)
 
         prompts = self.processor.prompts(list(firsts.values()), section="trunk")
-        batch = with_pictures(self.model, self.processor, prompts, self.memory)
+        batch = with_media(self.model, self.processor, prompts, self.memory)
         numbers = {key: row for row, key in enumerate(firsts)}
         return Prefix(Trunks.read(self.model, batch), numbers)
 
@@ -257,7 +257,7 @@ class Reader:
     ) -> None:
         """Adds prompts to a session, one per row, with their images unless a prefix holds them."""
         prompts = self.processor.prompts(encoded, section="whole" if prefix is None else "rest")
-        batch = with_pictures(self.model, self.processor, prompts, self.memory)
+        batch = with_media(self.model, self.processor, prompts, self.memory)
         if prefix is None:
             session.join(batch, packed=packed)
         else:
@@ -277,7 +277,7 @@ class Reader:
         texts, limits = wanted.texts, wanted.limits
         is_writing = limits[0].max_tokens > 0
         if self.model.language_model.form == "classify":
-            batch = with_pictures(self.model, self.processor, self.processor.prompts(encoded), self.memory)
+            batch = with_media(self.model, self.processor, self.processor.prompts(encoded), self.memory)
             found = classified(self.model, batch, self.processor.answers, texts, write=is_writing)
             return [_stopped(one, limit) for one, limit in zip(found, limits, strict=True)]
 

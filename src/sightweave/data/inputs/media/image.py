@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import field
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BeforeValidator
 from torch import Tensor
 
-from sightweave.core.config import config
+from sightweave.core.config import config, without_kind
 from sightweave.core.types import Medium, MediumInfo, Sample
 from sightweave.data.inputs import image_contents, image_files, tiles, transforms
 from sightweave.data.inputs.cache import PixelCache
@@ -23,17 +23,11 @@ _KNOWN_SIZES = 100_000
 """Maximum number of generated images whose sizes a loader caches."""
 
 
-def _without_kind(value: Any) -> Any:
-    """The fields of the transform; written as plain data, it has a kind like every ``Config``."""
-    is_mapping = isinstance(value, Mapping)
-    return {key: item for key, item in value.items() if key != "kind"} if is_mapping else value
-
-
 @config
 class Config:
     """How images become tensors."""
 
-    transform: Annotated[transforms.Config, BeforeValidator(_without_kind)]
+    transform: Annotated[transforms.Config, BeforeValidator(without_kind)]
     """How images are resized, normalised and varied."""
     tiles: tiles.Tiles = field(default_factory=tiles.Tiles)
     """How large images are split into tiles."""

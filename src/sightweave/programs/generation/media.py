@@ -37,7 +37,7 @@ class MediaMemory:
         return MediaMemory, (self.max_bytes,)  # a copy starts empty
 
     def get(self, medium: Medium) -> Tensor | None:
-        """The embeddings Q D of an image; None if they are not cached."""
+        """The embeddings Q D of a medium; None if they are not cached."""
         return self._held.get(medium)
 
     def keep(self, media: Sequence[Medium], embeddings: Sequence[Tensor]) -> None:
@@ -55,7 +55,7 @@ class MediaMemory:
 
 
 @torch.inference_mode()
-def with_pictures(model: VLM, processor: Processor, prompts: Prompts, memory: MediaMemory | None) -> Batch:
+def with_media(model: VLM, processor: Processor, prompts: Prompts, memory: MediaMemory | None) -> Batch:
     """Prompts on the model's device with the embeddings of their media."""
     device = next(model.parameters()).device
     prompts = prompts.to(device)
