@@ -142,6 +142,7 @@ def test_no_held_out_picture_is_said_at_the_start_and_at_the_end(
 
 
 def test_a_stage_of_minutes_ends_by_the_clock_and_is_saved_with_its_steps(tmp_path: Path) -> None:
+    # How its learning rate follows the time is tested with a clock of its own, in test_durations: here a slow step decides.
     settings = ("train.stages.0.minutes=0.005", "train.log_every=3")
     run, said = train(tmp_path / "run", *settings, data=rows(6), evaluate=False)
     found = facts(run)
@@ -152,7 +153,6 @@ def test_a_stage_of_minutes_ends_by_the_clock_and_is_saved_with_its_steps(tmp_pa
     assert f"train {steps}/{steps} main: loss" in said
     history = read_metrics(tmp_path / "run" / METRICS)
     assert history[-1]["step"] == steps - 1
-    assert history[-1]["lr"] < history[0]["lr"] or steps < 6
     assert api.load(tmp_path / "run").recipe.train.stages[0].minutes is None
 
 
