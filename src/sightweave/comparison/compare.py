@@ -307,6 +307,10 @@ def _cost_of_step(metrics: Path, stages: int, budget: Budget) -> list[float]:
     return costs
 
 
+def _steps_of(recipe: recipes.Recipe) -> int:
+    return sum(stage.steps or 0 for stage in recipe.train.stages)
+
+
 def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "done"]:
     """The state of a run of the wanted recipe."""
     try:
@@ -314,7 +318,7 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
         found = _recipe_in(folder, wanted)
         is_trained = (
             files.whole(folder / runs.CHECKPOINT).is_dir()
-            and facts["steps"] == sum(stage.steps or 0 for stage in found.train.stages)
+            and (facts.get("stopped_early") or facts["steps"] == _steps_of(found))
             and not facts["interrupted"]
             and _is_of(found, facts, wanted)
         )

@@ -13,6 +13,8 @@ from sightweave.pages.drawing import Axis, Chart, linear, logarithmic
 
 MAX_POINTS = 400
 """Maximum points of a line; if there are more, equal stretches are averaged."""
+_VALIDATION = "validation_"
+"""Prefix of numbers of a validation: few points, each over the same samples, so they are neither averaged nor smoothed."""
 _LOG_SPREAD = 20
 """The loss gets a logarithmic axis if its largest value is more than this many times its smallest."""
 
@@ -22,6 +24,7 @@ _PANELS: tuple[tuple[str, Callable[[str], bool]], ...] = (
         "Learning rate",
         lambda key: key in ("lr", "learning_rate") or key.startswith(("lr_", "learning_rate_")),
     ),
+    ("Validation scores", lambda key: key.startswith("validation_score_")),
     ("Gradient norm", lambda key: key in ("grad_norm", "gradient_norm")),
     ("Tokens per second", lambda key: key == "tokens_per_second"),
 )
@@ -43,7 +46,7 @@ class Panel:
 
 
 def panels(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
-    """Draws a panel for each of loss, learning rate, gradient norm and speed that the history has.
+    """Draws a panel for each of losses, learning rate, scores, gradient norm and speed that the history has.
 
     Args:
         history: Rows with ``step``, optionally ``stage``, and numbers. If steps go back within a stage (a run was
@@ -155,7 +158,8 @@ def _panel(
     for _, start, _ in stages[1:]:
         chart.vertical(start)
     last = []
-    for number, points in enumerate(lines.values()):
+    for number, (key, points) in enumerate(lines.items()):
+        smooths = is_smooth and not key.startswith(_VALIDATION)
         window = max(3.0, min(len(points), MAX_POINTS) / 40)
         for _, start, end in stages:
             inside = [point for point in points if start <= point[0] <= end]
@@ -164,11 +168,11 @@ def _panel(
 
             steps, values = _thin(inside)
             drawn = values
-            if is_smooth:
+            if smooths:
                 # On a logarithmic axis, average the logarithms: otherwise one high value at the start of a stage
                 # would lift the rest of the line.
                 drawn = np.exp(_smooth(np.log(values), window)) if is_log else _smooth(values, window)
-            if is_smooth and len(lines) == 1:
+            if smooths and number == 0 and all(name.startswith(_VALIDATION) for name in list(lines)[1:]):
                 chart.line(zip(steps, values, strict=True), "trail", width=0.8)
             chart.line(zip(steps, drawn, strict=True), f"series{number}", width=1.5)
         last.append(float(drawn[-1]))

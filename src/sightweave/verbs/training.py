@@ -30,6 +30,7 @@ from sightweave.core.progress import LiveLine, wanted
 from sightweave.core.run_folder import refuse_results
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import Dataset
+from sightweave.data.reading.splits import VALIDATION
 from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
@@ -135,6 +136,8 @@ class _Plan:
     tasks: dict[str, Any]
     sources: list[Dataset]
     held_out: dict[str, list[Dataset]]
+    validation: list[Dataset]
+    """Sources of the validation split; empty if nothing is validated during training."""
     mix: Sequence[order.Mixing]
     epochs: list[Epoch]
     """The epoch of each stage."""
@@ -174,7 +177,7 @@ def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Conso
 
     # The data determines what is held out, and the number of steps per epoch.
     _remove(folder, ROWS_LEFT_OUT)
-    recipe, sources, held_out = _data(recipe, records, folder)
+    recipe, sources, held_out, validation = _data(recipe, records, folder)
     _remove(folder, ROWS_LEFT_OUT, only_empty=True)
     if not held_out:
         say(console, _NOTHING_HELD_OUT)
@@ -183,7 +186,7 @@ def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Conso
     epochs = durations.epochs(recipe.train.stages, sources, tasks, mix)
     recipe = dataclasses.replace(recipe, train=durations.resolved(recipe.train, epochs))
 
-    return _Plan(asked, recipe, precision, tasks, sources, held_out, mix, epochs)
+    return _Plan(asked, recipe, precision, tasks, sources, held_out, validation, mix, epochs)
 
 
 def _built(plan: _Plan, folder: Path, console: Console | None) -> Run:
@@ -219,10 +222,11 @@ def _started(run: Run, plan: _Plan, folder: Path) -> State:
 def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console | None) -> Ending:
     """Trains, and updates the counts in `state`."""
     settings = plan.recipe.train
+    task_settings = {name: plan.recipe.task(name) for name in plan.tasks}
     trainer = Trainer(
         run.model,
         run.processor,
-        TrainingData(plan.sources, plan.tasks, plan.mix),
+        TrainingData(plan.sources, plan.tasks, plan.mix, plan.validation, task_settings),
         settings,
         precision=plan.precision,
         out=folder,
@@ -280,6 +284,8 @@ def _end(
 ) -> None:
     """Records how training ended, in ``run.json`` and in the run, and reports it."""
     runs.record(folder, _counts(state, is_interrupted=ending.is_interrupted))
+    for stopped in state.stopped_early:
+        say(console, stopped.to_text())
     say(console, _closing(state, sum(map(len, sources))))
     if not ending.is_interrupted:
         for line in summary.advice(run.recipe.train, state.losses):
@@ -347,22 +353,29 @@ _NOTHING_HELD_OUT = (
 
 def _data(
     recipe: Recipe, records: list[Any] | None, folder: Path
-) -> tuple[Recipe, list[Dataset], dict[str, list[Dataset]]]:
-    """The recipe, its training sources and its held-out splits; if the data holds out nothing, a share of it is."""
+) -> tuple[Recipe, list[Dataset], dict[str, list[Dataset]], list[Dataset]]:
+    """The recipe, its training sources, its held-out splits, and the sources of its validation split.
+
+    If the data holds out nothing, a share of it is held out for validation.
+    """
 
     def read(recipe: Recipe, share: float | None) -> tuple[list[Dataset], dict[str, list[Dataset]]]:
         sources = build_sources(recipe, records, "train", folder, share)
         return sources, held_out_of(recipe, records, share)
 
+    share = None
     sources, held_out = read(recipe, None)
     if not held_out and not recipe.evaluate.splits:
         holding = holding_out(recipe)
         is_enough = sum(map(len, sources)) >= FEWEST
         if is_enough and (records is not None or holding != recipe):
-            recipe = holding
-            sources, held_out = read(recipe, SHARE)
+            recipe, share = holding, SHARE
+            sources, held_out = read(recipe, share)
 
-    return recipe, sources, held_out
+    validation: list[Dataset] = []
+    if recipe.train.validate_every != 0:
+        validation = held_out.get(VALIDATION) or build_sources(recipe, records, VALIDATION, None, share)
+    return recipe, sources, held_out, [one for one in validation if len(one)]
 
 
 def _asked(asked: Recipe, resolved: Recipe) -> dict[str, Any]:
@@ -388,7 +401,10 @@ def _save(run: Run, folder: Path, state: State, model: VLM) -> None:
     """
     stages = list(run.recipe.train.stages)
     for number, steps in enumerate(state.stage_steps):
-        stages[number] = durations.in_steps(stages[number], steps)
+        if (
+            stages[number].steps is None
+        ):  # a stage that ended early would follow another schedule with fewer steps
+            stages[number] = durations.in_steps(stages[number], steps)
     settings = dataclasses.replace(run.recipe.train, stages=tuple(stages))
     run.recipe = dataclasses.replace(run.recipe, train=settings)
 
@@ -410,7 +426,19 @@ def _counts(state: State, *, is_interrupted: bool) -> dict[str, Any]:
         "interrupted": is_interrupted,
         "left_out": state.left_out,
         runs.LANGUAGES: None if state.languages is None else sorted(state.languages),
+        **_validated(state),
     }
+
+
+def _validated(state: State) -> dict[str, Any]:
+    """What ``run.json`` holds about the validations during training; nothing if there were none."""
+    found: dict[str, Any] = {}
+    if state.best is not None:
+        found["best"] = dataclasses.asdict(state.best)
+        found["validation_seconds"] = round(state.validation_seconds, 1)
+    if state.stopped_early:
+        found["stopped_early"] = list(map(dataclasses.asdict, state.stopped_early))
+    return found
 
 
 def _closing(state: State, in_data: int) -> str:

@@ -17,6 +17,7 @@ from rich.console import Console
 from sightweave.core import bounded, files, json_lines
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.progress import LiveLine, Rate, clock
+from sightweave.programs.training.early_stopping import LOSS as VALIDATION_LOSS
 
 METRICS = "metrics.jsonl"
 _MOST_STEPS, _LARGEST = 1 << 53, 1e100
@@ -256,24 +257,29 @@ class ProgressLine:
         """Stage of the latest row."""
         self.loss: float | None = None
         """Loss of the latest row."""
+        self.validation_loss: float | None = None
+        """Loss of the latest validation of the stage."""
         self._done = first_step
         self._rate = Rate(first_step)
         self._line = LiveLine(console)
         self._line.start(title, steps, done=first_step)
 
     def update(self, step: int, values: Mapping[str, float | str]) -> None:
-        """Shows that `step` (counted from 0) is done; reads ``stage`` and ``loss`` from the row."""
+        """Shows that `step` (counted from 0) is done; reads ``stage``, ``loss`` and ``validation_loss`` from the row."""
         stage = str(values.get("stage", self.stage))
         if stage != self.stage:
             # Keep the last line of the stage, with its final loss.
             self._line.leave()
-            self.stage, self.loss, self._rate.value = stage, None, None
+            self.stage, self.loss, self.validation_loss, self._rate.value = stage, None, None, None
 
         self._done = max(self._done, step + 1)
         self._rate.update(step + 1)
         loss = values.get("loss")
         if isinstance(loss, int | float):
             self.loss = float(loss)
+        validated = values.get(VALIDATION_LOSS)
+        if isinstance(validated, int | float):
+            self.validation_loss = float(validated)
 
         self._line.update(step + 1, total=self.steps, note=self.note(), now=step + 1 == self.steps)
 
@@ -288,9 +294,11 @@ class ProgressLine:
         return None if not self.rate else (self.steps - self._done) / self.rate
 
     def note(self) -> str:
-        """Loss, rate and time left, as far as they are known."""
+        """Losses, rate and time left, as far as they are known."""
         where = f"{self.stage}: " if self.stage else ""
         parts = [] if self.loss is None else [f"{where}loss {self.loss:.3f}"]
+        if self.validation_loss is not None:
+            parts.append(f"validation loss {self.validation_loss:.3f}")
         if self.rate is not None and self.seconds_left is not None:
             parts += [f"{self.rate:.2f} steps/s", f"{clock(self.seconds_left)} left"]
         return ", ".join(parts)

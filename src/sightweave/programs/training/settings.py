@@ -15,6 +15,7 @@ from sightweave.data.inputs.too_long import Policy
 from sightweave.models.adapters import quantization
 from sightweave.models.adapters.lora import Lora
 from sightweave.models.parts import PART_NAMES, PartName
+from sightweave.programs.training.early_stopping import BY_LOSS
 from sightweave.programs.training.optimizers import OptimizerConfig
 from sightweave.programs.training.schedule import ScheduleConfig, Share
 
@@ -184,12 +185,24 @@ class Settings:
     """Steps between checkpoints; the last step is always saved."""
     log_every: PositiveInt = 10
     """Steps between rows of metrics.jsonl."""
+    validate_every: NonNegativeInt | None = None
+    """Steps between validations on the validation split, never on a test split; 0 disables them. None chooses an interval:
+    at most 10 validations per stage, with at most one validation image per 20 training images."""
+    validate_images: PositiveInt | None = 128
+    """Maximum images of a validation, sampled from the whole split; None means all."""
+    validate_samples: NonNegativeInt = 0
+    """Number of samples of these images that are also answered and scored in each validation; 0 computes only the loss."""
+    best_by: str = BY_LOSS
+    """What makes a validation the best: loss, score (the mean over tasks) or the name of a task."""
+    patience: NonNegativeInt = 0
+    """Number of validations without improvement after which a stage ends early; 0 never ends it early."""
     check: bool = True
     """Whether to check the wiring of the model before the first step, and stop if a check fails."""
     too_long: Policy = "drop_row"
     """Handling of samples over inputs.max_length: error, drop_row, drop_turn (whole turns, oldest first) or shrink_image."""
 
     def __post_init__(self) -> None:
+        self._check_validation()
         for stage in self.stages[:-1]:
             self._check_merging(stage)
         for part, form in self.quantize.items():
@@ -203,6 +216,17 @@ class Settings:
                         f"quantize stores {part} as {form}, but it is trained in stage {stage.name!r}: remove it from "
                         "parts there, or train adapters instead (lora)"
                     )
+
+    def _check_validation(self) -> None:
+        if self.patience and self.validate_every == 0:
+            raise ValueError(
+                f"patience is {self.patience}, but validate_every is 0, so nothing is validated; set one of the two"
+            )
+        if self.best_by != BY_LOSS and not self.validate_samples:
+            raise ValueError(
+                f"best_by is {self.best_by}, but validate_samples is 0, so nothing is scored; set validate_samples to the "
+                "number of samples to score, or best_by to loss"
+            )
 
     def _check_merging(self, stage: Stage) -> None:
         """Rejects adapters that a stage before the last one cannot merge."""

@@ -16,6 +16,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
 from sightweave.core.errors import CheckpointError
+from sightweave.programs.training.early_stopping import Best, Stopped, Validated
 from sightweave.programs.training.logs import Averages
 from sightweave.programs.training.optimizers import Optimizer
 from sightweave.programs.training.quarantine import Kept, Quarantine
@@ -69,6 +70,18 @@ class Progress:
     """Language pairs, such as ``en-de``, of the translations trained on; None if a pretrained part may know others."""
     threads: NonNegativeInt = 0
     """Number of torch threads used for training; 0 until it is known."""
+
+    # The validations.
+    validations: list[list[Validated]] = field(default_factory=list)
+    """All validations, by stage."""
+    best: Best | None = None
+    """The best validation of this stage; after the end, of the last stage."""
+    without_improvement: NonNegativeInt = 0
+    """Number of validations of this stage since the best one."""
+    validation_seconds: NonNegativeFloat = 0.0
+    """Wall time of all validations in seconds."""
+    stopped_early: list[Stopped] = field(default_factory=list)
+    """The stages that ended early."""
 
     # The curve.
     losses: list[list[float]] = field(default_factory=list)

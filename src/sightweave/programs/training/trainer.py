@@ -7,7 +7,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,8 @@ from sightweave.data.reading.dataset import Dataset
 from sightweave.models.adapters import lora, quantization
 from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
-from sightweave.programs.training import durations, trial
+from sightweave.programs.training import durations, trial, validation
+from sightweave.programs.training.early_stopping import Stopped, better
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.logs import Averages, RunLog
 from sightweave.programs.training.quarantine import FILE_NAME
@@ -33,6 +34,7 @@ from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
 from sightweave.programs.training.stopping import stop_signals
 from sightweave.programs.training.trial import Trials
+from sightweave.programs.training.validation import Validation
 from sightweave.programs.training.work import Work
 from sightweave.programs.training.world import World
 
@@ -58,6 +60,10 @@ class TrainingData:
     """Tasks by name, for the records of the sources."""
     mix: Sequence[Mixing] = ()
     """How often each source is used; if empty, each is used once per epoch."""
+    validation: Sequence[Dataset] = ()
+    """Sources of the validation split, never of a test split; empty for no validation."""
+    task_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Config of each task, for the scores of the validation; the others get their defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,21 @@ class Trainer:
             for stage in settings.stages
         ]
 
+        validation.check(settings, has_data=any(map(len, data.validation)))
+        self.validations = [
+            Validation(
+                data.validation,
+                data.tasks,
+                processor,
+                feed.stage,
+                settings,
+                words=feed.words,
+                precision=precision,
+                task_settings=data.task_settings,
+            )
+            for feed in self.feeds
+        ]
+
         if self.state.steps:
             self.state.check_fits([stage.name for stage in settings.stages], data=self._data)
         else:
@@ -186,7 +207,7 @@ class Trainer:
 
         while state.stage < len(self.settings.stages):
             work = self._begin_stage()
-            is_over = work.pace.is_over(state.step)
+            is_over = work.pace.is_over(state.step) or self._is_out_of_patience()
 
             with contextlib.closing(work.feed.microsteps(state.position, state.within)) as feed:
                 while not is_over:
@@ -200,17 +221,21 @@ class Trainer:
 
                     # Count the update, and find out whether it was the last one.
                     self._count(work, microsteps, loss, norm)
-                    is_over = world.agree(work.pace.is_over(state.step) or bool(stop))
+                    is_last = work.pace.is_over(state.step)
+                    validated = self._validate(work, is_last=is_last)
+                    is_over = world.agree(is_last or bool(stop) or self._is_out_of_patience())
                     state.planned_steps = self._planned(work.pace.expected(state.step))
 
                     if state.step % self.settings.log_every == 0 or is_over:
-                        self._log(log, work, factor)
+                        self._log(log, work, factor, validated)
+                    elif validated:
+                        log.write(state.steps - 1, validated | {"stage": work.stage.name})
                     if state.steps % self.settings.save_every == 0 and not stop:
                         self._save(self._snapshot(work))
 
             if world.agree(bool(stop)):
                 return self._snapshot(work).on_cpu()
-            self._end_stage()
+            self._end_stage(work)
 
         return state
 
@@ -226,6 +251,8 @@ class Trainer:
             state.restore(self.model, work.optimizer, self.precision.device)
         else:
             state.losses.append([])
+            state.validations.append([])
+            state.best, state.without_improvement = None, 0
             state.averages = Averages(since=self._seconds())
         return work
 
@@ -277,11 +304,39 @@ class Trainer:
         later = self.settings.stages[self.state.stage + 1 :]
         return sum(self.state.stage_steps) + expected + sum(one.steps or 0 for one in later)
 
-    def _log(self, log: RunLog, work: Work, factor: float) -> None:
-        """Writes a row of the means since the last row."""
+    def _validate(self, work: Work, *, is_last: bool) -> dict[str, float | str]:
+        """Validates if it is time to, compares with the best so far, and returns the numbers for the log."""
+        state = self.state
+        validation = self.validations[state.stage]
+        if not validation.is_due(state.step, is_last=is_last):
+            return {}
+
+        began = time.perf_counter()
+        found = validation.run(self.model, step=state.steps)
+        row: dict[str, float | str] = {}
+        if found is not None:
+            row = found.row()
+            state.validations[-1].append(found)
+            best = better(state.best, found, self.settings.best_by)
+            state.without_improvement = 0 if best else state.without_improvement + 1
+            state.best = best or state.best
+
+        # Neither the stage's clock nor the speed in the log includes it.
+        seconds = time.perf_counter() - began
+        state.validation_seconds += seconds
+        state.averages.since += seconds
+        work.pace.pause(seconds)
+        return row
+
+    def _is_out_of_patience(self) -> bool:
+        """Whether the stage ends early, since no validation was better for too long."""
+        return 0 < self.settings.patience <= self.state.without_improvement
+
+    def _log(self, log: RunLog, work: Work, factor: float, more: Mapping[str, float | str]) -> None:
+        """Writes a row of the means since the last row, with the numbers of a validation if there was one."""
         state = self.state
         row = state.averages.row(self._seconds())
-        row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr}
+        row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr} | more
 
         log.progress.steps = state.planned_steps
         log.write(state.steps - 1, row)  # logs count from 0
@@ -289,9 +344,16 @@ class Trainer:
         state.losses[-1].append(float(row["loss"]))
         state.averages = Averages(since=self._seconds())
 
-    def _end_stage(self) -> None:
+    def _end_stage(self, work: Work) -> None:
         """Merges adapters for the next stage, which begins after the last image trained on."""
         state = self.state
+        expected = work.pace.expected(state.step)
+        if not work.pace.is_over(state.step):
+            state.stopped_early.append(
+                Stopped(work.stage.name, state.step, expected, state.best, self.settings.patience)
+            )
+            state.planned_steps -= expected - state.step
+
         if state.stage < len(self.settings.stages) - 1:
             lora.merge(self.model)
 
