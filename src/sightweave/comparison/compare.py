@@ -296,7 +296,7 @@ def _steps(numbers: Sequence[int]) -> list[str]:
 
 def _cost_of_step(metrics: Path, stages: int, budget: Budget) -> list[float]:
     """The cost of a step in each stage of a trial: the median of its seconds, or the mean of its tokens."""
-    rows = read_metrics(metrics)
+    rows = [row for row in read_metrics(metrics) if "seconds" in row]
     costs = []
     for start in range(0, stages * _TRIAL_STEPS, _TRIAL_STEPS):
         stage = rows[start : start + _TRIAL_STEPS]

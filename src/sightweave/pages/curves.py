@@ -26,6 +26,8 @@ _PANELS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ),
     ("Validation scores", lambda key: key.startswith("validation_score_")),
     ("Gradient norm", lambda key: key in ("grad_norm", "gradient_norm")),
+    ("Gradient norm by part", lambda key: key.startswith("grad_norm_")),
+    ("Update ratio by part", lambda key: key.startswith("update_ratio_")),
     ("Tokens per second", lambda key: key == "tokens_per_second"),
 )
 

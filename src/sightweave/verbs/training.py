@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,10 +35,12 @@ from sightweave.data.reading.splits import VALIDATION
 from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
-from sightweave.programs.training import durations, summary
+from sightweave.programs.training import durations, rate_finder, summary
 from sightweave.programs.training.durations import Epoch
+from sightweave.programs.training.early_stopping import BY_LOSS
 from sightweave.programs.training.logs import METRICS, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
+from sightweave.programs.training.rate_finder import RateTest
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
 from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
@@ -516,6 +519,73 @@ def check(
     run = as_run(what, trust_run=trust_run) if is_run else build(what, *settings, data=data)  # type: ignore[arg-type]  # as is_run says
     found = _subject(run, is_trained=is_run and bool(run.folder))
     return checks.run(found)
+
+
+def find_lr(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *settings: str,
+    data: Any = None,
+    stage: int = 0,
+    steps: int = 100,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+    progress: bool | None = None,
+    console: Console | None = None,
+) -> RateTest:
+    """Suggests a peak learning rate: trains a stage with a rate that grows from step to step, and keeps nothing.
+
+    Args:
+        recipe: A YAML file, a mapping or a `Recipe`.
+        settings: ``path=value`` settings.
+        data: Used instead of the recipe's sources, in any of the forms that `train` takes.
+        stage: Index of the stage to test; it starts from the weights that the run would start from.
+        steps: Number of updates.
+        lowest: First learning rate of AdamW; the rates of Muon and of single parts keep their proportion to it.
+        highest: Last learning rate.
+        progress: As for `train`.
+        console: As for `train`.
+
+    Raises:
+        RecipeError: a mistake in the recipe, no such stage, or invalid rates or steps.
+        DataError: nothing to train on.
+    """
+    recipe, settings, records = with_data(recipe, settings, data)
+    asked = read_recipe(recipe, settings)
+    stages = asked.train.stages
+    if not 0 <= stage < len(stages):
+        raise RecipeError(f"find_lr: the recipe has stages 0 to {len(stages) - 1} (got {stage}).")
+    unscored = dataclasses.replace(
+        asked.train, validate_every=0, validate_samples=0, patience=0, best_by=BY_LOSS
+    )
+
+    console = wanted(console, progress)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plan = _plan(folder, dataclasses.replace(asked, train=unscored), records, None)
+        run = composed(plan.recipe, plan.sources, torch.device("cpu"))
+        trainer = Trainer(
+            run.model,
+            run.processor,
+            TrainingData(plan.sources, plan.tasks, plan.mix),
+            plan.recipe.train,
+            precision=plan.precision,
+            out=folder,
+            seed=plan.recipe.seed,
+            save=lambda _state, _model: None,
+        )
+
+        with LiveLine(console, transient=True) as line:
+            line.start("learning rates", steps)
+            return rate_finder.find(
+                trainer.model,
+                trainer.feeds[stage],
+                trainer.feeds[stage].stage,
+                plan.precision,
+                lowest=lowest,
+                highest=highest,
+                steps=steps,
+                progress=lambda done, loss: line.update(done, total=steps, note=f"loss {loss:.3f}"),
+            )
 
 
 def _opening(run: Run, folder: Path, precision: str, reason: str) -> str:

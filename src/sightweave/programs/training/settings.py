@@ -85,6 +85,9 @@ class Stage:
     """Optimizer and its learning rates."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """Learning rate schedule of the stage."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of an exponential moving average of the weights, such as 0.999, with which the stage ends and which is
+    validated and saved; 0 disables it. In the first n updates the decay is at most (1 + n) / (10 + n)."""
     max_grad_norm: NonNegativeFloat = 1.0
     """Maximum norm of the gradient over all parts, to which it is clipped; 0 disables clipping."""
     length_power: Share = 0.0
@@ -192,6 +195,11 @@ class Settings:
     """Maximum images of a validation, sampled from the whole split; None means all."""
     validate_samples: NonNegativeInt = 0
     """Number of samples of these images that are also answered and scored in each validation; 0 computes only the loss."""
+    scale_lr: Literal["none", "linear", "sqrt"] = "none"
+    """Scaling of all peak learning rates with the effective batch: linear multiplies them by the ratio of its size to
+    base_batch_size, sqrt by the square root of the ratio."""
+    base_batch_size: PositiveInt | None = None
+    """Number of images per update that the learning rates in the recipe are meant for. Requires scale_lr."""
     best_by: str = BY_LOSS
     """What makes a validation the best: loss, score (the mean over tasks) or the name of a task."""
     patience: NonNegativeInt = 0
@@ -203,6 +211,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         self._check_validation()
+        self._check_scaling()
         for stage in self.stages[:-1]:
             self._check_merging(stage)
         for part, form in self.quantize.items():
@@ -226,6 +235,18 @@ class Settings:
             raise ValueError(
                 f"best_by is {self.best_by}, but validate_samples is 0, so nothing is scored; set validate_samples to the "
                 "number of samples to score, or best_by to loss"
+            )
+
+    def _check_scaling(self) -> None:
+        if self.scale_lr != "none" and self.base_batch_size is None:
+            raise ValueError(
+                f"scale_lr is {self.scale_lr}, but base_batch_size is none; set it to the number of images per update that "
+                "the learning rates are meant for"
+            )
+        if self.scale_lr == "none" and self.base_batch_size is not None:
+            raise ValueError(
+                f"base_batch_size is {self.base_batch_size}, but scale_lr is none, so it has no effect; set scale_lr to "
+                "linear or sqrt, or remove base_batch_size"
             )
 
     def _check_merging(self, stage: Stage) -> None:

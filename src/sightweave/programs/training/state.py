@@ -88,6 +88,10 @@ class Progress:
     """Mean loss of every row of the log, by stage."""
     averages: Averages = field(default_factory=Averages)
     """Sums over the updates that are not in the log yet."""
+    recent_losses: list[float] = field(default_factory=list)
+    """Losses of the latest updates of this stage, to find spikes."""
+    is_in_spike: bool = False
+    """Whether the latest loss belongs to a spike that is already in the log."""
 
 
 @dataclass

@@ -24,7 +24,7 @@ from sightweave.data.reading.dataset import Dataset
 from sightweave.models.adapters import lora, quantization
 from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
-from sightweave.programs.training import durations, trial, validation
+from sightweave.programs.training import durations, rates, spikes, trial, validation
 from sightweave.programs.training.early_stopping import Stopped, better
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.logs import Averages, RunLog
@@ -35,6 +35,7 @@ from sightweave.programs.training.state import State
 from sightweave.programs.training.stopping import stop_signals
 from sightweave.programs.training.trial import Trials
 from sightweave.programs.training.validation import Validation
+from sightweave.programs.training.weight_average import WeightAverage
 from sightweave.programs.training.work import Work
 from sightweave.programs.training.world import World
 
@@ -127,7 +128,7 @@ class Trainer:
         if has_epochs:
             epochs = durations.epochs(settings.stages, data.datasets, data.tasks, data.mix)
             settings = durations.resolved(settings, epochs)
-        self.settings = settings
+        self.settings = settings = rates.scaled(settings)
 
         self.state = state or State()
         self.state.quarantine.path = out / FILE_NAME
@@ -215,26 +216,26 @@ class Trainer:
                     factor = work.pace.factor(state.step)
                     microsteps = self._next(feed, work.stage.gradient_accumulation_steps)
                     loss = world.mean(work.loss(microsteps))
-                    norm = work.clip()
+                    norm = work.clip(is_measured=(state.step + 1) % self.settings.log_every == 0)
                     self._check_finite(loss, norm, work, microsteps)
-                    work.update(factor)
+                    work.update(factor, state.step)
 
                     # Count the update, and find out whether it was the last one.
                     self._count(work, microsteps, loss, norm)
                     is_last = work.pace.is_over(state.step)
-                    validated = self._validate(work, is_last=is_last)
+                    more = self._spike(loss, microsteps) | self._validate(work, is_last=is_last)
                     is_over = world.agree(is_last or bool(stop) or self._is_out_of_patience())
                     state.planned_steps = self._planned(work.pace.expected(state.step))
 
                     if state.step % self.settings.log_every == 0 or is_over:
-                        self._log(log, work, factor, validated)
-                    elif validated:
-                        log.write(state.steps - 1, validated | {"stage": work.stage.name})
+                        self._log(log, work, factor, more)
+                    elif more:
+                        log.write(state.steps - 1, more | {"stage": work.stage.name})
                     if state.steps % self.settings.save_every == 0 and not stop:
-                        self._save(self._snapshot(work))
+                        self._save(self._snapshot(work), work.optimizer.average)
 
             if world.agree(bool(stop)):
-                return self._snapshot(work).on_cpu()
+                return self._stopped(work)
             self._end_stage(work)
 
         return state
@@ -253,6 +254,7 @@ class Trainer:
             state.losses.append([])
             state.validations.append([])
             state.best, state.without_improvement = None, 0
+            state.recent_losses, state.is_in_spike = [], False
             state.averages = Averages(since=self._seconds())
         return work
 
@@ -312,7 +314,8 @@ class Trainer:
             return {}
 
         began = time.perf_counter()
-        found = validation.run(self.model, step=state.steps)
+        with work.averaged():
+            found = validation.run(self.model, step=state.steps)
         row: dict[str, float | str] = {}
         if found is not None:
             row = found.row()
@@ -328,6 +331,18 @@ class Trainer:
         work.pace.pause(seconds)
         return row
 
+    def _spike(self, loss: float, microsteps: Sequence[Step]) -> dict[str, float | str]:
+        """The numbers for the log if a spike of the loss begins with this update, with the ids of its first samples."""
+        state = self.state
+        is_spike = spikes.is_spike(loss, state.recent_losses)
+        row: dict[str, float | str] = {}
+        if is_spike and not state.is_in_spike:
+            row = spikes.row(loss, state.recent_losses, [name for one in microsteps for name in one.ids])
+
+        state.is_in_spike = is_spike
+        state.recent_losses = [*state.recent_losses, loss][-spikes.WINDOW :]
+        return row
+
     def _is_out_of_patience(self) -> bool:
         """Whether the stage ends early, since no validation was better for too long."""
         return 0 < self.settings.patience <= self.state.without_improvement
@@ -336,7 +351,8 @@ class Trainer:
         """Writes a row of the means since the last row, with the numbers of a validation if there was one."""
         state = self.state
         row = state.averages.row(self._seconds())
-        row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr} | more
+        row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr}
+        row |= work.norms.take() | more
 
         log.progress.steps = state.planned_steps
         log.write(state.steps - 1, row)  # logs count from 0
@@ -345,7 +361,7 @@ class Trainer:
         state.averages = Averages(since=self._seconds())
 
     def _end_stage(self, work: Work) -> None:
-        """Merges adapters for the next stage, which begins after the last image trained on."""
+        """Applies averages and merges adapters for the next stage, which begins after the last image trained on."""
         state = self.state
         expected = work.pace.expected(state.step)
         if not work.pace.is_over(state.step):
@@ -354,6 +370,8 @@ class Trainer:
             )
             state.planned_steps -= expected - state.step
 
+        if work.optimizer.average is not None:
+            work.optimizer.average.apply()
         if state.stage < len(self.settings.stages) - 1:
             lora.merge(self.model)
 
@@ -368,6 +386,16 @@ class Trainer:
         """The state to resume from, with all its tensors."""
         return self.state.snapshot(self.model, work.optimizer, self.precision.device, data=self._data)
 
+    def _stopped(self, work: Work) -> State:
+        """The state to resume from; leaves the average of the weights, which is saved, in the model."""
+        state = self._snapshot(work).on_cpu()
+        average = work.optimizer.average
+        if average is not None:
+            # On a CPU the snapshot shares memory with the model, which is about to change.
+            state.model = {name: value.clone() for name, value in state.model.items()}
+            average.apply()
+        return state
+
     @cached_property
     def _data(self) -> str:
         """Fingerprint of the data; it is the same for all stages."""
@@ -378,10 +406,10 @@ class Trainer:
         """Whether adapters are saved separately. Only those of the last stage are, since loading expects those or none."""
         return bool(self.settings.kept) and self.state.stage >= len(self.settings.stages) - 1
 
-    def _save(self, state: State) -> None:
-        """Saves during a stage, with ordinary weights."""
+    def _save(self, state: State, average: WeightAverage | None = None) -> None:
+        """Saves during a stage, with ordinary weights, or with their average."""
         if self.world.is_first:
-            self.save(state, whole(self.model, keeps=self._keeps_adapters))
+            self.save(state, whole(self.model, keeps=self._keeps_adapters, average=average))
 
     def _save_last(self, state: State) -> None:
         """Saves at the end, and leaves the model with ordinary weights."""
@@ -416,13 +444,18 @@ class Trainer:
         self.state.threads = torch.get_num_threads()
 
 
-def whole(model: VLM, *, keeps: bool) -> VLM:
-    """The model to save: itself, or a copy with ordinary weights, with adapters merged unless `keeps`."""
+def whole(model: VLM, *, keeps: bool, average: WeightAverage | None = None) -> VLM:
+    """The model to save: itself, or a copy with ordinary weights, with adapters merged unless `keeps`.
+
+    With an `average`, a copy with the averages in place of the weights.
+    """
     is_whole = not quantization.is_quantized(model) and (keeps or not lora.is_adapted(model))
-    if is_whole:
+    if is_whole and average is None:
         return model
 
     found = copy.deepcopy(model).to("cpu")
+    if average is not None:
+        average.write_into(found)
     quantization.restore(found)
     if not keeps:
         lora.merge(found)
