@@ -66,6 +66,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         ("eval_steps", "eval_interval", "eval_every", "val_check_interval"), ("train.validate_every",)
     ),
     **dict.fromkeys(("max_eval_samples", "limit_val_batches"), ("train.validate_images",)),
+    **dict.fromkeys(("ema_decay", "use_ema"), (f"{_STAGE}ema",)),
     **dict.fromkeys(("metric_for_best_model",), ("train.best_by",)),
     **dict.fromkeys(("early_stopping_patience", "early_stopping"), ("train.patience",)),
     **dict.fromkeys(("load_in_4bit", "load_in_8bit", "quantization_config"), ("train.quantize",)),
