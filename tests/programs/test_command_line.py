@@ -119,6 +119,7 @@ REFUSED = [
     ("beside", "trained", "trained"),
     ("beside", "trained", "nowhere", "--data", "here"),
     ("check", "nowhere"),
+    ("find-lr", "nowhere"),
     ("check", "here"),
     ("export", "nowhere"),
     ("export", "trained", "--data", "{path: nowhere}"),
@@ -196,6 +197,7 @@ def test_every_command_refuses_something() -> None:
         (("data", "cache", "tiny.yaml"), json_results.Cached),
         (("export", "run", "--to", "custom_code", "--samples", "1"), json_results.Exported),
         (("check", "run", "--trust-run"), json_results.Checked),
+        (("find-lr", "tiny.yaml", "--steps", "3"), json_results.FoundRate),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else value.__name__,
 )

@@ -138,11 +138,13 @@ def test_training_is_validated_on_the_validation_split_and_never_on_a_test_split
 
 def test_the_curve_of_validation_is_in_every_log_and_the_end_of_patience_is_said(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "mine", _split_rows(train=8, validation=3, test=2))
-    stage = {"steps": 12, "batch_size": 2, "optimizer": {"lr": 0.0}}
+    parts = ["connector", "language_model"]  # a frozen encoder keeps its running statistics
+    stage = {"steps": 12, "batch_size": 2, "parts": parts, "optimizer": {"lr": 0.0}}
     run, said = train(
         tmp_path / "run",
         f"data={folder}",
         f"train.stages={json.dumps([stage])}",
+        "train.log_every=1",
         "train.validate_every=2",
         "train.validate_samples=2",
         "train.patience=2",

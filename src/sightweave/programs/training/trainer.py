@@ -225,7 +225,7 @@ class Trainer:
                     is_last = work.pace.is_over(state.step)
                     more = self._spike(loss, microsteps) | self._validate(work, is_last=is_last)
                     is_over = world.agree(is_last or bool(stop) or self._is_out_of_patience())
-                    state.planned_steps = self._planned(work.pace.expected(state.step))
+                    state.planned_steps = self._planned(work)
 
                     if state.step % self.settings.log_every == 0 or is_over:
                         self._log(log, work, factor, more)
@@ -301,8 +301,10 @@ class Trainer:
             state.languages |= work.feed.languages
         state.averages.add(loss=loss, norm=norm, tokens=tokens, pictures=pictures)
 
-    def _planned(self, expected: int) -> int:
+    def _planned(self, work: Work) -> int:
         """Expected updates over all stages; later stages with minutes count as none."""
+        step = self.state.step
+        expected = step if self._is_out_of_patience() else work.pace.expected(step)
         later = self.settings.stages[self.state.stage + 1 :]
         return sum(self.state.stage_steps) + expected + sum(one.steps or 0 for one in later)
 
@@ -363,12 +365,11 @@ class Trainer:
     def _end_stage(self, work: Work) -> None:
         """Applies averages and merges adapters for the next stage, which begins after the last image trained on."""
         state = self.state
-        expected = work.pace.expected(state.step)
         if not work.pace.is_over(state.step):
+            expected = work.pace.expected(state.step)
             state.stopped_early.append(
                 Stopped(work.stage.name, state.step, expected, state.best, self.settings.patience)
             )
-            state.planned_steps -= expected - state.step
 
         if work.optimizer.average is not None:
             work.optimizer.average.apply()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,15 @@ from sightweave.programs.training.rate_finder import range_test
 
 
 class Quadratic:
-    """Gradient descent on ``curvature / 2 * x^2``, which diverges above a rate of 2 / curvature."""
+    """Noisy gradient descent on ``curvature / 2 * x^2``, which diverges above a rate of 2 / curvature."""
 
     def __init__(self, curvature: float) -> None:
         self.curvature, self.x = curvature, 1.0
+        self.noise = random.Random(0)
 
     def __call__(self, rate: float) -> float:
-        loss = self.curvature / 2 * self.x**2 + 0.01
-        self.x -= rate * self.curvature * self.x
+        loss = self.curvature / 2 * self.x**2
+        self.x -= rate * self.curvature * (self.x + self.noise.gauss(0, 0.1))
         return loss
 
 

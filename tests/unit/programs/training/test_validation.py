@@ -252,7 +252,8 @@ def test_the_best_is_the_lowest_loss_or_the_highest_score() -> None:
 
 
 def test_a_stage_without_improvement_ends_early_and_the_next_one_begins(tmp_path: Path) -> None:
-    still = stage(20, name="still", optimizer={"lr": 0.0})
+    # A frozen encoder keeps its running statistics, so that nothing changes at all.
+    still = stage(20, name="still", optimizer={"lr": 0.0}, parts=("connector", "language_model"))
     made = trained(tmp_path, still, stage(3, name="next"), validate_every=2, patience=3)
     state = made.state
     assert state.stage_steps == [8, 3]  # the best is the first of four validations
@@ -271,11 +272,11 @@ def test_a_stage_without_improvement_ends_early_and_the_next_one_begins(tmp_path
     assert state.best.score == min(one.loss for one in state.validations[1] if one.loss is not None)
 
 
-def test_a_stage_that_improves_goes_to_its_end(tmp_path: Path) -> None:
-    made = trained(tmp_path, stage(8), data=Some(17), validate_every=2, patience=2)
-    losses = [one.loss for one in made.state.validations[0]]
-    assert losses == sorted(losses, reverse=True)  # type: ignore[type-var]  # none is None
+def test_without_patience_a_stage_goes_to_its_end(tmp_path: Path) -> None:
+    made = trained(tmp_path, stage(8, optimizer={"lr": 0.0}), validate_every=2)
     assert (made.state.steps, made.state.stopped_early) == (8, [])
+    assert made.state.best is not None
+    assert made.state.best.score == min(one.loss for one in made.state.validations[0] if one.loss)
     assert early_stopping.Stopped("a", 1, 2, None, 3).to_text().endswith("no validation loss was finite")
 
 
