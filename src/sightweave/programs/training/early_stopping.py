@@ -34,8 +34,10 @@ class Validated:
 
     def row(self) -> dict[str, float | str]:
         """Its numbers by their names in the log."""
-        loss = math.nan if self.loss is None else self.loss
-        return {LOSS: loss} | {SCORE + task: score for task, score in self.scores.items()}
+        found: dict[str, float | str] = {LOSS: math.nan if self.loss is None else self.loss}
+        for task, score in self.scores.items():
+            found[SCORE + task] = score
+        return found
 
     def value(self, by: str) -> float | None:
         """The loss or the score that decides which validation is the best; None if there is none.
