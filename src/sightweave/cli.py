@@ -159,8 +159,18 @@ def train(
         bool,
         typer.Option("--overwrite", help="Replace an existing run in --out. Other files are never replaced."),
     ] = False,
+    allow_changes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-changes",
+            help="Resume an unfinished run in --out although the recipe or the data has changed.",
+        ),
+    ] = False,
 ) -> Result:
-    """Train a model from a recipe. Writes a run folder with a checkpoint, training curves and a report."""
+    """Train a model from a recipe. Writes a run folder with a checkpoint, training curves and a report.
+
+    The same command resumes a run that was stopped or killed.
+    """
     if out is not None:
         outputs.check_run(out, overwrite=overwrite)
 
@@ -173,6 +183,7 @@ def train(
         out=out,
         evaluate=evaluate,
         overwrite=overwrite,
+        allow_changes=allow_changes,
         console=_console(),
     )
 

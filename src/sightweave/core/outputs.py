@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sightweave.core import answer_files, files
 from sightweave.core.errors import DataError, FolderError, RecipeError
-from sightweave.core.run_folder import CHECKPOINT, FACTS, refuse_results
+from sightweave.core.run_folder import CHECKPOINT, CHECKPOINTS, FACTS, holds_run, refuse_other_results
 
 MARKERS = dict.fromkeys(
     (FACTS, f"{CHECKPOINT}/manifest.json", "manifest.json", "evaluation.json"), "format_version"
@@ -39,14 +39,16 @@ _SHEET_START = 4096
 
 
 def check_run(folder: Path, *, overwrite: bool = False) -> None:
-    """Checks the folder for a new run: it must not contain an earlier run, unless that is replaced, or foreign files.
+    """Checks the folder for a run: it must not contain foreign files, or results of other commands unless they are replaced.
+
+    Whether a run in it can be resumed is decided later, since that needs its recipe.
 
     Raises:
         FolderError: it contains one of these.
     """
-    files.refuse_foreign(folder, (CHECKPOINT, *RUN_FILES, *ROWS_LEFT_OUT), MARKERS)
-    if not overwrite:
-        refuse_results(folder)
+    files.refuse_foreign(folder, (CHECKPOINT, CHECKPOINTS, *RUN_FILES, *ROWS_LEFT_OUT), MARKERS)
+    if not overwrite and not holds_run(folder):
+        refuse_other_results(folder)
 
 
 def check_evaluation(place: Path) -> None:

@@ -90,6 +90,7 @@ class Trainer:
         out: Run folder, for metrics, events and the quarantine.
         seed: Random seed of the order, the choice of samples and dropout.
         save: Called every `save_every` steps, at the end, and when interrupted.
+        finish: Called after the last save, to wait until it is on disk.
         state: State to resume from, in which `run` counts; by default a new one.
         world: The processes that train together; only one is supported so far.
 
@@ -111,10 +112,12 @@ class Trainer:
         out: Path,
         seed: int,
         save: Save,
+        finish: Callable[[], None] = lambda: None,
         state: State | None = None,
         world: World | None = None,
     ) -> None:
-        self.model, self.precision, self.out, self.save = model, precision, out, save
+        self.model, self.precision, self.out = model, precision, out
+        self.save, self.finish = save, finish
         self.world = world or World()
         self.world.check_alone()
         torch.manual_seed(seed)
@@ -131,6 +134,7 @@ class Trainer:
         self.settings = settings = rates.scaled(settings)
 
         self.state = state or State()
+        self.state.precision = precision.name
         self.state.quarantine.path = out / FILE_NAME
         self.feeds = [
             Feed(
@@ -165,6 +169,7 @@ class Trainer:
 
         if self.state.steps:
             self.state.check_fits([stage.name for stage in settings.stages], data=self._data)
+            self.state.quarantine.drop_later()
         else:
             self.state.planned_steps = sum(stage.steps or 0 for stage in settings.stages)
             self.state.seen = Seen(sum(len(dataset) for dataset in data.datasets))
@@ -200,6 +205,7 @@ class Trainer:
 
             # Save before the outer signal handlers are restored: a signal must not lose the last steps now.
             self._save_last(resumable if is_interrupted else state)
+            self.finish()
             return Ending(is_interrupted, stop[0] if stop else 0)
 
     def _train(self, log: RunLog, stop: Sequence[int]) -> State:
@@ -222,12 +228,14 @@ class Trainer:
 
                     # Count the update, and find out whether it was the last one.
                     self._count(work, microsteps, loss, norm)
-                    is_last = work.pace.is_over(state.step)
-                    more = self._spike(loss, microsteps) | self._validate(work, is_last=is_last)
-                    is_over = world.agree(is_last or bool(stop) or self._is_out_of_patience())
+                    is_complete = world.agree(work.pace.is_over(state.step))
+                    more = self._spike(loss, microsteps) | self._validate(work, is_last=is_complete)
+                    is_complete = is_complete or world.agree(self._is_out_of_patience())
+                    is_over = is_complete or world.agree(bool(stop))
                     state.planned_steps = self._planned(work)
 
-                    if state.step % self.settings.log_every == 0 or is_over:
+                    # A stop leaves the log as it is: the resumed training completes the row.
+                    if state.step % self.settings.log_every == 0 or is_complete:
                         self._log(log, work, factor, more)
                     elif more:
                         log.write(state.steps - 1, more | {"stage": work.stage.name})
