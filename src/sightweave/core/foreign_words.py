@@ -67,6 +67,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("max_eval_samples", "limit_val_batches"), ("train.validate_images",)),
     **dict.fromkeys(("ema_decay", "use_ema"), (f"{_STAGE}ema",)),
+    **dict.fromkeys(("load_best_model_at_end",), ("train.keep",)),
     **dict.fromkeys(("metric_for_best_model",), ("train.best_by",)),
     **dict.fromkeys(("early_stopping_patience", "early_stopping"), ("train.patience",)),
     **dict.fromkeys(("load_in_4bit", "load_in_8bit", "quantization_config"), ("train.quantize",)),

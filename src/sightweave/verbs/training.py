@@ -316,6 +316,11 @@ def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console
     _check_space(run, folder, settings, console)
 
     saver = Saver(folder)
+
+    def read(steps: int) -> State:
+        saver.finish()  # it may be the one that is being written
+        return Checkpoints(folder, settings.keep_checkpoints).read(steps)
+
     task_settings = {name: plan.recipe.task(name) for name in plan.tasks}
     trainer = Trainer(
         run.model,
@@ -327,6 +332,7 @@ def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console
         seed=plan.recipe.seed,
         save=lambda state, model: _save(run, folder, state, model, saver),
         finish=saver.finish,
+        read=read,
         state=state,
     )
 
@@ -342,7 +348,9 @@ def _check_space(run: Run, folder: Path, settings: Settings, console: Console | 
     Raises:
         CheckpointError: the first one does not fit.
     """
-    least, most = space_for(run.model, settings.keep_checkpoints)
+    has_averages = any(stage.ema for stage in settings.stages)
+    keeps = settings.keep_checkpoints + (settings.keep == "best")
+    least, most = space_for(run.model, keeps, has_averages=has_averages)
     check_space(folder, least)
     free = shutil.disk_usage(folder).free
     if free < most:
@@ -562,6 +570,7 @@ def _validated(state: State) -> dict[str, Any]:
     if state.best is not None:
         found["best"] = dataclasses.asdict(state.best)
         found["validation_seconds"] = round(state.validation_seconds, 1)
+        found["weights_of_steps"] = list(state.kept_steps)
     if state.stopped_early:
         found["stopped_early"] = list(map(dataclasses.asdict, state.stopped_early))
     return found
@@ -678,7 +687,7 @@ def find_lr(
     if not 0 <= stage < len(stages):
         raise RecipeError(f"find_lr: the recipe has stages 0 to {len(stages) - 1} (got {stage}).")
     unscored = dataclasses.replace(
-        asked.train, validate_every=0, validate_samples=0, patience=0, best_by=BY_LOSS
+        asked.train, validate_every=0, validate_samples=0, patience=0, best_by=BY_LOSS, keep="last"
     )
 
     console = wanted(console, progress)

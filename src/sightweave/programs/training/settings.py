@@ -204,6 +204,8 @@ class Settings:
     """Number of images per update that the learning rates in the recipe are meant for. Requires scale_lr."""
     best_by: str = BY_LOSS
     """What makes a validation the best: loss, score (the mean over tasks) or the name of a task."""
+    keep: Literal["last", "best"] = "last"
+    """Weights that each stage ends with: those of its last step, or those of its best validation."""
     patience: NonNegativeInt = 0
     """Number of validations without improvement after which a stage ends early; 0 never ends it early."""
     check: bool = True
@@ -232,6 +234,10 @@ class Settings:
         if self.patience and self.validate_every == 0:
             raise ValueError(
                 f"patience is {self.patience}, but validate_every is 0, so nothing is validated; set one of the two"
+            )
+        if self.keep == "best" and self.validate_every == 0:
+            raise ValueError(
+                "keep is best, but validate_every is 0, so nothing is validated; set keep to last, or validate"
             )
         if self.best_by != BY_LOSS and not self.validate_samples:
             raise ValueError(

@@ -80,6 +80,8 @@ class Progress:
     """The best validation of this stage; after the end, of the last stage."""
     without_improvement: NonNegativeInt = 0
     """Number of validations of this stage since the best one."""
+    kept_steps: list[NonNegativeInt] = field(default_factory=list)
+    """Number of updates over all stages that made the weights with which each stage ended."""
     validation_seconds: NonNegativeFloat = 0.0
     """Wall time of all validations in seconds."""
     stopped_early: list[Stopped] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ import torch
 from rich.console import Console
 
 from sightweave.core.device import Precision
-from sightweave.core.errors import SightweaveError
+from sightweave.core.errors import CheckpointError, SightweaveError
 from sightweave.data.inputs.order import Mixing
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.reading.dataset import Dataset
@@ -38,6 +39,8 @@ from sightweave.programs.training.validation import Validation
 from sightweave.programs.training.weight_average import WeightAverage
 from sightweave.programs.training.work import Work
 from sightweave.programs.training.world import World
+
+logger = logging.getLogger(__name__)
 
 Save = Callable[[State, VLM], None]
 """Writes a checkpoint from the state to resume from and the model to save.
@@ -91,6 +94,7 @@ class Trainer:
         seed: Random seed of the order, the choice of samples and dropout.
         save: Called every `save_every` steps, at the end, and when interrupted.
         finish: Called after the last save, to wait until it is on disk.
+        read: Reads the state that was saved after this number of updates, for the best weights of a stage.
         state: State to resume from, in which `run` counts; by default a new one.
         world: The processes that train together; only one is supported so far.
 
@@ -113,11 +117,12 @@ class Trainer:
         seed: int,
         save: Save,
         finish: Callable[[], None] = lambda: None,
+        read: Callable[[int], State] | None = None,
         state: State | None = None,
         world: World | None = None,
     ) -> None:
         self.model, self.precision, self.out = model, precision, out
-        self.save, self.finish = save, finish
+        self.save, self.finish, self.read = save, finish, read
         self.world = world or World()
         self.world.check_alone()
         torch.manual_seed(seed)
@@ -239,7 +244,8 @@ class Trainer:
                         self._log(log, work, factor, more)
                     elif more:
                         log.write(state.steps - 1, more | {"stage": work.stage.name})
-                    if state.steps % self.settings.save_every == 0 and not stop:
+                    is_due = state.steps % self.settings.save_every == 0 or self._is_kept()
+                    if is_due and not stop:
                         self._save(self._snapshot(work), work.optimizer.average)
 
             if world.agree(bool(stop)):
@@ -357,6 +363,35 @@ class Trainer:
         """Whether the stage ends early, since no validation was better for too long."""
         return 0 < self.settings.patience <= self.state.without_improvement
 
+    def _is_kept(self) -> bool:
+        """Whether the stage may end with the present weights, since no validation was better so far."""
+        best = self.state.best
+        return self.settings.keep == "best" and best is not None and best.step == self.state.steps
+
+    def _load_best(self, work: Work) -> int:
+        """Loads the weights of the stage's best validation if the stage ends with them; returns their number of updates.
+
+        If their checkpoint cannot be read, the last weights stay, which is better than no weights.
+        """
+        state, best = self.state, self.state.best
+        if self.settings.keep == "last" or best is None or self._is_kept() or self.read is None:
+            return state.steps
+
+        try:
+            saved = self.read(best.step)
+            if work.optimizer.average is not None:
+                work.optimizer.average.load_state_tensors(saved.optimizer)
+            self.model.load_state_dict(saved.model)
+        except (CheckpointError, OSError) as error:
+            logger.warning(
+                "stage %s ends with its last weights, since those of step %s, the best, cannot be read: %s",
+                work.stage.name,
+                best.step,
+                error,
+            )
+            return state.steps
+        return best.step
+
     def _log(self, log: RunLog, work: Work, factor: float, more: Mapping[str, float | str]) -> None:
         """Writes a row of the means since the last row, with the numbers of a validation if there was one."""
         state = self.state
@@ -371,7 +406,10 @@ class Trainer:
         state.averages = Averages(since=self._seconds())
 
     def _end_stage(self, work: Work) -> None:
-        """Applies averages and merges adapters for the next stage, which begins after the last image trained on."""
+        """Ends a stage with its best or averaged weights, and merges adapters for the next one.
+
+        The next stage begins after the last image trained on.
+        """
         state = self.state
         if not work.pace.is_over(state.step):
             expected = work.pace.expected(state.step)
@@ -379,6 +417,7 @@ class Trainer:
                 Stopped(work.stage.name, state.step, expected, state.best, self.settings.patience)
             )
 
+        state.kept_steps.append(self._load_best(work))
         if work.optimizer.average is not None:
             work.optimizer.average.apply()
         if state.stage < len(self.settings.stages) - 1:

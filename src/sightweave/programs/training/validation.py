@@ -49,7 +49,7 @@ def interval(settings: Settings, stage: Stage, images: int) -> int:
 
     If the settings leave it open, it is chosen so that a stage is validated at most 10 times, and with at most one
     validation image per 20 training images. A stage too short for that is not validated. The cost does not matter if the
-    settings ask for scores or for early stopping.
+    settings ask for scores, for early stopping or for the best weights.
 
     Args:
         settings: The settings of the run.
@@ -65,7 +65,7 @@ def interval(settings: Settings, stage: Stage, images: int) -> int:
     if stage.steps is None:
         return cheap
     tenth = math.ceil(stage.steps / _MOST)
-    if settings.validate_samples or settings.patience:
+    if settings.validate_samples or settings.patience or settings.keep == "best":
         return tenth
     return max(cheap, tenth) if cheap <= stage.steps else 0
 
@@ -310,10 +310,11 @@ def check(settings: Settings, *, has_data: bool) -> None:
     """
     if has_data:
         return
-    for name in ("validate_every", "validate_samples", "patience"):
+    off = {"validate_every": 0, "validate_samples": 0, "patience": 0, "keep": "last"}
+    for name, without in off.items():
         value = getattr(settings, name)
-        if value:
+        if value not in (None, without):
             raise RecipeError(
                 f"train.{name} is {value}, but the data has no validation split; give some rows the split validation, set "
-                f"data.0.validation above 0, or set train.{name} to 0."
+                f"data.0.validation above 0, or set train.{name} to {without}."
             )

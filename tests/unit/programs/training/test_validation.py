@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from unit.programs.training.test_state import composed
 from unit.programs.training.test_trainer import PRECISION, TASKS, Some, stage
 
-from sightweave.core.errors import RecipeError
+from sightweave.core.errors import CheckpointError, RecipeError
 from sightweave.core.types import Medium
 from sightweave.data.tasks import vqa
 from sightweave.models.parts import enter_training
@@ -219,6 +219,10 @@ def test_settings_without_a_validation_split_to_follow_them_are_refused(tmp_path
             trained(tmp_path, stage(2), data=None, **fields)
     with pytest.raises(ValueError, match="patience is 2, but validate_every is 0"):
         settings(patience=2, validate_every=0)
+    with pytest.raises(RecipeError, match=r"train\.keep is best, but the data has no validation split"):
+        trained(tmp_path, stage(2), data=None, keep="best")
+    with pytest.raises(ValueError, match="keep is best, but validate_every is 0"):
+        settings(keep="best", validate_every=0)
     with pytest.raises(ValueError, match="best_by is vqa, but validate_samples is 0"):
         settings(best_by="vqa")
 
@@ -316,7 +320,59 @@ def resumable(
         out=out,
         seed=0,
         save=save,
+        read=lambda steps: next(one for one in states if one.steps == steps),
         state=state,
     )
     made.run()
     return made, states
+
+
+BAD = {"optimizer": {"lr": 1.0}, "parts": ("connector", "language_model")}
+"""Of a stage whose rate is so high that its first steps are its best ones."""
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_a_stage_ends_with_the_weights_of_its_best_validation(ema: float, tmp_path: Path) -> None:
+    one = Stage(**vars(stage(8, **BAD)) | {"ema": ema})
+    made, states = resumable(tmp_path, one, validate_every=1, keep="best", save_every=1000)
+    losses = [found.loss for found in made.state.validations[0]]
+    best = losses.index(min(losses)) + 1  # type: ignore[type-var]  # none is None
+    assert best < 8
+    assert made.state.kept_steps == [best]
+    (saved,) = [state for state in states if state.steps == best]
+    weights = made.model.state_dict()
+    averages = {
+        name.removesuffix("/average"): value
+        for name, value in saved.optimizer.items()
+        if name.endswith("/average")
+    }
+    assert bool(averages) == bool(ema)
+    assert all(weights[name].equal(averages.get(name, value)) for name, value in saved.model.items())
+    # Each better validation was saved, and no other step.
+    best_so_far = [n + 1 for n, loss in enumerate(losses) if loss == min(losses[: n + 1])]  # type: ignore[type-var]  # none is None
+    assert [state.steps for state in states] == best_so_far
+
+
+def test_the_last_weights_stay_where_the_best_cannot_be_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, processor = composed()
+
+    def read(steps: int) -> State:
+        raise CheckpointError(f"step-{steps} is damaged")
+
+    made = Trainer(
+        model,
+        processor,
+        TrainingData([Some(17)], TASKS, validation=[HELD_OUT]),
+        Settings(stages=(stage(6, **BAD),), validate_every=1, keep="best"),
+        precision=PRECISION,
+        out=tmp_path,
+        seed=0,
+        save=lambda *_: None,
+        read=read,
+    )
+    made.run()
+    assert made.state.kept_steps == [6]
+    assert "ends with its last weights, since those of step" in caplog.text
+    assert "is damaged" in caplog.text
