@@ -259,7 +259,7 @@ def evaluate(
 ) -> Result:
     """Evaluate a model on held-out data, with confidence intervals, chance levels and controls.
 
-    If interrupted, run the same command again to resume.
+    To resume after an interruption, run the same command again.
     """
     from sightweave import api
 
@@ -325,7 +325,7 @@ def compare(
 ) -> Result:
     """Train and evaluate every combination of settings, and compare them in one table.
 
-    If interrupted, run the same command again to resume. To choose between recipes, set evaluate.splits=[validation], and
+    To resume after an interruption, run the same command again. To choose between recipes, set evaluate.splits=[validation], and
     use the test splits only for the recipe that you choose.
     """
     from sightweave import api
