@@ -270,7 +270,7 @@ def evaluate(
 ) -> Result:
     """Evaluate a model on held-out data, with confidence intervals, chance levels and controls.
 
-    If interrupted, run the same command again to resume.
+    To resume after an interruption, run the same command again.
     """
     from sightweave import api
 
@@ -334,10 +334,11 @@ def compare(
     jobs: Annotated[int, typer.Option(min=1, help="Number of runs to train in parallel.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per run.")] = None,
 ) -> Result:
-    """Train and evaluate every combination of settings, and compare them in one table.
+    r"""Train and evaluate every combination of settings, and compare them in one table.
 
-    If interrupted, run the same command again to resume. To choose between recipes, set evaluate.splits=[validation], and
-    use the test splits only for the recipe that you choose.
+    To resume after an interruption, run the same command again.
+
+    To choose between recipes, set evaluate.splits=\[validation], and only test the recipe that you choose.
     """
     from sightweave import api
     from sightweave.comparison.results import as_markdown
