@@ -38,7 +38,7 @@ def unspaced(texts: Iterable[str]) -> str:
     Chinese. Texts with any kana are ``Japanese``.
     """
     num_letters = 0
-    scripts = []  # of each letter that belongs to one of these scripts
+    scripts = []  # one entry for each letter of these scripts
     for character in "".join(texts):
         if unicodedata.category(character)[0] in "LM":
             num_letters += 1
@@ -52,7 +52,7 @@ def unspaced(texts: Iterable[str]) -> str:
 
 
 def cut(text: str) -> str:
-    """The text with spaces around each character of these scripts; all other words are left whole.
+    """Puts spaces around each character of these scripts; all other words stay whole.
 
     A vowel sign or tone mark stays with its consonant. Example: two Han characters and ``dog`` become three words.
     """

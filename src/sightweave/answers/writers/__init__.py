@@ -1,1 +1,1 @@
-"""Token ids -> text for people."""
+"""Convert generated token ids to the text of an answer."""
