@@ -96,9 +96,7 @@ class AccuracyByStructure:
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share of right answers (shape ``...``) from summed rows (shape ``... 2``); NaN if no question is of
-        the kind.
-        """
+        """The share of right answers (shape ``...``) from summed rows (shape ``... 2``); NaN if there are none."""
         return ratios.mean(sums)
 
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
