@@ -38,7 +38,7 @@ ATTENTION = {
     "blocks.{n}.attention.out": "encoder.layer.{n}.attention.output.dense",
     "norm": "layernorm",
 }
-"""Names that DINOv2 shares."""
+"""Our names -> their names, for the layers that DINOv2 names alike."""
 KEYMAP = KeyMap(
     part="encoder",
     kind="vit",
