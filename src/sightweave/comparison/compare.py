@@ -351,7 +351,7 @@ def _recipe_in(folder: Path, wanted: recipes.Recipe) -> recipes.Recipe:
 
 
 def _trust(folder: Path) -> tuple[str, ...]:
-    """``--trust-run`` if the run's checkpoint contains the same recipe as its folder, which was checked; else empty."""
+    """``--trust-run`` if the run's checkpoint and its folder contain the same recipe, which has been checked; else empty."""
     try:
         loaded = checkpoint.read_document(folder / runs.CHECKPOINT, "recipe")
         return ("--trust-run",) if loaded == configs.read_yaml(folder / "recipe.yaml") else ()
@@ -455,7 +455,7 @@ def _plain_cell(plan: _Plan, cell: Cell, facts: Mapping[str, Any], wanted: recip
 
 
 def choosing_notes(splits: Sequence[str]) -> list[str]:
-    """A warning if recipes are compared on test splits."""
+    """A list with a warning if recipes are compared on test splits; otherwise an empty list."""
     tests = list(dict.fromkeys(split for split in splits if not is_for_choosing(split)))
     if not tests:
         return []

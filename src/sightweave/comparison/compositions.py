@@ -311,7 +311,7 @@ def _check_samples(column: Column, first: tuple[str, list[Item]], other: tuple[s
     """Checks that two runs, each given as its folder and samples, answered the same samples in the same order.
 
     Raises:
-        DataError: they did not.
+        DataError: a sample is missing or differs.
     """
     (here, items), (there, others) = first, other
     why = f"{here} and {there} cannot be compared in {column.name}: "

@@ -246,7 +246,7 @@ def _classes() -> dict[str, Any]:
 
 
 class _Model:
-    """The part of both classes that does not depend on lmms-eval; the base class ``lmms`` follows it in their bases.
+    """The part of both classes that does not depend on lmms-eval; in their bases it precedes lmms-eval's class ``lmms``.
 
     Args:
         run: The run's folder.

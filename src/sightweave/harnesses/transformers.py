@@ -134,7 +134,7 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
         length_penalty: float = 1.0,
         **inputs: Any,
     ) -> Tensor:
-        """Ids of the prompts followed by the answers, padded on the right; an encoder-decoder returns only the answers.
+        """Generates answers greedily, by sampling or by beam search.
 
         Args:
             input_ids: int64 B S, from the processor.
@@ -146,6 +146,10 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
             top_p: Cumulative probability of the most likely tokens to sample from; 1 means all.
             length_penalty: Length penalty of beam search.
             inputs: The other outputs of the processor.
+
+        Returns:
+            Ids of the prompts followed by the answers, int64 B T, padded on the right. For an encoder-decoder, only the
+            answers.
 
         Raises:
             ValueError: an unknown argument.

@@ -110,7 +110,7 @@ def _chunks(rows: int, size: int) -> list[slice]:
 
 
 def _precise(x: Tensor) -> Tensor:
-    """Converts to fp32, unless it is fp64."""
+    """Converts a tensor to fp32, unless it is fp64."""
     return x if x.dtype == torch.float64 else x.float()
 
 
@@ -223,7 +223,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
 
 def _sum(total: Tensor | None, more: Tensor | None) -> Tensor | None:
-    """Adds two gradients, of which either may be None; not in place, because two parameters may share a gradient tensor."""
+    """Adds two gradients, either of which may be None; not in place, because two parameters may share a gradient tensor."""
     if total is None or more is None:
         return more if total is None else total
     return total + more

@@ -111,7 +111,7 @@ def _certainty(logprob: float | None) -> str:
 
 
 def _bytes(value: Any) -> int:
-    """Upper bound, in bytes, on the size in the page of a card or of a part of it."""
+    """Upper bound, in bytes, on the space that a card, or a part of it, takes in the page."""
     if isinstance(value, str):
         from markupsafe import escape
 

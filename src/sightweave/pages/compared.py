@@ -54,7 +54,7 @@ class ComparedPage:
 
 
 def write_compared(path: Path, page: ComparedPage) -> None:
-    """Writes the page as one file that loads nothing else; all texts are escaped."""
+    """Writes the page as a self-contained file in which all texts are escaped."""
     from markupsafe import Markup
 
     style, policy = style_and_policy()

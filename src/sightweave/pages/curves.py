@@ -29,7 +29,7 @@ _PANELS: tuple[tuple[str, Callable[[str], bool]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A drawing with its title and the texts around it."""
+    """A drawing of the training history, with its title and the texts around it."""
 
     title: str
     series: tuple[str, ...]

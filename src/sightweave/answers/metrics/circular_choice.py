@@ -81,7 +81,7 @@ class CircularChoice:
 
 
 def _check_rotations(samples: Sequence[Sample], circles: Sequence[Sequence[int]]) -> None:
-    """Rejects questions with missing rotations, because it is easier to answer fewer of them correctly.
+    """Rejects questions with missing rotations, because fewer rotations are easier to answer correctly.
 
     Raises:
         DataError: a question is not asked once for each rotation of its options.

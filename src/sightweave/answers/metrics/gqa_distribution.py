@@ -27,7 +27,7 @@ from sightweave.core.types import Sample
 TAG = "group_global"
 """Tag with the group of a question; questions without one are ignored."""
 MAX_NUMBERS = 1 << 27
-"""Maximum number of values in the array of rows; they take 1 GiB."""
+"""Maximum number of values in the array of rows, which then takes 1 GiB."""
 
 
 @config

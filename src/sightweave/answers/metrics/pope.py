@@ -131,7 +131,7 @@ class Pope:
 
 
 def _stated_answer(answer: str) -> str | None:
-    """``yes`` or ``no`` by the last statement, else by the first word, else by a clear word anywhere; None if unclear."""
+    """``yes`` or ``no``, read from the last statement, else the first word, else any clear word; None if unclear."""
     text = stated_answers.plain(answer)
     statements = [statement.text for statement in stated_answers.statements(text)]
     for candidate in (*reversed(statements), text):

@@ -18,7 +18,7 @@ from sightweave.core.config import config
 from sightweave.core.types import Sample
 
 BETA = 1.2
-"""Weight of recall: it counts beta^2 times as much as precision."""
+"""Weight of recall relative to precision, which is used as beta^2."""
 
 
 @config

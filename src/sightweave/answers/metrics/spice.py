@@ -94,7 +94,7 @@ class Spice:
         """Rejects a folder without the models, and a version of Java that is too new.
 
         Raises:
-            BackendError: in either case.
+            BackendError: a model is missing, or the version is too new.
         """
         missing = [name for name in LIBRARIES if not (folder / "lib" / name).is_file()]
         if missing:

@@ -36,7 +36,7 @@ _PART = rf"(?:[dol]{_APOSTROPHE}(?={_BASE}{{2}}){_NO_ENDING})?{_BASE}+"
 _PLAIN = re.compile(rf"{_ALNUM}+(?:[.!?-]{_ALNUM}+)*")
 """Words that keep a full stop before a comma."""
 _NOT = re.compile("[`'\u2019]t", re.IGNORECASE)
-"""The ``'t`` of ``don't``; the n before it belongs to the next token."""
+"""Matches the ``'t`` of ``don't``, in which the n before it belongs to the next token."""
 _NEGATED = re.compile("[A-Za-z]*[A-MO-Za-mo-z]")
 """The letters that may precede that n."""
 _ENDING = re.compile(rf"{_APOSTROPHE}(?:[smd]|ll|re|ve)(?![a-z])", re.IGNORECASE)

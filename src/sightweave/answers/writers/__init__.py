@@ -1,1 +1,1 @@
-"""Convert generated token ids to the text of an answer."""
+"""Writers convert generated token ids to the text of an answer, one module per kind."""

@@ -1,4 +1,4 @@
-"""A linear map of each feature.
+"""A single linear map of each feature.
 
 Visual Instruction Tuning (LLaVA, Liu et al. 2023, arXiv:2304.08485).
 """

@@ -1,4 +1,4 @@
-"""Two linear maps with a GELU between them, for each feature.
+"""A two-layer map of each feature: two linear maps with a GELU between them.
 
 Improved Baselines with Visual Instruction Tuning (LLaVA-1.5, Liu et al. 2023, arXiv:2310.03744).
 """

@@ -47,7 +47,7 @@ class Config:
         return part_settings.filled(given, info, _settings)
 
     def resolved(self) -> Config:
-        """A copy with the config.json filled in, which is downloaded for a name on the Hub unless it is cached.
+        """A copy with the config.json filled in; for a name on the Hub, the file is downloaded unless it is cached.
 
         Raises:
             CheckpointError: the errors of `transformers_folder.read_config`, or the config was not written by timm.

@@ -42,7 +42,7 @@ class Config:
         return part_settings.filled(given, info, _settings)
 
     def resolved(self) -> Config:
-        """A copy with the config.json filled in, which is downloaded for a name on the Hub unless it is cached.
+        """A copy with the config.json filled in; for a name on the Hub, the file is downloaded unless it is cached.
 
         Raises:
             CheckpointError: the errors of `from_transformers.settings`.

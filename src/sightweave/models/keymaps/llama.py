@@ -18,7 +18,7 @@ def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Our fields from their config, for settings that all families with this block name alike."""
+    """Our fields from their config, for the settings that have the same names in all families with this block."""
     dim, heads = theirs["hidden_size"], theirs["num_attention_heads"]
 
     # Transformers 5 stores rotary settings in one mapping, version 4 in two.

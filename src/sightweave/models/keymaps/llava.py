@@ -12,10 +12,10 @@ from sightweave.models.keymaps._base import KeyMap, Place, Whole, refuse
 
 
 def _encoder(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Encoder fields with which the features are those of one layer, counted from the last, before any final norm.
+    """Encoder fields that select the features of one layer, counted from the last, before any final norm.
 
     Raises:
-        ValueError: the features are taken in a way that is not supported.
+        ValueError: the config selects features in a way that is not supported.
     """
     vision = theirs["vision_config"]
 

@@ -21,7 +21,7 @@ FORMS = {
 
 
 def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Our fields from their config, for settings that all families of this architecture name alike.
+    """Our fields from their config, for the settings that have the same names in all families of this architecture.
 
     Raises:
         ValueError: the activation is not supported.

@@ -29,7 +29,7 @@ def _is_multilingual(theirs: Mapping[str, Any]) -> bool:
 
 
 def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Our fields from their config, for settings that all releases name alike.
+    """Our fields from their config, for the settings that have the same names in all releases.
 
     Raises:
         ValueError: the feed-forward form is not supported.

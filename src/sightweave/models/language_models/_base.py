@@ -20,7 +20,7 @@ class LanguageModel(nn.Module):
     offers: ClassVar[frozenset[str]]
     """Places where a fusion may act: ``input``, ``layer``, ``memory``, ``pool``."""
     dim: int
-    """Width D."""
+    """Width D of the embeddings and hidden states."""
     depth: int
     """Number of blocks before which a fusion may act."""
     num_heads: int

@@ -29,7 +29,7 @@ class Config:
     """Sizes and choices of the decoder."""
 
     dim: int = 128
-    """Width D."""
+    """Width D of the embeddings and hidden states."""
     depth: int = 4
     """Number of blocks."""
     num_heads: int = 4

@@ -29,7 +29,7 @@ class Config:
     """Sizes and choices of the encoder-decoder."""
 
     dim: int = 128
-    """Width D."""
+    """Width D of the embeddings and hidden states."""
     encoder_depth: int = 2
     """Number of encoder blocks."""
     decoder_depth: int = 3

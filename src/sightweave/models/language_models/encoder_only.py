@@ -28,7 +28,7 @@ class Config:
     """Sizes and choices of the encoder."""
 
     dim: int = 128
-    """Width D."""
+    """Width D of the embeddings and hidden states."""
     depth: int = 3
     """Number of blocks."""
     num_heads: int = 4

@@ -47,7 +47,7 @@ class Config:
         return part_settings.filled(given, info, from_transformers.settings)
 
     def resolved(self) -> Config:
-        """A copy with the config.json filled in, which is downloaded for a name on the Hub unless it is cached.
+        """A copy with the config.json filled in; for a name on the Hub, the file is downloaded unless it is cached.
 
         Raises:
             CheckpointError: the errors of `from_transformers.settings`.
@@ -152,7 +152,7 @@ class FromTransformers(LanguageModel):
         raise NotImplementedError(type(self).__name__)
 
     def _stack_modules(self) -> list[nn.Module]:
-        """The stacks of the model, of which `run` runs the last one."""
+        """The stacks of the model; `run` runs the last one."""
         base = self.model.base_model
         return [self.model.get_decoder() if base is self.model else base]
 

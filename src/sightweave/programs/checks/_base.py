@@ -107,7 +107,8 @@ def ask(name: str, *content: str | Medium, answer: str) -> Sample:
 def samples(processor: Processor) -> list[Sample]:
     """Samples that differ in their media.
 
-    They have no medium, one, one that two prompts share, two of which one is in the middle, and some of each modality.
+    One has no medium, one has one, two share an image, one has two of which the second is in the middle of the text,
+    and some have media of each further modality.
     """
     chooses = processor.layout.form == "classify"
     first, other = (processor.answers[0], processor.answers[-1]) if chooses else ("a red ball", "two")

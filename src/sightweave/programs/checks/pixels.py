@@ -1,4 +1,4 @@
-"""A pretrained encoder sees images as its own image processor prepares them: channels, size, mean and deviation."""
+"""A pretrained encoder gets images as its own image processor prepares them: channels, size, mean and deviation."""
 
 from __future__ import annotations
 

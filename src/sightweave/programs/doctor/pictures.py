@@ -18,7 +18,7 @@ _SMALL, _LARGE, _LONG = 16, 8192, 8.0
 
 
 class Finding(NamedTuple):
-    """One fault of an image; a tuple, so that it passes through JSON and between processes unchanged."""
+    """A fault found in an image; a tuple, so that it passes through JSON and between processes unchanged."""
 
     code: str
     """A short, fixed name, such as ``image_truncated``."""

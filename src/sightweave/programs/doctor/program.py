@@ -145,7 +145,7 @@ def _shown(console: Console | None) -> Iterator[Progress | None]:
 
 
 def _thumbnails(found: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
-    """Pixels of those images named by a report that can be read, by key."""
+    """Pixels of the images that a report names, by key; images that cannot be read are left out."""
     names = set[str]()
     for finding in found["findings"]:
         names.update(example["picture"] for example in finding["examples"])

@@ -58,7 +58,7 @@ _WORD = re.compile(r"\w+")
 
 
 class TextFinding(NamedTuple):
-    """One fault of a text."""
+    """A fault found in a text."""
 
     code: str
     """A short, fixed name, such as ``text_mojibake``."""

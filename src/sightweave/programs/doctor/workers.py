@@ -67,7 +67,11 @@ class Workers:
         return [found[number] if number in found else inspect(one) for number, one in enumerate(media)]
 
     def _asked(self, media: list[Medium], *, is_second: bool = False) -> list[PictureFacts]:
-        """Facts from a worker; if it crashes, each image is tried alone and the last one twice, to find the culprit."""
+        """Gets facts from a worker.
+
+        If the worker crashes, each image is sent in a request of its own. An image that crashes a worker alone is tried
+        once more before it is reported.
+        """
         if not media:
             return []
 

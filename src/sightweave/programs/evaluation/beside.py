@@ -27,7 +27,7 @@ from sightweave.programs.evaluation.statistics import Estimate
 from sightweave.programs.evaluation.verdict import FEW_PICTURES
 
 SURE = 0.05
-"""Significance level: a Holm-corrected p-value below it means that one of the two evaluations is better."""
+"""Significance level: one evaluation counts as better if the Holm-corrected p-value is below this number."""
 _NAMES = ("the first", "the second")
 
 
@@ -240,7 +240,7 @@ def _by_task(places: Sequence[_Place]) -> dict[tuple[str, str], list[_Place]]:
 
 
 def _alone(items: _Items, others: _Items) -> tuple[Key, ...]:
-    """The keys of the samples that `others` lacks."""
+    """The keys of those samples in `items` that are not in `others`."""
     return tuple(place[0] for place in items if place not in others)
 
 

@@ -72,7 +72,7 @@ class RiskCoverage:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Coverage and error at one threshold on the confidence."""
+    """Coverage and error rate when answers below a confidence threshold are withheld."""
 
     threshold: float | None
     """Lowest confidence at which answers are given; None if no answer is given."""

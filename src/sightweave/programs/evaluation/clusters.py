@@ -23,7 +23,7 @@ NOTHING = 1e-20
 _ROUNDING = 1e-12
 """Largest difference that rounding may cause between equal scores."""
 _WEIGHT_OF_ONE = 5
-"""Weight, in groups, of the variance of independent rows against a smaller observed one."""
+"""Weight, as a number of groups, of the variance for independent rows when the observed variance is smaller."""
 _FEW_COLUMNS = 8
 """Maximum number of columns that are added one by one, which is then faster than a sparse matrix."""
 _DOUBT = 4.0
@@ -253,7 +253,7 @@ class Combination:
 
     @property
     def value(self) -> float:
-        """The mean over strata."""
+        """The weighted score, as a mean over strata."""
         return float(self.values.mean())
 
     def variance(self, variances: np.ndarray) -> float:
@@ -309,7 +309,7 @@ class Combination:
 def _believed(
     found: Clusters, shifts: np.ndarray, raw: np.ndarray, of_one: np.ndarray, independent: np.ndarray
 ) -> np.ndarray:
-    """Variances of strata, corrected if they are too small by chance; S. See `Combination`."""
+    """Variances of strata, S, raised if they are too small by chance; see `Combination`."""
     groups = np.bincount(found.stratum, minlength=len(raw))
     fourth = np.bincount(found.stratum, weights=shifts**4, minlength=len(raw))
     kurtosis = groups * 1.0

@@ -111,8 +111,8 @@ class TaskScores:
     uses_image: str = "unknown"
     """Verdict ``yes``, ``hardly``, ``no`` or ``unknown``; see ``verdict.py``."""
     needs_image: bool = True
-    """Whether this task can show that the image is used. If its texts alone suffice for an answer, it does not count
-    for the model."""
+    """Whether this task can show that the image is used. It cannot if its texts alone suffice for an answer; the task
+    then does not count for the model."""
     sentence: str = ""
     """The verdict as a sentence, with the numbers."""
     types: tuple[TypeScores, ...] = ()

@@ -616,6 +616,6 @@ def _verdict(scoring: _Scoring, gains: Mapping[str, Estimate]) -> verdict.Verdic
 
 
 def _mean_of_all(types: Sequence[TypeScores], name: str) -> float | None:
-    """The mean over the types of one of their scores; None unless every type has the score."""
+    """The mean of one score over all question types; None unless every type has the score."""
     values = [getattr(one, name) for one in types]
     return None if None in values else float(np.mean(values))

@@ -53,7 +53,7 @@ def score_table(evaluation: Evaluation, *, types: bool = True) -> Table:
 
 
 def control_tables(evaluation: Evaluation, *, types: bool = True) -> list[Table]:
-    """The scores of the controls; several tables if there are many controls."""
+    """Tables of the controls' scores; several if there are many controls."""
     controls: dict[str, None] = {}
     for task in evaluation.tasks:
         for kind in task.types:

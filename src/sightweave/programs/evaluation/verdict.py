@@ -27,12 +27,11 @@ from sightweave.programs.evaluation.statistics import Estimate
 FEW_PICTURES = 10
 """Number of images below which the verdict is unknown."""
 CLEAR_GAIN = 0.05
-"""Gain that counts as clear, as a fraction of the best possible score (five points): a gain surely above it means
-yes."""
+"""Gain above which the image clearly matters, as a fraction of the best possible score (five points)."""
 BROKEN = 0.5
 """Share of unreadable or truncated answers above which a control is inconclusive."""
 ENOUGH = 0.9
-"""Share of the best possible score from which on text alone is considered sufficient: the task does not need the
+"""Share of the best possible score at which text alone counts as sufficient, so that the task does not need the
 image."""
 INFORMATIVE = 2.0
 """Text counts as informative if it alone scores more than this many times the score of the most frequent answer."""

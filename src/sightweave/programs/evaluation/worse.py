@@ -73,4 +73,4 @@ WORSE: Mapping[str, Callable[[Pixels], Pixels]] = {
     "darker": darker,
     "rotated": rotated,
 }
-"""The changes, by the name that users write."""
+"""Functions that degrade an image, by the name that users write."""

@@ -40,8 +40,8 @@ class Compared:
     theirs: str
     """Greedy answer of the other program."""
     lead: float
-    """Largest amount, along their answer, by which the logit of our best token exceeds that of theirs: 0 if their
-    answer is greedy for us, infinite if it was cut short."""
+    """Largest lead of our best token over their token, in logits along their answer: 0 if their answer is greedy for
+    us, infinite if it was cut short."""
     scale: float = 1.0
     """Magnitude of our largest logit; differences are compared as a share of it."""
 
@@ -176,7 +176,7 @@ class Exported:
     """Comparison of the same samples in batches of different prompt lengths; empty if the program reads one prompt at a
     time."""
     note: str = ""
-    """Reason why nothing was compared, and how to do it."""
+    """Reason why nothing was compared, and how to get a comparison."""
 
     @property
     def _all(self) -> tuple[Compared, ...]:

@@ -90,7 +90,7 @@ class _Tokens(nn.Module):
 
 
 class _Vision(nn.Module):
-    """The second graph in Idefics3's form: each row has several images, of which padding images are masked."""
+    """The second graph in Idefics3's form: each row has several images, and padding images are masked."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

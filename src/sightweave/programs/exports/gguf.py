@@ -238,7 +238,7 @@ def _check_ids(processor: Processor, theirs: LlamaCpp, samples: Sequence[Sample]
     """Checks that both programs tokenize the texts of the samples, and random texts, equally.
 
     Raises:
-        ExportError: they do not.
+        ExportError: a text is tokenized differently.
     """
     texts: list[str] = []
     for sample in samples:

@@ -41,5 +41,5 @@ class Options:
 
     @property
     def limits(self) -> Limits:
-        """The limits at which an answer stops if there is no end token before."""
+        """The limits at which an answer stops unless an end token comes first."""
         return Limits(self.max_tokens, self.stop)

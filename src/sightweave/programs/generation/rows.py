@@ -20,7 +20,7 @@ class Written:
     """The text generated after one prompt."""
 
     ids: list[int]
-    """Its tokens, including the end token and those of a stop text."""
+    """Generated tokens, including the end token and those of a stop text."""
     total: float
     """Sum of the log-probabilities of the tokens."""
     has_ended: bool

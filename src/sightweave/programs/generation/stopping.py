@@ -15,7 +15,7 @@ from sightweave.data.inputs.tokenizer import StreamDecoder, Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits at which one answer stops if there is no end token before.
+    """The limits at which one answer stops unless an end token comes first.
 
     Raises:
         ValueError: `max_tokens` is negative, or a stop text is empty.

@@ -17,7 +17,7 @@ _ROUNDING = 1e-3
 
 
 def log_probability(value: float) -> float | None:
-    """A reported natural-log probability, limited to at most 0; None if it is not a valid one."""
+    """Checks a reported natural-log probability and limits it to at most 0; returns None if it is not a valid one."""
     return min(value, 0.0) if math.isfinite(value) and value <= _ROUNDING else None
 
 

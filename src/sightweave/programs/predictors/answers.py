@@ -46,7 +46,10 @@ _SHOWN = 80
 
 
 def recognise(who: str) -> str:
-    """Describes a file of answers, recognized by its name alone so that `Config.build` can report errors; else empty."""
+    """Describes a file of answers; empty for anything else.
+
+    Only the name is checked, so that `Config.build` can report errors in the contents.
+    """
     is_named = Path(who).suffix.lower() in _SUFFIXES
     return "a file of answers" if is_named and os.path.isfile(who) else ""
 

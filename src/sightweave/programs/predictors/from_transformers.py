@@ -653,7 +653,7 @@ def _check_config(folder: Path) -> None:
     """Checks that the config names no kernel on the Hub, which Transformers would download and run.
 
     Raises:
-        CheckpointError: it does.
+        CheckpointError: the config names such a kernel.
     """
     waiting: list[Any] = [_read_config(folder)]
     while waiting:

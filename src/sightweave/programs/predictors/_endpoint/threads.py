@@ -26,10 +26,10 @@ def side_by_side(
     line: Line,
     tell: Each,
 ) -> list[Prediction]:
-    """All predictions in order; Ctrl-C or the first error ends it at once.
+    """Asks for all predictions, several at a time, and returns them in order; the connections are closed at the end.
 
-    The connections are closed at the end. An executor would keep the program from ending until its slowest request has
-    ended; these threads do not.
+    Ctrl-C or the first error ends the function at once. An executor would keep the program from ending until its
+    slowest request has ended; these threads do not.
     """
     done: queue.SimpleQueue[_Job] = queue.SimpleQueue()
     numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
