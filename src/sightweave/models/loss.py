@@ -105,7 +105,7 @@ _LOSS_LOGITS = 1 << 20
 
 
 def _chunks(rows: int, size: int) -> list[slice]:
-    """Slices of the rows, each with about `size` rows."""
+    """Slices of the rows, each with at most `size` rows."""
     return [slice(start, start + size) for start in range(0, rows, max(1, size))]
 
 

@@ -79,7 +79,7 @@ def logarithmic(low: float, high: float, *, ticks: int = 8) -> Axis:
 
 
 def _decade_ticks(low: float, high: float, digits: Sequence[int]) -> list[float]:
-    """The multiples of powers of ten by these digits that are within the range."""
+    """The products of these digits and powers of ten that are within the range."""
     found = []
     for decade in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
         ticks = [digit * 10.0**decade for digit in digits]

@@ -87,7 +87,7 @@ class Chrf:
         return sacre.segment_rows(self._scorer(), predictions, samples)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The score (0 to 1) (shape ``...``) from summed rows (shape ``... K``); NaN for sums over no rows."""
+        """The score (0 to 1, shape ``...``) from summed rows (shape ``... K``); NaN for sums over no rows."""
         sums = np.asarray(sums, dtype=np.float64)
         orders = sums[..., :-1].reshape(*sums.shape[:-1], -1, 3)
         answers, references, common = orders[..., 0], orders[..., 1], orders[..., 2]

@@ -84,7 +84,7 @@ class CiderD:
         return ratios.with_ones(scores)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The mean score (0 to 10) (shape ``...``) from summed rows (shape ``... 2``); NaN where there are no rows."""
+        """The mean score (0 to 10, shape ``...``) from summed rows (shape ``... 2``); NaN where there are no rows."""
         return ratios.mean(sums)
 
     def signature(self, samples: Sequence[Sample]) -> str:

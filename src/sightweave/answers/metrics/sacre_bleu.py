@@ -91,7 +91,7 @@ class SacreBleu:
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """BLEU (0 to 1) (shape ``...``) from summed rows (shape ``... 11``); NaN for sums over no rows."""
+        """BLEU (0 to 1, shape ``...``) from summed rows (shape ``... 11``); NaN for sums over no rows."""
         sums = np.asarray(sums, dtype=np.float64)
         answer_length, reference_length, count = sums[..., 0], sums[..., 1], sums[..., -1]
         matches, grams = sums[..., 2 : 2 + _ORDERS], sums[..., 2 + _ORDERS : -1]

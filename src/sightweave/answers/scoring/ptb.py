@@ -38,7 +38,7 @@ _PLAIN = re.compile(rf"{_ALNUM}+(?:[.!?-]{_ALNUM}+)*")
 _NOT = re.compile("[`'\u2019]t", re.IGNORECASE)
 """Matches the ``'t`` of ``don't``, in which the n before it belongs to the next token."""
 _NEGATED = re.compile("[A-Za-z]*[A-MO-Za-mo-z]")
-"""The letters that may precede that n."""
+"""Matches the letters that may precede the n of ``n't``."""
 _ENDING = re.compile(rf"{_APOSTROPHE}(?:[smd]|ll|re|ve)(?![a-z])", re.IGNORECASE)
 _PATH = r"(?:/[^\s\"<>|()]+[^\s\"<>|.!?(){},-])?(?![a-z])"
 """The path of a web address."""

@@ -259,7 +259,7 @@ def at_error_rate(
     *,
     groups: Sequence[str] | None = None,
 ) -> Selection:
-    """The lowest threshold at which at most this share of the given answers is wrong.
+    """Coverage and error at the lowest threshold at which at most this share of the given answers is wrong.
 
     The threshold is fitted to these answers, so its error rate on them underestimates the one on other answers: choose
     the threshold on one half of the data and measure it with `at_threshold` on the other.

@@ -43,9 +43,9 @@ class Clusters:
     """Change of the score when a group is left out, C n with a row for each group in each stratum; scaled so that the
     sum of squares over a stratum's groups is the jackknife variance of its score."""
     group: np.ndarray
-    """Number of the group of each row of `shifts`, C."""
+    """Group number for each row of `shifts`, C."""
     stratum: np.ndarray
-    """Number of the stratum of each row of `shifts`, C."""
+    """Stratum number for each row of `shifts`, C."""
     sizes: np.ndarray
     """Number of rows that count in each stratum, S."""
     overlap: np.ndarray
@@ -290,7 +290,10 @@ class Combination:
         return max(1.0, min(self.found.effective_in_all - 1, by_strata))
 
     def _correlation(self, covariance: np.ndarray, raw: np.ndarray) -> np.ndarray:
-        """Correlations of strata, S S; for two strata without variance, as if groups were all right or all wrong."""
+        """Correlations of strata, S S.
+
+        Two strata without variance get the correlation that groups which are all right or all wrong would have.
+        """
         spread = np.sqrt(raw)
         known = raw > NOTHING
         both = np.outer(known, known)

@@ -512,8 +512,8 @@ def crossed_mean(
 ) -> Estimate:
     """The mean score of runs that differ only in their seed, with an interval over images and seeds.
 
-    Arguments as in `crossed_difference`. With a single group the interval is 0 to `best`; with a single run it covers
-    only the images and equals that of `score`.
+    `runs` (n R K) has the rows of a metric for each run; the other arguments are as in `crossed_difference`. With a
+    single group the interval is 0 to `best`; with a single run it covers only the images and equals that of `score`.
     """
     found = _scored(np.asarray(runs), groups, total, strata, best, True, is_share)
     if found is None:
@@ -638,7 +638,12 @@ class _Seeds:
     """Sum over sides of the squared variance of their mean, divided by its degrees of freedom."""
 
     def freedom(self, pictures: float, of_pictures: float) -> float:
-        """Degrees of freedom of the sum of this variance and that of the images, which has its own degrees of freedom."""
+        """Degrees of freedom of the total variance over images and seeds.
+
+        Args:
+            pictures: Variance over images.
+            of_pictures: Degrees of freedom of that variance.
+        """
         whole = pictures + self.variance
         uncertain = pictures**2 / of_pictures + self.uncertain
         return max(1.0, whole**2 / uncertain) if uncertain else of_pictures

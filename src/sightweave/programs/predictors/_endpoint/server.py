@@ -39,7 +39,7 @@ _FATAL = (401, 402, 403, 404, 405, 407, 410)
 """Statuses that mean a wrong key, model or address, whatever the prompt is; other statuses from 400 reject one
 request."""
 _MODERATED = re.compile("moderat|flagged|content|policy|safety|harm", re.IGNORECASE)
-"""Matches words with which some servers reject a single prompt by status 403."""
+"""Matches words with which some servers reject a single prompt with status 403."""
 _MISSING = re.compile("not (?:supported|implemented)|unsupported", re.IGNORECASE)
 """Matches words in responses of servers that send status 500 instead of 400."""
 _WHAT_TO_DO = {
