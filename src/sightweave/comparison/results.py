@@ -68,7 +68,7 @@ class Comparison:
     columns: tuple[Column, ...]
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
-    """Notes on the runs; `notes` adds those on the budget and the seeds."""
+    """Notes on the runs; the function `notes` adds those on the budget and the seeds."""
     cells: tuple[Mapping[str, Any], ...]
     """One mapping for each run, with its recipe, steps, seconds, versions and processor."""
 

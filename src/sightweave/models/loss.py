@@ -282,7 +282,7 @@ def word_loss(output: Output, regions: Regions, *, of: Amounts | None = None) ->
 
 
 _BACKGROUND_BIAS = 4.0
-"""Subtracted from the word logits: most words are absent from most regions, so the sigmoid starts near their rate."""
+"""Subtracted from the word logits, so that predictions start near the low rate at which a word is present."""
 
 
 def _smooth_maximum(logits: Float[Tensor, "I Q V"]) -> Float[Tensor, "I V"]:

@@ -42,7 +42,7 @@ def declared(family: str, kind: str) -> Any:
 
 
 def refusal(fusion: Any, language_model: Any) -> str:
-    """An error message: why a fusion and a language model do not work together, and with which partners each does."""
+    """An error message that explains why a fusion and a language model do not work together, and lists partners for each."""
     name, partner = type(fusion).__name__, type(language_model).__name__
     fusions = [k for k in catalog.kinds(_FUSIONS) if declared(_FUSIONS, k).places <= language_model.offers]
     models = [k for k in catalog.kinds(_MODELS) if fusion.places <= declared(_MODELS, k).offers]

@@ -97,7 +97,7 @@ def check(metric: str, predictions: Sequence[str | None], samples: Sequence[Samp
 
 
 def count(tokens: Sequence[str], num: int) -> list[Counter[Ngram]]:
-    """How often each n-gram occurs, one counter for each n from 1 to `num`."""
+    """Counts n-grams; returns one counter for each n from 1 to `num`."""
     counters = []
     shifted: list[Sequence[str]] = []
     for n in range(num):

@@ -43,7 +43,7 @@ class KeyMap:
     """Function that tells from their config whether this table applies, for a ``model_type`` that several tables
     share."""
     names: Mapping[str, str]
-    """Our name of a weight, or of a layer with weights, -> their name; ``{n}`` (or another letter) is a number in
+    """Maps our name of a weight (or of a layer with weights) to theirs; ``{n}`` (or another letter) is a number in
     both."""
     fields: Callable[[Mapping[str, Any]], dict[str, Any]]
     """Function from their config to the fields of our kind's Config; raises ValueError if our part would not compute
@@ -56,9 +56,9 @@ class KeyMap:
     unused: tuple[str, ...] = ()
     """Prefixes of their names that the part does not use."""
     tied: Mapping[str, str] = field(default_factory=dict)
-    """Name of our weight -> name of our other weight to which it may be tied."""
+    """Maps the name of our weight to that of our other weight to which it may be tied."""
     lead: Mapping[str, int] = field(default_factory=dict)
-    """Name of our weight -> number of additional leading axes of size 1 in theirs."""
+    """Maps the name of our weight to the number of additional leading axes of size 1 in theirs."""
     optional: tuple[str, ...] = ()
     """Names of our weights that a part may lack although the checkpoint has them."""
     inner: str = ""
@@ -348,7 +348,9 @@ def _has_block(own: Mapping[str, Tensor], name: str) -> bool:
 
 
 def _resized(name: str, table: Tensor, own: Tensor) -> Tensor:
-    """Resizes a table to the part's size: positions are interpolated, and rows for new tokens are drawn near the others."""
+    """Resizes a table to the part's size: positions are interpolated; rows for new tokens are initialised near the
+    others.
+    """
     if name == "place_table":
         return resize_grid(table, own.shape[0])
     if name in _BY_TOKEN and table.shape[1:] == own.shape[1:] and len(table) < len(own):

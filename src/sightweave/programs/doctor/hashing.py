@@ -278,7 +278,7 @@ def _flatten(parents: NDArray[np.int32]) -> None:
 
 
 def _classes(roots: NDArray[np.int32]) -> Iterator[NDArray[np.int64]]:
-    """Yields the members of every class of two or more."""
+    """Yields the members of every connected class with at least two images."""
     order = np.argsort(roots, kind="stable")
     starts = np.flatnonzero(np.diff(roots[order], prepend=-1))
     sizes = np.diff(starts, append=len(order))

@@ -43,7 +43,7 @@ _WORDS = {
 _SETS = {language: frozenset(words.split()) for language, words in _WORDS.items()}
 _SHARED = Counter(word for words in _SETS.values() for word in words)
 _SPEAKERS: dict[str, list[str]] = {}
-"""The languages that have a word, by the word."""
+"""Maps each word to the languages in which it is common."""
 for _language, _words in _SETS.items():
     for _word in _words:
         _SPEAKERS.setdefault(_word, []).append(_language)

@@ -184,7 +184,7 @@ def detectable(
     groups: Sequence[object] | np.ndarray,
     strata: Sequence[object] | np.ndarray | None = None,
 ) -> float | None:
-    """The smallest true difference that is detected between two independent scores with the uncertainty of this one.
+    """The smallest true difference that can be detected between two independent scores as uncertain as this one.
 
     It follows from the interval of `score`, whose half width is t standard errors. `paired_test` detects smaller
     differences between two models on the same samples. The result is None if nothing is known about the spread.

@@ -33,8 +33,8 @@ _MAX_BYTES = 8 << 20
 _LONGEST_WAIT = 60.0
 """Maximum number of seconds before a request is repeated, whatever the server requests."""
 _RETRIED = (408, 429)
-"""Statuses below 500 after which a request is repeated. From 500 on all are, except 501, which means that a feature is
-missing."""
+"""Statuses below 500 after which a request is repeated. It is also repeated after all statuses from 500 on except 501,
+which means that a feature is missing."""
 _FATAL = (401, 402, 403, 404, 405, 407, 410)
 """Statuses that mean a wrong key, model or address, whatever the prompt is; other statuses from 400 reject one
 request."""
