@@ -144,9 +144,7 @@ class AmongChoices:
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share of answers in the list (shape ``...``) from summed rows (shape ``... 2``); NaN where no question
-        counts.
-        """
+        """The share of answers in the list (shape ``...``) from summed rows (shape ``... 2``); NaN if no question counts."""
         return ratios.mean(sums)
 
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:

@@ -348,9 +348,7 @@ def _has_block(own: Mapping[str, Tensor], name: str) -> bool:
 
 
 def _resized(name: str, table: Tensor, own: Tensor) -> Tensor:
-    """Resizes a table to the part's size: positions are interpolated; rows for new tokens are initialised near the
-    others.
-    """
+    """Resizes a table to the part's size: interpolates positions, and initialises rows for new tokens near the others."""
     if name == "place_table":
         return resize_grid(table, own.shape[0])
     if name in _BY_TOKEN and table.shape[1:] == own.shape[1:] and len(table) < len(own):
