@@ -197,7 +197,7 @@ def _budget(minutes: float | None, tokens: float | None) -> Budget:
     for kind, amount in given.items():
         if amount is not None and not 0 < amount < float("inf"):
             raise RecipeError(
-                f"{kind} must be over 0 (got {amount:g}); omit it to train the recipe's own steps."
+                f"{kind} must be above 0 (got {amount:g}); omit it to train the recipe's own steps."
             )
         if amount is not None:
             return Budget(kind, float(amount))

@@ -165,9 +165,8 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
             decoding = {"kind": "sampling", "temperature": temperature, "top_k": top_k, "top_p": top_p}
         elif num_beams > 1:
             decoding = {"kind": "beam", "num_beams": num_beams, "length_penalty": length_penalty}
-        seed = (
-            int(torch.randint(2**31, ())) if do_sample else 0
-        )  # a new seed for each call, from torch's generator
+        # Take a new seed for each call from torch's generator.
+        seed = int(torch.randint(2**31, ())) if do_sample else 0
         values = {"decoding": decoding, "max_tokens": max_new_tokens, "seed": seed}
         options = config.build(generation.Options, values, where="generate")
         said = generation.write(self.vlm, batch, options, end_id=self.config.eos_token_id)
@@ -306,9 +305,8 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
         with tempfile.TemporaryDirectory() as scratch:
             made = Path(scratch) / "made"
             custom_code.write_processor(self.own, made)
-            (
-                made / checkpoint.MANIFEST
-            ).unlink()  # the folder may contain a model's manifest, which lists the same files
+            # Keep the folder's own manifest: that of a model lists the same files.
+            (made / checkpoint.MANIFEST).unlink()
             shutil.copytree(made, folder, dirs_exist_ok=True)
 
     def apply_chat_template(

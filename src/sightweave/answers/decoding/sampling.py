@@ -48,11 +48,11 @@ class Sampling:
 
     def __init__(self, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> None:
         if not temperature > 0:
-            raise ValueError(f"temperature must be over 0 (got {temperature}); use greedy decoding for 0.")
+            raise ValueError(f"temperature must be above 0 (got {temperature}); use greedy decoding for 0.")
         if top_k < 0:
             raise ValueError(f"top_k must be 0 (all) or more (got {top_k}).")
         if not 0 < top_p <= 1:
-            raise ValueError(f"top_p must be over 0 and at most 1 (got {top_p}).")
+            raise ValueError(f"top_p must be above 0 and at most 1 (got {top_p}).")
         self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
 
     def choose(self, logits: Tensor, is_done: Tensor, draws: Draws) -> Choice:

@@ -125,7 +125,7 @@ def _warnings(seen: image_files.Examined) -> list[tuple[str, str]]:
     if seen.is_sixteen_bit:
         found.append(("image_sixteen_bit", "16 bits per channel; scaled to 8."))
     if seen.extension_lies:
-        message = f"the file extension is of another format, but the file is {info.format}."
+        message = f"the file extension suggests another format than {info.format}, the file's own."
         found.append(("image_extension", message))
     if _is_blank(seen.pixels):
         found.append(("image_blank", "all pixels are the same."))

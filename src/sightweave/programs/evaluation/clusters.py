@@ -218,9 +218,8 @@ class Combination:
     ) -> None:
         self.found, self.best = found, best
 
-        # Values that are 0 or the best one, except for rounding.
-        # Set values that are 0 or the best one except for rounding exactly to these values.
-        values = found.values @ weights
+        # Round values that differ only by rounding errors from 0 or from the best score.
+        values = found.values @ weights  # S
         values = np.where(np.abs(values) > _ROUNDING * best, values, 0.0)
         self.values = np.where(np.abs(values - best) > _ROUNDING * best, values, best)
 

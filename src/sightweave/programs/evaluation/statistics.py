@@ -614,9 +614,8 @@ def _with_two_answers(combined: Combination, is_share: bool) -> tuple[np.ndarray
     count = combined.found.effective.copy()
     if is_share:
         np.divide(combined.of_one, combined.variances, out=count, where=known)
-    square = (
-        combined.square if is_share else combined.values**2
-    )  # used for other scores if all groups are equal
+    # For other scores, this is used only if all groups are equal.
+    square = combined.square if is_share else combined.values**2
     square = (count * square + 2 * combined.best**2) / (count + 2)
     centres = combined.values * count / (count + 2)
     variances = (square - centres**2) / (count + 2)

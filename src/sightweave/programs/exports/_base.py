@@ -262,6 +262,6 @@ class Exported:
             raise ExportError(
                 f"{self.folder}: {self.program} answers sample {worst.id!r}{way} with {worst.theirs!r}, but "
                 f"Sightweave answers {worst.ours!r}, whose logit leads by {worst.lead:.3g} (rounding gives up to "
-                f"{tolerance * worst.scale:.2g}, {tolerance:g} of the largest); {len(other)} of {len(found)} differ so. "
-                "The folder was kept for inspection; do not use it."
+                f"{tolerance * worst.scale:.2g}, {tolerance:g} of the largest); {len(other)} of {len(found)} "
+                "differ in this way. The folder was kept for inspection; do not use it."
             )

@@ -41,8 +41,8 @@ llama-mtmd-cli -m {TEXT} --mmproj {PROJECTOR} --image picture.jpg -p "Describe t
 ```"""
 """Usage example for the model card."""
 LIMITS = """llama.cpp computes GELU from a table in half precision: logits are off by up to 0.5 % of the largest even in f32.
-Its own front end cuts each image into tiles and shows the whole after them; this model was trained on the whole
-alone."""
+Its own front end splits each image into tiles, followed by the whole image; this model was trained only on whole
+images."""
 """Known problems of llama.cpp, for the model card."""
 _VARIABLE = "LLAMA_CPP"
 _STRINGS = 1000

@@ -42,7 +42,7 @@ TOLERANCE = 1e-4
 LAYOUTS = ("sightweave", _transformers_js.NAME)
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 USE = f"""Greedy decoding, one token at a time. Sightweave's processor makes the prompt's ids, positions and pixels; it reads
-the files beside the graphs. `onnx.json` has the sizes for programs in other languages.
+the files next to the graphs. `onnx.json` has the sizes for programs in other languages.
 
 ```python
 # pip install sightweave onnxruntime
@@ -90,10 +90,10 @@ USES = {_transformers_js.NAME: _transformers_js.USE}
 """Usage examples for the model card, by layout, for layouts other than the first."""
 LIMITS = """Programs that load this folder, and what they get wrong:
 
-- transformers.js 4.3.2 does not widen its filter when it shrinks a picture, so its own pixels differ from those of training
-  by up to 0.76 (Idefics3) and 1.5 (LLaVA) of a range of 2, which can change an answer. Resize pictures to the encoder's size
-  before they are given to it.
-- onnxruntime-genai 0.18 opens neither layout."""
+- transformers.js 4.3.2 does not widen its filter when it shrinks an image, so its pixels differ from those of training by
+  up to 0.76 (Idefics3) and 1.5 (LLaVA) of a range of 2, which can change an answer. Resize images to the encoder's size
+  before passing them to it.
+- onnxruntime-genai 0.18 can open neither layout."""
 """Limitations of other programs, for the model card."""
 
 

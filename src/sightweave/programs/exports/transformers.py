@@ -50,13 +50,13 @@ USE = with_transformers(
 """Usage example for the model card."""
 LIMITS = """Problems of other programs that load this folder:
 
-- Transformers 4.57 reads the patch positions of an Idefics3 one row and column too low; version 5 does not.
-- torchvision, where Transformers 5 uses it to resize, rounds differently from the pixels of training.
+- Transformers 4.57 reads the patch positions of an Idefics3 one row and one column too low; version 5 does not.
+- torchvision, where Transformers 5 uses it to resize, rounds differently than in training.
 - mlx-vlm 0.7.10 always computes quick GELU in the image encoder of a LLaVA: logits are off by 4e-4 to 1.5e-3.
 - optimum-intel 2.2 (OpenVINO 2026.4.1) needs Transformers 4.57, so an Idefics3 is off by 1e-2 there.
-- openvino-genai 2026.4.1 opens no Idefics3, and a LLaVA only if it crops its images: it asks for `crop_size` and
-  `size.shortest_edge` in preprocessor_config.json, which Transformers refuses next to a plain square.
-- onnxruntime-genai 0.18 opens neither.
+- openvino-genai 2026.4.1 cannot open an Idefics3, and opens a LLaVA only if that crops its images: it requires `crop_size` and
+  `size.shortest_edge` in preprocessor_config.json, which Transformers rejects next to a plain square size.
+- onnxruntime-genai 0.18 can open neither.
 - `transformers serve` 5.24 ignores `logprobs` and `n`."""
 """Known problems of other programs, for the model card."""
 
