@@ -54,7 +54,7 @@ LIMITS = """Problems of other programs that load this folder:
 - torchvision, where Transformers 5 uses it to resize, rounds differently than in training.
 - mlx-vlm 0.7.10 always computes quick GELU in the image encoder of a LLaVA: logits are off by 4e-4 to 1.5e-3.
 - optimum-intel 2.2 (OpenVINO 2026.4.1) needs Transformers 4.57, so an Idefics3 is off by 1e-2 there.
-- openvino-genai 2026.4.1 cannot open an Idefics3, and opens a LLaVA only if that crops its images: it requires `crop_size` and
+- openvino-genai 2026.4.1 cannot open an Idefics3, and opens a LLaVA only if that crops its images: it needs `crop_size` and
   `size.shortest_edge` in preprocessor_config.json, which Transformers rejects next to a plain square size.
 - onnxruntime-genai 0.18 can open neither.
 - `transformers serve` 5.24 ignores `logprobs` and `n`."""
