@@ -54,7 +54,7 @@ class Config:
     """The export as custom code has no options."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
-        """Calls the function `export`."""
+        """Exports a model; see the function `export`."""
         return export(source, folder, samples, card=card)
 
 

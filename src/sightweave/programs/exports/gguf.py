@@ -70,7 +70,7 @@ class Config:
     """Number format of the weights: f32, f16, bf16 or q8_0."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
-        """Calls the function `export` with these options."""
+        """Exports a model with these options; see the function `export`."""
         return export(source, folder, samples, card=card, llama_cpp=self.llama_cpp, numbers=self.numbers)
 
 

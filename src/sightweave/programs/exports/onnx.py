@@ -106,7 +106,7 @@ class Config:
     that it opens directly, if the model fits one of Transformers' layouts)."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
-        """Calls the function `export` with these options."""
+        """Exports a model with these options; see the function `export`."""
         return export(source, folder, samples, card=card, layout=self.layout)
 
 

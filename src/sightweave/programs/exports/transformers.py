@@ -69,7 +69,7 @@ class Config:
     """Transformers architecture: idefics3, llava, or auto for the first one that fits."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
-        """Calls the function `export` with these options."""
+        """Exports a model with these options; see the function `export`."""
         return export(source, folder, samples, card=card, layout=self.layout)
 
 
