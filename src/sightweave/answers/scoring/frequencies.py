@@ -31,7 +31,7 @@ class Frequencies:
         return math.log(self.pictures) - math.log(max(1, self.counts.get(ngram, 0)))
 
     def save(self, path: Path) -> None:
-        """Writes ``{"format_version": 1, "pictures": D, "counts": {"a dog": df, ...}}``."""
+        """Writes the frequencies to a file as ``{"format_version": 1, "pictures": D, "counts": {"a dog": df, ...}}``."""
         values = {
             "format_version": FORMAT_VERSION,
             "pictures": self.pictures,

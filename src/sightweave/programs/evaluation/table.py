@@ -177,7 +177,7 @@ def calibration_lines(evaluation: Evaluation) -> list[str]:
 
 
 def _further(task: TaskScores) -> dict[str, Estimate | None]:
-    """All metrics except the one of the score, which is included only if it has further numbers."""
+    """All metrics of a task except that of its score, which is included only if it has further numbers."""
     found = {}
     for name, value in task.metrics.items():
         if name != task.metric or task.facts.get(name, MetricFacts()).totals:

@@ -204,7 +204,7 @@ class Answers:
         """Checks that no other row already has this name.
 
         Raises:
-            DataError: another row has it.
+            DataError: the name is already taken.
         """
         if first is row:
             return
