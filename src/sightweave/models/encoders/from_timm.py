@@ -128,7 +128,7 @@ class FromTimm(Encoder):
 
     def _encode(self, model: Any, pixels: Tensor) -> Tensor:
         output = model.forward_features(pixels)
-        return output.permute(0, 3, 1, 2) if self._is_last and output.dim() == 4 else output  # type: ignore[no-any-return]  # their own type
+        return output.permute(0, 3, 1, 2) if self._is_last and output.dim() == 4 else output  # type: ignore[no-any-return]  # the library's own type
 
     def load_folder(self, folder: str | Path) -> None:
         """Loads the weights of the folder; a table of position embeddings is interpolated to the model's grid.

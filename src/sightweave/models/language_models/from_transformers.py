@@ -159,7 +159,7 @@ class FromTransformers(LanguageModel):
     @property
     def token_embedding(self) -> nn.Module:  # type: ignore[override]  # another library's
         """The table of token embeddings."""
-        return self.model.get_input_embeddings()  # type: ignore[no-any-return]  # their own type
+        return self.model.get_input_embeddings()  # type: ignore[no-any-return]  # the library's own type
 
     def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
         """Token embeddings as the blocks expect them, that is, scaled if the model scales them."""
@@ -208,7 +208,7 @@ class FromTransformers(LanguageModel):
         if (cap := getattr(theirs, "final_logit_softcapping", None)) is not None:
             logits = (logits / cap).tanh() * cap
         logits = logits * (getattr(theirs, "logit_scale", None) or 1)
-        return logits / (getattr(theirs, "logits_scaling", None) or 1)  # type: ignore[no-any-return]  # their own type
+        return logits / (getattr(theirs, "logits_scaling", None) or 1)  # type: ignore[no-any-return]  # the library's own type
 
     def words(self, embeddings: Float[Tensor, "E D"]) -> Float[Tensor, "E V"]:
         """Scores of each embedding for each token of the vocabulary: its products with the token embeddings."""
@@ -258,7 +258,7 @@ class FromTransformers(LanguageModel):
 
     def _theirs(self, ids: Tensor) -> Tensor:
         """Logits of the library's own forward pass for these ids."""
-        return self.model(input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # their own type
+        return self.model(input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # the library's own type
 
 
 class Causal(FromTransformers):
@@ -284,7 +284,7 @@ class EncoderDecoder(FromTransformers):
         return [self.model.get_encoder(), self.model.get_decoder()]
 
     def _theirs(self, ids: Tensor) -> Tensor:
-        return self.model(input_ids=ids, decoder_input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # their own type
+        return self.model(input_ids=ids, decoder_input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # the library's own type
 
     def encode(self, hidden: Float[Tensor, "B M D"], tokens: TokenSequence) -> Memory:
         """Encodes the source into a memory; the attention mask follows from the tokens."""
@@ -365,7 +365,7 @@ class Bidirectional(FromTransformers):
         return library.AutoModel.from_config(theirs, **self._settings)
 
     def _theirs(self, ids: Tensor) -> Tensor:
-        return self.model(input_ids=ids).last_hidden_state  # type: ignore[no-any-return]  # their own type
+        return self.model(input_ids=ids).last_hidden_state  # type: ignore[no-any-return]  # the library's own type
 
     def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R A"]:
         """Logits over the answers."""
