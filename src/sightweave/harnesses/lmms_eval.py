@@ -1,4 +1,4 @@
-"""A run as a model of lmms-eval: ``lmms-eval --model sightweave --model_args run=PATH --tasks ...``.
+"""Makes a run usable as a model of lmms-eval: ``lmms-eval --model sightweave --model_args run=PATH --tasks ...``.
 
 LMMs-Eval: Reality Check on the Evaluation of Large Multimodal Models (Zhang et al. 2024, arXiv:2407.12772).
 lmms-eval finds `manifest` by its entry point and requests one of two classes, which exist only where it is installed:
@@ -76,7 +76,7 @@ def chat_sample(messages: Sequence[Mapping[str, Any]], *, where: str) -> Sample:
         where: Name of the prompt in error messages.
 
     Raises:
-        DataError: the errors of `as_sample`.
+        DataError: as raised by `as_sample`.
     """
     return as_sample(_pieces(messages), where=where)
 
@@ -95,7 +95,7 @@ def simple_sample(context: str, visuals: Sequence[Any] | None, *, where: str) ->
     """Creates a prompt with the images first, then the text.
 
     Raises:
-        DataError: the errors of `as_sample`.
+        DataError: as raised by `as_sample`.
     """
     images = [Piece("user", "image", visual) for visual in visuals or ()]
     return as_sample([*images, Piece("user", "text", context)], where=where)
@@ -309,7 +309,9 @@ class _Model:
         )
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[Any]:
-        """The losses of `losses` for each request; the choices of one row are scored together.
+        """The result of `losses` for each request: a loss, and whether greedy decoding gives the same text.
+
+        Choices of the same row are scored together.
 
         Raises:
             DataError: a request names no row.

@@ -1,4 +1,4 @@
-"""A run as a model of VLMEvalKit: call `register` to add it to VLMEvalKit's models, then start VLMEvalKit as usual.
+"""Makes a run usable as a model of VLMEvalKit: call `register`, then start VLMEvalKit as usual.
 
 VLMEvalKit: An Open-Source Toolkit for Evaluating Large Multi-Modality Models (Duan et al. 2024, arXiv:2407.11691).
 VLMEvalKit asks one question at a time, and images are decoded again for each question.
@@ -25,7 +25,7 @@ def message_sample(message: Iterable[Mapping[str, Any]], *, where: str) -> Sampl
         where: Name of the prompt in error messages.
 
     Raises:
-        DataError: the errors of `as_sample`.
+        DataError: as raised by `as_sample`.
     """
     pieces = [Piece(one.get("role", "user"), one["type"], one["value"]) for one in message]
     return as_sample(pieces, where=where)
@@ -39,7 +39,7 @@ def turns_sample(turns: Iterable[Mapping[str, Any]], *, where: str) -> Sample:
         where: Name of the prompt in error messages.
 
     Raises:
-        DataError: the errors of `as_sample`.
+        DataError: as raised by `as_sample`.
     """
     pieces: list[Piece] = []
     for turn in turns:

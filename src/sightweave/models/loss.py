@@ -150,7 +150,7 @@ slow."""
 
 
 def is_chunked(batch: Batch, vocab_size: int) -> bool:
-    """Whether a batch has enough tokens to learn that its loss should apply the head in chunks."""
+    """Whether a batch has so many target tokens that its loss should apply the head in chunks."""
     if batch.target is None or batch.class_scores is not None:
         return False
     return len(batch.target.predicting()) * vocab_size > 2 * _HEAD_LOGITS

@@ -97,7 +97,7 @@ def _changes(row: Mapping[str, Any]) -> str:
 
 
 def _read(row: Mapping[str, Any]) -> str:
-    """An answer with case and white space normalized, to detect whether it changed."""
+    """An answer with case and white space normalised, to detect whether it changed."""
     parsed = row.get("parsed")
     answer = row.get("answer", "") if parsed is None else parsed
     return " ".join(answer.split()).casefold()

@@ -1,4 +1,4 @@
-"""The interface of decoding methods: logits to next ids, and for beams the row that each one continues."""
+"""The interface of decoding methods, which choose the next token ids from logits."""
 
 from __future__ import annotations
 

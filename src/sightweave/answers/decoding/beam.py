@@ -75,6 +75,6 @@ class Beam:
         return Choice(ids, steps[rows, ids], rows)
 
     def best(self, totals: Tensor, lengths: Tensor) -> Tensor:
-        """For each prompt, the index of the row with the best length-normalized score."""
+        """For each prompt, the index of the row with the best length-normalised score."""
         scores = (totals / lengths.clamp(min=1) ** self.length_penalty).view(-1, self.width)
         return scores.argmax(-1) + torch.arange(0, len(totals), self.width, device=totals.device)

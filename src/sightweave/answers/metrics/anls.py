@@ -1,7 +1,7 @@
-"""ANLS: average normalized Levenshtein similarity to the nearest reference; similarities below 0.5 count as 0.
+"""ANLS: average normalised Levenshtein similarity to the nearest reference; similarities below 0.5 count as 0.
 
 Scene Text Visual Question Answering (Biten et al. 2019, arXiv:1905.13648), equation 1; DocVQA (Mathew et al. 2021,
-arXiv:2007.00398). Differs from the paper, as the organizers' scorer does: a similarity equal to the threshold counts,
+arXiv:2007.00398). Differs from the paper, as the organisers' scorer does: a similarity equal to the threshold counts,
 and lengths are measured before spaces are folded.
 """
 
@@ -76,7 +76,7 @@ class Anls:
 
 def _share_wrong(answer: str, reference: str) -> float:
     """The edit distance of two texts divided by the length of the longer one."""
-    # Some letters become longer in upper case (German sharp s becomes "SS"), and the organizers measure the upper-case
+    # Some letters become longer in upper case (German sharp s becomes "SS"), and the organisers measure the upper-case
     # text.
     length = max(len(answer.upper()), len(reference.upper()))
     return distance(_folded(answer), _folded(reference)) / length if length else 0.0

@@ -88,7 +88,7 @@ class BothImagesRight:
         return len(images) > 1 and not set.intersection(*map(self._references, samples))
 
     def _references(self, sample: Sample) -> set[str]:
-        """The normalized references, without final punctuation: "Bank." and "Bank" are the same translation."""
+        """The normalised references, without final punctuation: "Bank." and "Bank" are the same translation."""
         folded = [ratios.fold(text, ignore_case=self.ignore_case) for text in sample.references]
         return set(map(ratios.bare, folded))
 

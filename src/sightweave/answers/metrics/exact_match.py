@@ -45,7 +45,7 @@ class ExactMatch:
         self.ignore_case = ignore_case
 
     def fold(self, text: str) -> str:
-        """Normalizes a text for comparison: NFC, single spaces, none at the ends, case-folded if case is ignored."""
+        """Normalises a text for comparison: NFC, single spaces, none at the ends, case-folded if case is ignored."""
         return ratios.fold(text, ignore_case=self.ignore_case)
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:

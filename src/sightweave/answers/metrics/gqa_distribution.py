@@ -1,7 +1,7 @@
 """GQA's distribution: the distance between the distributions of given and right answers, in each group of questions.
 
 GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. A group is
-a value of the tag ``group_global``, such as the questions about colors. If text a is the right answer e times and the
+a value of the tag ``group_global``, such as the questions about colours. If text a is the right answer e times and the
 given answer o times::
 
     chi2 of a group = sum over a with e > 0 of (o - e)^2 / e

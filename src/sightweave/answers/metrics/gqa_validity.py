@@ -1,4 +1,4 @@
-"""GQA's validity: whether an answer, right or wrong, is of the kind that was asked for (such as a color).
+"""GQA's validity: whether an answer, right or wrong, is of the kind that was asked for (such as a colour).
 
 GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. Needs the
 official choices file. Differs from the authors' script: case and white space are ignored.

@@ -62,7 +62,7 @@ class Ter:
         normalized: Whether to split punctuation from words and to decode XML entities.
         no_punct: Whether to remove punctuation.
         asian_support: Whether the two above also apply to East Asian characters.
-        cut: ``auto`` or ``never``; the library's own behavior is ``never``.
+        cut: ``auto`` or ``never``; the library's own behaviour is ``never``.
 
     Raises:
         ValueError: `cut` has any other value.

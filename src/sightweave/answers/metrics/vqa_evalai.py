@@ -1,6 +1,6 @@
-"""VQA accuracy as the challenge's server and most later tools compute it: answers are always normalized first.
+"""VQA accuracy as the challenge's server and most later tools compute it: answers are always normalised first.
 
-VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468), section 4; answers are normalized as in
+VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468), section 4; answers are normalised as in
 facebookresearch/mmf (EvalAIAnswerProcessor). Used for VQA v2, TextVQA, OK-VQA and VizWiz.
 """
 
@@ -38,7 +38,7 @@ class VqaEvalai:
         Raises:
             DataError: not one prediction per sample, or a sample with fewer than four references.
         """
-        # Cache the normalized answers: few of the ten answers to a question are distinct.
+        # Cache the normalised answers: few of the ten answers to a question are distinct.
         fold = lru_cache(maxsize=100_000)(normalise)
 
         def score(answer: str, references: Sequence[str]) -> float:
@@ -52,6 +52,6 @@ class VqaEvalai:
 
 
 def normalise(text: str) -> str:
-    """Normalizes an answer for comparison: unlike the other scorers, it removes commas and question marks first."""
+    """Normalises an answer for comparison: unlike the other scorers, it removes commas and question marks first."""
     words = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
     return vqa_steps.plain_words(vqa_steps.without_punctuation(vqa_steps.one_line(words)))

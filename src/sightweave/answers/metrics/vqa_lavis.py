@@ -1,4 +1,4 @@
-"""VQA accuracy as salesforce/LAVIS computes it: the model's answer is normalized fully, the annotators' only in part.
+"""VQA accuracy as salesforce/LAVIS computes it: the model's answer is normalised fully, the annotators' only in part.
 
 VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468), section 4; scorer: salesforce/LAVIS (vqa_tools).
 The annotators' answers lose their punctuation if they differ, but keep capitals, number words and articles, so that

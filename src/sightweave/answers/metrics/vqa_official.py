@@ -1,7 +1,7 @@
 """VQA accuracy as its authors' own scorer computes it: an answer that three other annotators gave is fully right.
 
 VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468), section 4; scorer: GT-Vision-Lab/VQA.
-Its quirks are kept: answers are normalized only if the annotators differ, so ``Yes`` against ten ``yes`` scores 0.
+Its quirks are kept: answers are normalised only if the annotators differ, so ``Yes`` against ten ``yes`` scores 0.
 Differs from the scorer in that annotators are distinguished by position, so ten equal answers need no ``answer_id``.
 """
 
@@ -39,7 +39,7 @@ class VqaOfficial:
         Raises:
             DataError: not one prediction per sample, or a sample with fewer than four references.
         """
-        # Cache the normalized answers: few of the ten answers to a question are distinct.
+        # Cache the normalised answers: few of the ten answers to a question are distinct.
         fold = lru_cache(maxsize=100_000)(normalise)
 
         def score(answer: str, references: Sequence[str]) -> float:
@@ -58,5 +58,5 @@ class VqaOfficial:
 
 
 def normalise(text: str) -> str:
-    """Normalizes answers for questions on which annotators differ; only 0 to 9 are digits, as in Python 2."""
+    """Normalises answers for questions on which annotators differ; only 0 to 9 are digits, as in Python 2."""
     return vqa_steps.plain_words(vqa_steps.without_punctuation(text, digits="[0-9]"))

@@ -77,7 +77,7 @@ class AccuracyByStructure:
         An answer that could not be parsed (None) is wrong.
 
         Raises:
-            DataError: the errors of `counted` for the tag ``type``, or a type that is not one of GQA's.
+            DataError: as raised by `counted` for the tag ``type``, or a type that is not one of GQA's.
         """
         counts = counted(self.metric, predictions, samples, STRUCTURE)
 
@@ -128,7 +128,7 @@ class AmongChoices:
         things have in common always accept the answers color, material and shape, whatever the file says.
 
         Raises:
-            DataError: the errors of `counted` for the tag ``detailed``, or the choices file is missing, is damaged or
+            DataError: as raised by `counted` for the tag ``detailed``, or the choices file is missing, is damaged or
                 lacks questions.
         """
         counts = counted(self.metric, predictions, samples, DETAIL)

@@ -51,7 +51,7 @@ def with_ones(scores: Sequence[float]) -> np.ndarray:
 
 
 def fold(text: str, *, ignore_case: bool = True) -> str:
-    """Normalizes a text for comparison: NFC, single spaces, no spaces at the ends, case-folded if `ignore_case` is set."""
+    """Normalises a text for comparison: NFC, single spaces, no spaces at the ends, case-folded if `ignore_case` is set."""
     text = " ".join(unicodedata.normalize("NFC", text).split())
     return text.casefold() if ignore_case else text
 

@@ -78,7 +78,7 @@ def target_language(sample: Sample) -> str:
     """The two-letter code of the target language, from ``tags["languages"]`` such as ``en-zh``; empty if unknown.
 
     Scripts and regions are ignored: ``en-zh-Hant`` and ``en-zh_CN`` are Chinese, and so is ``en-zho``. If no languages
-    are tagged, a language written without spaces is recognized by the script of the references.
+    are tagged, a language written without spaces is recognised by the script of the references.
     """
     pieces = sample.tags.get("languages", "").replace("_", "-").split("-")
     codes = [piece for piece in pieces if piece.isalpha() and piece.islower() and len(piece) in (2, 3)]

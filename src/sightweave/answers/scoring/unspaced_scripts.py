@@ -1,4 +1,4 @@
-"""Recognizes scripts that are written without spaces between words, and splits their texts into characters.
+"""Recognises scripts that are written without spaces between words, and splits their texts into characters.
 
 Without spaces, a sentence is a single token to any tokenizer that splits at spaces, and every score based on n-grams is
 0 unless the whole sentence is right. Characters are the usual tokens for these scripts (sacreBLEU's ``zh`` and ``char``

@@ -1,4 +1,4 @@
-"""Shared by the three VQA accuracies: the steps that normalize answers, and leave-one-out voting.
+"""Shared by the three VQA accuracies: the steps that normalise answers, and leave-one-out voting.
 
 The steps keep the bugs of the published scorers, because published numbers were computed with them.
 """
@@ -73,7 +73,7 @@ def without_punctuation(text: str, *, digits: str = r"\d") -> str:
 
 
 def plain_words(text: str) -> str:
-    """Normalizes words: lower case, number words as digits (``none`` is 0), no articles, apostrophes in contractions."""
+    """Normalises words: lower case, number words as digits (``none`` is 0), no articles, apostrophes in contractions."""
     words = []
     for token in text.lower().split():
         word = NUMBERS.get(token, token)

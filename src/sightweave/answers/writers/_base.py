@@ -1,4 +1,4 @@
-"""The interface of every writer: token ids of an answer in, a prediction out."""
+"""The interface of writers, which convert the token ids of an answer to a prediction."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Config:
         """A copy with the config.json filled in; for a name on the Hub, the file is downloaded unless it is cached.
 
         Raises:
-            CheckpointError: the errors of `transformers_folder.read_config`, or the config was not written by timm.
+            CheckpointError: as raised by `transformers_folder.read_config`, or the config was not written by timm.
         """
         return self if self.config else replace(self, config=_settings(self.folder))
 

@@ -287,7 +287,7 @@ def read_tensors(folder: Path | str, part: str) -> tuple[Found, dict[str, Tensor
         table.
 
     Raises:
-        CheckpointError: the errors of `read` and of `transformers_folder.read_tensors`.
+        CheckpointError: as raised by `read` and of `transformers_folder.read_tensors`.
     """
     found = find(transformers_folder.read_config(folder), part, where=str(folder))
     everything = transformers_folder.read_tensors(folder)
@@ -305,7 +305,7 @@ def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
         part: ``encoder``, ``connector`` or ``language_model``.
 
     Raises:
-        CheckpointError: the errors of `read_tensors`, or the names or shapes differ from those of the part.
+        CheckpointError: as raised by `read_tensors`, or the names or shapes differ from those of the part.
     """
     found, tensors, unknown = read_tensors(folder, part)
     own = module.state_dict()

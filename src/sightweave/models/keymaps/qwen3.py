@@ -1,4 +1,4 @@
-"""Qwen3: Llama's block with normalized queries and keys, and a head width of its own.
+"""Qwen3: Llama's block with normalised queries and keys, and a head width of its own.
 
 Qwen3 Technical Report (Yang et al. 2025, arXiv:2505.09388).
 """

@@ -50,7 +50,7 @@ class Config:
         """A copy with the config.json filled in; for a name on the Hub, the file is downloaded unless it is cached.
 
         Raises:
-            CheckpointError: the errors of `from_transformers.settings`.
+            CheckpointError: as raised by `from_transformers.settings`.
         """
         return self if self.config else replace(self, config=from_transformers.settings(self.folder))
 

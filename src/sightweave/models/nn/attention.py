@@ -26,7 +26,7 @@ class Attention(nn.Module):
         memory_dim: Width of the input of keys and values; None means D.
         bias: Whether the projections have biases.
         qkv_bias: Whether the query, key and value projections have biases; None means the same as `bias`.
-        qk_norm: Whether to normalize queries and keys per head, which bounds the scores.
+        qk_norm: Whether to normalise queries and keys per head, which bounds the scores.
         norm_eps: Added under the square root of these norms.
         score_scale: Factor of the scores; None means 1 / sqrt(Dh).
 

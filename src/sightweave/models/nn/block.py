@@ -37,7 +37,7 @@ class BlockShape:
     norm_eps: float = 1e-6
     """Added under the square root of the norms."""
     qk_norm: bool = False
-    """Whether to normalize queries and keys."""
+    """Whether to normalise queries and keys."""
     bias: bool = False
     """Whether projections have biases."""
     qkv_bias: bool | None = None

@@ -16,7 +16,7 @@ _NEW_TOKEN_SPREAD = 0.1
 
 
 class TokenEmbedding(nn.Module):
-    """A table of V vectors, optionally normalized.
+    """A table of V vectors, optionally normalised.
 
     Args:
         vocab_size: Size V of the vocabulary.

@@ -50,7 +50,7 @@ _SCORES = 1 << 23
 """Maximum number of attention scores in memory while processing prompts (32 MB); softmax and reordering make a few
 copies of them."""
 _MANY_ROWS = 16
-"""Number of rows from which on batched matrix products are faster than torch's fused attention, which loops over
+"""Minimum number of rows for which batched matrix products are faster than torch's fused attention, which loops over
 rows."""
 
 Project = Callable[[Tensor], Tensor]
@@ -383,7 +383,7 @@ class _Layer:
         joined = self._qkv(hidden).div_(self._attention_norm.length(hidden))
         split = joined.view(-1, heads + 2 * kv_heads, 1, width)  # N H+2Hkv 1 Dh
 
-        # Normalize and rotate queries and keys together.
+        # Normalise and rotate queries and keys together.
         queries_keys = split[:, : heads + kv_heads]
         if self._qk_weight is not None:
             queries_keys = (queries_keys * cpu_scale(queries_keys, self._qk_eps)).mul_(self._qk_weight)

@@ -101,7 +101,7 @@ def made(make: Callable[[], Any]) -> Any:
         from transformers.initialization import no_init_weights
     except ImportError:  # Transformers 4
         from transformers.modeling_utils import no_init_weights  # type: ignore[attr-defined,no-redef]
-    with no_init_weights():  # uninitialized memory is not actually allocated
+    with no_init_weights():  # uninitialised memory is not actually allocated
         return foreign.made(make)
 
 

@@ -20,7 +20,7 @@ RESIDUAL = ("out", "down")
 
 
 def initialise(module: nn.Module) -> None:
-    """Initializes every layer in `module` as listed in the table above."""
+    """Initialises every layer in `module` as listed in the table above."""
     for name, layer in module.named_modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             if name.rpartition(".")[2] in RESIDUAL:

@@ -1,4 +1,4 @@
-"""Root-mean-square normalization (Zhang and Sennrich 2019, arXiv:1910.07467)."""
+"""Root-mean-square normalisation (Zhang and Sennrich 2019, arXiv:1910.07467)."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim)) if affine else None
 
     def forward(self, x: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape D"]:
-        """Normalizes the last axis."""
+        """Normalises the last axis."""
         if x.device.type == "cpu" and self.weight is not None and x.dtype == torch.float32:
             if (
                 not torch.is_grad_enabled()

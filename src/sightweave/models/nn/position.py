@@ -59,7 +59,7 @@ class RelativePositions(nn.Module):
         num_heads: Number of heads H.
         both_ways: Whether attention is bidirectional; if so, half of the buckets are for later tokens.
         buckets: Number of biases for each head; a multiple of 4.
-        reach: Distance, in tokens, from which on all distances share the last bucket.
+        reach: Distance, in tokens, beyond which all distances share the last bucket.
     """
 
     def __init__(self, num_heads: int, *, both_ways: bool, buckets: int = 32, reach: int = 128) -> None:
@@ -95,7 +95,7 @@ def sinusoidal(
 
 
 def fourier_grid(rows: int, columns: int, octaves: int = 3) -> Float[Tensor, "N C"]:
-    """Position features of the center of each cell: x, y, and their sines and cosines at `octaves` frequencies.
+    """Position features of the centre of each cell: x, y, and their sines and cosines at `octaves` frequencies.
 
     The number of features is C = 2 + 4 * octaves.
 

@@ -57,7 +57,7 @@ _Waiting = deque[tuple[_Batch, Future[list[PictureFacts]]]]
 Progress = Callable[[int, int], None]
 """Function that is called with the numbers of rows and images read so far."""
 Lengths = Callable[[Sequence[Record]], Sequence[tuple[int, int]]]
-"""Function from records to the number of tokens and the maximum of each."""
+"""Function from records to a pair for each: its number of tokens, and the largest number that is allowed."""
 
 
 def check(

@@ -77,7 +77,7 @@ def _by_script(text: str, letters: list[str]) -> str:
         language = next(name for name, low, high in _SCRIPTS if low <= letter <= high)
         counts[language] += count
 
-    # Japanese writes most nouns in Chinese characters, so a few kana are enough to recognize it.
+    # Japanese writes most nouns in Chinese characters, so a few kana are enough to recognise it.
     if counts["ja"] * 10 >= counts["zh"] and counts["ja"]:
         return "ja"
 

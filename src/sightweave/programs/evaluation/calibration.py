@@ -165,7 +165,7 @@ def reliability(
     bin also contains 0; bins may be empty.
 
     Raises:
-        ValueError: the errors of `calibration`, or `bins` is below 1.
+        ValueError: as raised by `calibration`, or `bins` is below 1.
     """
     confidence, right = _checked(confidence, right)
     if bins < 1:
@@ -201,7 +201,7 @@ def brier(confidence: np.ndarray, right: np.ndarray) -> float:
     """Brier score: the mean of (confidence - right)^2, where right is 1 or 0 (Brier 1950).
 
     Raises:
-        ValueError: the errors of `calibration`.
+        ValueError: as raised by `calibration`.
     """
     confidence, right = _checked(confidence, right)
     return float(np.mean((confidence - right) ** 2))
@@ -211,7 +211,7 @@ def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> RiskCoverage:
     """Risk and coverage at every threshold, and the area under the curve.
 
     Raises:
-        ValueError: the errors of `calibration`.
+        ValueError: as raised by `calibration`.
     """
     confidence, right = _checked(confidence, right)
     order = np.argsort(-confidence, kind="stable")
@@ -265,7 +265,7 @@ def at_error_rate(
     the threshold on one half of the data and measure it with `at_threshold` on the other.
 
     Raises:
-        ValueError: the errors of `calibration`, or `error_rate` is not from 0 to 1.
+        ValueError: as raised by `calibration`, or `error_rate` is not from 0 to 1.
     """
     if not 0 <= error_rate <= 1:
         raise ValueError(f"calibration: error_rate must be from 0 to 1 (got {error_rate}).")
@@ -281,7 +281,7 @@ def at_threshold(
     """Coverage and error if only answers with at least this confidence are given; `groups` as in `calibration`.
 
     Raises:
-        ValueError: the errors of `calibration`.
+        ValueError: as raised by `calibration`.
     """
     confidence, right = _checked(confidence, right)
     names = np.arange(len(right)) if groups is None else np.asarray(groups)

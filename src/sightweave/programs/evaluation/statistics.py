@@ -86,7 +86,7 @@ class Scored(Protocol):
     """Whether rows are (1 or 0, 1), so that the score is a share of right answers."""
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The score from sums of rows: ``... K`` to ``...``."""
+        """The score (shape ``...``) from summed rows (shape ``... K``)."""
         ...
 
 
@@ -339,11 +339,11 @@ def resampled_sums(
 
 
 def _drawn(sums: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """The totals of each draw of G groups with replacement, from the groups' sums ``G ...``; ``resamples ...``.
+    """The totals of each draw of G groups with replacement, float64 ``resamples ...``, from the groups' sums ``G ...``.
 
     The result is bitwise independent of the order of additions and the number of threads: sums are rounded to steps
     that are so coarse that all totals are exact in float64, or are added as float32 if they are integers small enough
-    to be exact there. The error is below G / 2^52 of the largest.
+    to be exact there. The error is below G / 2^52 of the largest sum.
     """
     # Round the sums so that all totals are exact.
     num_groups = len(sums)

@@ -67,7 +67,7 @@ def read_scores(folder: Path) -> list[Evaluation]:
     """The evaluation of each split without its answers.
 
     Raises:
-        DataError: the errors of `read_evaluations`.
+        DataError: as raised by `read_evaluations`.
     """
     return _typed(folder, {})
 

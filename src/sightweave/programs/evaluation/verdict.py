@@ -44,7 +44,7 @@ CONTROLS = {
     "blank_image": "with a grey image",
 }
 """Descriptions of the controls that a verdict uses. All other controls change the prompt or keep the image
-recognizable."""
+recognisable."""
 BASELINES = {
     "majority": "by always giving the most frequent answer",
     "neighbour": "by the answer of the nearest training prompt",
@@ -67,7 +67,7 @@ class Rival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether the answers of one task come from the image."""
+    """The verdict on whether the answers of one task come from the image."""
 
     word: str
     """The verdict ``yes``, ``hardly``, ``no`` or ``unknown``."""
@@ -136,9 +136,10 @@ def judge(
 ) -> Verdict:
     """The verdict on one task.
 
-    ``yes``: the gain over each rival is surely above five points. ``hardly``: each gain is surely above 0. ``no``: some
-    gain is not. ``unknown``: there are fewer than ten images, or no usable control. ``yes`` and ``hardly`` need the
-    control with another image, since only that control shows the model the kind of input on which it was trained.
+    The intervals of the gains over all rivals decide. ``yes``: each is above five points. ``hardly``: each is above 0.
+    ``no``: some interval is not above 0. ``unknown``: there are fewer than ten images, or no usable control. ``yes``
+    and ``hardly`` need the control with another image, because only that control shows the model the kind of input on
+    which it was trained.
 
     Args:
         task: Name of the task.
@@ -209,11 +210,14 @@ def _word(rivals: Sequence[Rival], broken_controls: Mapping[str, str], best: flo
 
 
 def overall(tasks: Iterable[tuple[str, str, bool]]) -> tuple[str, str]:
-    """A word and a sentence over all tasks, from (name, word, whether the task needs the image).
+    """The verdict over all tasks, as a word and a sentence.
 
-    Tasks that need the image decide: ``yes`` if each of them surely uses it and one clearly does, ``partly`` if some
-    clearly use it and others do not, and ``no`` or ``hardly`` if none shows more than that. Tasks that do not need it
-    count only if there are no others.
+    Only tasks that need the image count, or all tasks if none needs it. The word is ``yes`` if at least one of them has
+    ``yes`` and none has ``no``, ``partly`` if both words occur, and otherwise the word that all known verdicts share,
+    or ``hardly`` if they differ.
+
+    Args:
+        tasks: Name of each task, its word, and whether it needs the image.
     """
     found = list(tasks)
     deciding = [task for task in found if task[2]] or found

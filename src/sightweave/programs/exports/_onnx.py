@@ -90,7 +90,8 @@ def trace(
         file: Output file.
         inputs: Names of the inputs.
         outputs: Names of the outputs.
-        in_one_file: Whether large weights are stored in the file itself too, which then can hold at most 2 GB.
+        in_one_file: Whether large weights are stored in the graph's own file, which can hold at most 2 GB, instead of
+            a second file.
     """
     with torch.no_grad(), warnings.catch_warnings(), quiet():
         # Ignore torch's warnings about its own deprecated calls, and about names that two axes share.

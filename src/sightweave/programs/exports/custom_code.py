@@ -111,7 +111,7 @@ def write_processor(processor: Processor, folder: Path) -> None:
     """Writes a folder that ``AutoProcessor`` can open; an existing one is replaced.
 
     Raises:
-        CheckpointError: the errors of `write`.
+        CheckpointError: as raised by `write`.
     """
     checkpoint.write_folder(folder, {}, _processor_documents(processor), {f"{MODULE}.py": _CODE})
 

@@ -1,7 +1,7 @@
 """Export to GGUF files for llama.cpp: text model and projector, made by llama.cpp's converter from the Idefics3 layout.
 
 The converter comes from the user's clone of github.com/ggml-org/llama.cpp. It identifies a tokenizer by a hash of its
-output for one text, and rejects unknown ones. Here the tokenizer's way of splitting text is recognized instead, and
+output for one text, and rejects unknown ones. Here the tokenizer's way of splitting text is recognised instead, and
 llama.cpp must then give equal ids for a thousand strings.
 """
 
@@ -230,7 +230,7 @@ def _segments(processor: Processor, sample: Sample) -> list[list[int] | np.ndarr
 
 
 def _resized_pixels(processor: Processor, medium: Medium) -> np.ndarray:
-    """The resized pixels of our transform before normalization, which are used because llama.cpp resizes differently."""
+    """The resized pixels of our transform before normalisation, which are used because llama.cpp resizes differently."""
     return processor.images.transform.resize(image_files.load(medium)).values.permute(1, 2, 0).numpy()
 
 

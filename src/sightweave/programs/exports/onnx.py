@@ -1,9 +1,9 @@
-"""Two graphs for onnxruntime: images to embeddings, and text with embeddings to logits, with a cache.
+"""Exports a model as two graphs for onnxruntime: an encoder from images to embeddings, and a decoder with a cache.
 
-The folder has ``encoder.onnx``, ``decoder.onnx``, ``onnx.json`` (names, shapes and ids: all that a program in another
-language needs), ``tokenizer.json``, and ``processor.json`` (how images are resized and prompts written). A prompt and
-each later token go through the same decoder: its outputs ``present_...`` are the inputs ``past_...`` of the next call,
-which are empty (length 0) in the first.
+The folder contains ``encoder.onnx``, ``decoder.onnx``, ``onnx.json`` (names, shapes and ids: all that a program in
+another language needs), ``tokenizer.json``, and ``processor.json`` (how images are resized and prompts are written).
+The decoder reads text and embeddings and returns logits. A prompt and each later token go through the same decoder: its
+outputs ``present_...`` are the inputs ``past_...`` of the next call; in the first call, these are empty (length 0).
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def documents(source: Source, layout: Layout) -> tuple[dict[str, Any], dict[str,
     ids = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     chat = chat_template(tokenizer.template, writes_frame=not layout.frames_by_processor)
 
-    # The image processor must resize and normalize as in training.
+    # The image processor must resize and normalise as in training.
     processor = layout.processor(source)
     images = processor["image_processor"] | preprocessor.settings(source.transform)
     processor_class = {"processor_class": processor["processor_class"]}

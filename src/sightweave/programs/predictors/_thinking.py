@@ -1,6 +1,6 @@
 """Separates a model's thoughts from its answer; the thoughts are stored as ``Prediction.extra["thought"]``.
 
-Recognizes ``<think>...</think>`` and similar tags, and the channels of gpt-oss. A block counts only at the beginning of
+Recognises ``<think>...</think>`` and similar tags, and the channels of gpt-oss. A block counts only at the beginning of
 the text or of a line, so that an answer may mention a tag. Chat templates often write the opening tag into the prompt;
 then the text has only the closing tag. A block that is never closed leaves no answer.
 """

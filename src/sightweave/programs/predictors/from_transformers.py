@@ -604,7 +604,7 @@ def opened(
 
     Raises:
         BackendError: Transformers is not installed.
-        CheckpointError: the errors of `FromTransformers`.
+        CheckpointError: as raised by `FromTransformers`.
     """
     library = imported()
     folder = Path(path)
