@@ -190,7 +190,7 @@ def _own_path(word: str) -> str:
 
 
 def _keys(cls: Any, path: Sequence[Any]) -> list[str]:
-    """Field names of the config at a path; empty where the type annotations do not show it."""
+    """Field names of the config at a path; empty if the type annotations do not show it."""
     for step in path:
         if isinstance(step, int):
             continue

@@ -39,7 +39,7 @@ class Config(FilesConfig):
         """One row per question.
 
         Raises:
-            DataError: a file is damaged.
+            DataError: A file is damaged.
         """
         path = Path(self.path).expanduser()
         found = [file for file in json_files(path) if _is_questions(file)]

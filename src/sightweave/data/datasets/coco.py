@@ -85,7 +85,7 @@ class Config(FilesConfig):
         """One row per image with all its captions; one row per caption for LAVIS' training files.
 
         Raises:
-            DataError: a file is damaged, or two of them contain the same images.
+            DataError: A file is damaged, or two of them contain the same images.
         """
         path = Path(self.path).expanduser()
         kinds: dict[Path, str] = {}
@@ -128,7 +128,7 @@ class Config(FilesConfig):
         """One row per image of files without captions, with its boxes as regions.
 
         Raises:
-            DataError: there is no such file either, or the rows must have answers.
+            DataError: There is no such file either, or the rows must have answers.
         """
         path = Path(self.path).expanduser()
         files = [file for file in json_files(path) if _lists_only_images(file)]

@@ -149,7 +149,7 @@ class _Splits:
         """The split of a row with these images; empty if no folder names one.
 
         Raises:
-            RowError: a folder next to split folders is not a split, or the images are in several splits.
+            RowError: A folder next to split folders is not a split, or the images are in several splits.
         """
         if self.unknown:
             raise not_a_split(self.unknown, self.siblings)
@@ -194,7 +194,7 @@ def _image_names(cells: dict[str, Any]) -> list[str]:
     """The images that a row names, in the order of its columns.
 
     Raises:
-        RowError: it names none, or a name is not text.
+        RowError: It names none, or a name is not text.
     """
     columns = _name_columns(list(cells))
     names: list[Any] = []

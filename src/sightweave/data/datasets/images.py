@@ -39,7 +39,7 @@ class Config(FilesConfig):
         """One row per image, sorted by name.
 
         Raises:
-            DataError: the rows must have answers, or there is no folder.
+            DataError: The rows must have answers, or there is no folder.
         """
         root = Path(self.path).expanduser()
         if not root.is_dir():

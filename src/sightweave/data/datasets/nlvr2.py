@@ -42,7 +42,7 @@ class Config(FilesConfig):
         """One row per sentence, with two images.
 
         Raises:
-            DataError: a file cannot be read.
+            DataError: A file cannot be read.
         """
         path = Path(self.path).expanduser()
         found = [file for file in files(path, ".json", ".jsonl") if _is_sentences(file)]

@@ -70,7 +70,7 @@ def from_folder(path: str | Path, *, split: str = "train", **options: Any) -> Ta
     """Reads a folder or a file of rows; `options` are the fields of `Config`.
 
     Raises:
-        DataError: as `Config.build`.
+        DataError: As for `Config.build`.
     """
     return _config(path, options).build(split=split)
 
@@ -84,7 +84,7 @@ def from_records(
     relative to `image_root` and may not leave it; without `image_root`, any path is accepted.
 
     Raises:
-        DataError: as `Config.build`.
+        DataError: As for `Config.build`.
     """
     if isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
         raise DataError(f"records: expected a list of dicts or records (got {type(records).__name__}).")

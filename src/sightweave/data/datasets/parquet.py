@@ -111,7 +111,7 @@ def _column_types(file: Path, *, is_labelled: bool) -> dict[str, str]:
     """The type of each column.
 
     Raises:
-        DataError: no image column, or no text column although answers are needed.
+        DataError: No image column, or no text column although answers are needed.
     """
     types = {field.name: str(field.type) for field in arrow_files.schema(file)}
     if not table_layouts.image_columns(list(types)):

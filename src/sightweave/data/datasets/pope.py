@@ -48,7 +48,7 @@ class Config(FilesConfig):
         """One row per question.
 
         Raises:
-            DataError: there is no such file, or one cannot be read.
+            DataError: There is no such file, or one cannot be read.
         """
         path = Path(self.path).expanduser()
         found = _files(path)

@@ -77,7 +77,7 @@ class Scenes:
         style: Drawing style, ``drawn`` or ``emoji``.
 
     Raises:
-        ValueError: unknown split or task, or a number below 1.
+        ValueError: Unknown split or task, or a number below 1.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ class _SharedImages:
         """The image cell of the row with this index.
 
         Raises:
-            RowError: no row has the index, or that row has no image.
+            RowError: No row has the index, or that row has no image.
         """
         if self._offsets is None:
             self._offsets = self._read_offsets()

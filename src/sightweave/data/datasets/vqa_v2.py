@@ -55,7 +55,7 @@ class Config(FilesConfig):
         """One row per question.
 
         Raises:
-            DataError: a file is damaged, or questions of a training or validation split have no annotations.
+            DataError: A file is damaged, or questions of a training or validation split have no annotations.
         """
         path = Path(self.path).expanduser()
         files = [file for file in json_files(path) if _is_vizwiz(file) or _is_questions(file)]

@@ -200,7 +200,7 @@ def samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
     """The samples of a shard in order: the key of each, and its members with their suffixes.
 
     Raises:
-        DataError: as `tar_files.members`.
+        DataError: As for `tar_files.members`.
     """
     is_images_only = _contents(shard) == _IMAGES_ONLY
     members = ((*_key_and_suffix(member.name), member) for member in tar_files.members(shard))
@@ -276,7 +276,7 @@ def _check_members(sample: _Sample) -> None:
     """Refuses damaged members, pickles and duplicates.
 
     Raises:
-        RowError: the first of these.
+        RowError: The first of these.
     """
     suffixes = [suffix for suffix, _ in sample]
     for suffix, member in sample:

@@ -19,7 +19,7 @@ def lines(path: Path) -> list[str]:
     Only a line feed ends a line: Unicode has other line separators, which occur inside sentences.
 
     Raises:
-        DataError: the file cannot be read, is truncated, is not UTF-8 or larger than 256 MiB.
+        DataError: The file cannot be read, is truncated, is not UTF-8 or larger than 256 MiB.
     """
     with json_stream.opened(path) as file:
         try:
@@ -48,7 +48,7 @@ def aligned(paths: Sequence[Path]) -> list[list[str]]:
     """The lines of several files; line n of each belongs to line n of all others.
 
     Raises:
-        DataError: the files differ in their number of lines, or one cannot be read.
+        DataError: The files differ in their number of lines, or one cannot be read.
     """
     found = [lines(path) for path in paths]
     for path, one in zip(paths, found, strict=True):

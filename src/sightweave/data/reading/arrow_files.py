@@ -28,7 +28,7 @@ def form_of(path: Path) -> str:
     """``parquet``, ``file`` (Arrow with a footer) or ``stream``, judging by the first bytes; empty for any other file.
 
     Raises:
-        DataError: the file cannot be opened.
+        DataError: The file cannot be opened.
     """
     try:
         with path.open("rb") as file:
@@ -46,7 +46,7 @@ def schema(path: Path) -> Any:
     """The Arrow schema of a file.
 
     Raises:
-        DataError: the file has another format, is truncated or damaged, or has a column of an extension type.
+        DataError: The file has another format, is truncated or damaged, or has a column of an extension type.
     """
     import pyarrow as pa
 
@@ -75,7 +75,7 @@ def rows(path: Path, only: Container[str] | None = None) -> Iterator[tuple[int, 
         only: Names of the columns to read; None means all.
 
     Raises:
-        DataError: as `schema`, or a part of the file is damaged; with the row group or batch, and the column.
+        DataError: As for `schema`, or a part of the file is damaged; with the row group or batch, and the column.
     """
     number = 0
     for batch in _batches(path, only):

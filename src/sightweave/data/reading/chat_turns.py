@@ -94,7 +94,7 @@ class Marks:
         """Returns all images; a single one without a placeholder is put at the start of the first user turn, as in LLaVA.
 
         Raises:
-            RowError: the number of placeholders differs from the number of images.
+            RowError: The number of placeholders differs from the number of images.
         """
         user = next((turn for turn in turns if turn["role"] == "user"), None)
         if not self.num_marks and len(self.column) == 1 and user is not None:
@@ -121,7 +121,7 @@ def part(one: Any, field: str, role: str, marks: Marks, filled: Callable[[str], 
         filled: Replaces the placeholders for objects and boxes in a text.
 
     Raises:
-        RowError: a part of another type, an image outside a user turn, or an image that is not read.
+        RowError: A part of another type, an image outside a user turn, or an image that is not read.
     """
     if isinstance(one, str):
         return filled(one)
@@ -162,7 +162,7 @@ def column(values: dict[str, Any]) -> list[Any]:
     """The images that a row names in ``images`` or ``image``, either of which is one image or a list.
 
     Raises:
-        RowError: both fields are present, or the row has video or audio, which are not supported.
+        RowError: Both fields are present, or the row has video or audio, which are not supported.
     """
     for name in _UNREAD:
         if values.get(name):
@@ -194,7 +194,7 @@ def with_system(turns: list[dict[str, Any]], text: Any) -> list[dict[str, Any]]:
     Assistant turns before the first user turn are kept as context and are not trained on.
 
     Raises:
-        RowError: the column does not hold a text.
+        RowError: The column does not hold a text.
     """
     if text is not None and not isinstance(text, str):
         raise RowError("wrong_type", "system", text, f"must be text (got {shown(text)}).")
@@ -219,7 +219,7 @@ def conversation_files(path: Path, is_ours: Callable[[Path], bool], what: str) -
         what: Name of the format's rows, for the message.
 
     Raises:
-        DataError: there are no such files.
+        DataError: There are no such files.
     """
     found = [path] if path.is_file() else candidates(path, is_ours)
     if not found:
@@ -272,7 +272,7 @@ def rows(
         make: Maps the fields of one row to the common fields, or raises a `RowError`.
 
     Raises:
-        DataError: a whole file cannot be read.
+        DataError: A whole file cannot be read.
     """
     for file in found:
         name = split_of(file)

@@ -65,10 +65,10 @@ def columns(names: Iterable[str]) -> list[str]:
 
 
 def options_of(cells: Mapping[str, Any]) -> Options | None:
-    """The options of a row; None where it has none.
+    """The options of a row; None if it has none.
 
     Raises:
-        RowError: the column of options does not hold a list of options, in any of the known forms.
+        RowError: The column of options does not hold a list of options, in any of the known forms.
     """
     for name in _LISTS:
         value = cells.get(name)
@@ -199,7 +199,7 @@ def _parse_options(text: str, name: str) -> Any:
     """The options in a text: a list as JSON, Python or numpy writes it, lines, or ``A. cat B. dog``.
 
     Raises:
-        RowError: none of these.
+        RowError: None of these.
     """
     text = text.strip()
     if len(text) > _MAX_TEXT:
@@ -229,7 +229,7 @@ def _parse_brackets(text: str) -> list[Any] | dict[str, Any] | None:
 
 
 def _split_at_letters(text: str) -> list[str] | None:
-    """The options of ``A. cat B. dog``; None where the text does not list letters in order."""
+    """The options of ``A. cat B. dog``; None if the text does not list letters in order."""
     marks = list(_MARKER.finditer(text))
     letters = [mark[1] for mark in marks]
     if len(marks) < 2 or marks[0].start() != 0 or letters != _letters(len(marks)):
@@ -244,7 +244,7 @@ def _split_at_letters(text: str) -> list[str] | None:
 
 
 def _split_at(text: str, separator: str) -> list[str] | None:
-    """The non-empty pieces between separators; None where there are fewer than two."""
+    """The non-empty pieces between separators; None if there are fewer than two."""
     pieces = [piece.strip() for piece in text.split(separator) if piece.strip()]
     return pieces if len(pieces) > 1 else None
 
@@ -327,7 +327,7 @@ class Convention:
         """The text of the option that an answer names.
 
         Raises:
-            RowError: the answer names no option, or could name two and no row of the table shows which is meant.
+            RowError: The answer names no option, or could name two and no row of the table shows which is meant.
         """
         readings = _readings(answer, options)
         if not readings:
@@ -387,7 +387,7 @@ def _readings(answer: Any, options: Options) -> dict[str, int]:
 
 
 def _index_of_text(given: str, texts: Sequence[Any]) -> int | None:
-    """Index of the option with this text; None where none or several have it."""
+    """Index of the option with this text; None if none or several have it."""
     folded = _fold(given)
     same = [number for number, text in enumerate(texts) if _fold(text) == folded]
     exact = [number for number in same if str(texts[number]).strip() == given]
@@ -403,7 +403,7 @@ def resolved(cells: Mapping[str, Any], convention: Convention) -> dict[str, Any]
     """A row of the common fields with its options as a list, and each answer as the option's text.
 
     Raises:
-        RowError: as `options_of` and `Convention.chosen`.
+        RowError: As for `options_of` and `Convention.chosen`.
     """
     options = options_of(cells) if cells.get("question") is not None else None
     found = dict(cells)

@@ -73,7 +73,7 @@ def task_of(record: Record) -> str:
     """The name of a record's task: its file in ``data/tasks``, or the dotted path of a user's own module.
 
     Raises:
-        DataError: the record's class is not defined in a task's module.
+        DataError: The record's class is not defined in a task's module.
     """
     name = task_of_class(type(record))
     if not name:

@@ -83,7 +83,7 @@ def extents(
         max_bytes: Maximum size of a row; in a longer one, a quote was almost certainly never closed.
 
     Raises:
-        UnclosedQuote: a quote is never closed.
+        UnclosedQuote: A quote is never closed.
     """
     separator = delimiter.encode()
     open_row: _OpenRow | None = None
@@ -130,7 +130,7 @@ class _OpenRow:
         """Adds the next line; returns whether the row ends with it.
 
         Raises:
-            MalformedRow: there is text between a closing quote and the next cell.
+            MalformedRow: There is text between a closing quote and the next cell.
         """
         body = line.removesuffix(b"\n").removesuffix(b"\r")
         at = 0
@@ -158,7 +158,7 @@ class _OpenRow:
             at = after + 1
 
     def _read_quoted(self, body: bytes, at: int) -> int | None:
-        """Position after the closing quote of a quoted cell; None where this line does not close it."""
+        """Position after the closing quote of a quoted cell; None if this line does not close it."""
         if self._quoted is None:
             self._quoted = []
             at += 1

@@ -15,7 +15,7 @@ def detect(path: str | Path) -> dict[str, str]:
     """The formats that recognise a path, each with what it found; empty if none does.
 
     Raises:
-        DataError: there is no such file or folder.
+        DataError: There is no such file or folder.
     """
     place = Path(path).expanduser()
     if not place.exists():
@@ -40,7 +40,7 @@ def kind_of_path(path: str | Path) -> str:
     """The format of a path; ``own`` if none recognises it, since the messages of that format say what it expects.
 
     Raises:
-        DataError: several formats recognise the path.
+        DataError: Several formats recognise the path.
     """
     if places.SHARDS.search(str(path)):
         return "webdataset"

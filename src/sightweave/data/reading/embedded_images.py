@@ -22,7 +22,7 @@ def picture(value: Any, field: str) -> Inside | str:
         field: Name of the field, for messages.
 
     Raises:
-        RowError: a web address, text that is not base64, or a value of another type.
+        RowError: A web address, text that is not base64, or a value of another type.
     """
     if isinstance(value, dict):
         data = value.get("bytes")

@@ -55,7 +55,7 @@ class Objects:
         """Replaces the placeholders of the next text; without objects, placeholders are ordinary text.
 
         Raises:
-            RowError: there are more placeholders than names or boxes.
+            RowError: There are more placeholders than names or boxes.
         """
         return _MARKS.sub(lambda match: self._next(match.group()), text) if self._is_given else text
 
@@ -76,7 +76,7 @@ class Objects:
         return f"[{','.join(f'({x},{y})' for x, y in points)}]"
 
     def regions(self) -> list[dict[str, Any]]:
-        """The boxes with their names; empty where it is unclear which name belongs to which box."""
+        """The boxes with their names; empty if it is unclear which name belongs to which box."""
         refs = self.refs * len(self.boxes) if len(self.refs) == 1 else self.refs
         if len(refs) != len(self.boxes):
             return []

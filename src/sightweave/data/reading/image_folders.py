@@ -59,7 +59,7 @@ def check_format(file: str) -> None:
     """Checks by its name that an image is in a supported format.
 
     Raises:
-        RowError: the format is not supported.
+        RowError: The format is not supported.
     """
     suffix = Path(file).suffix.lower()
     if suffix in OTHER_FORMATS:
@@ -134,7 +134,7 @@ def not_a_split(folder: str, splits: Sequence[str]) -> RowError:
 
 
 def class_of(file: str) -> str:
-    """The class of an image, as in ``train/cat/1.jpg`` or ``cat/1.jpg``; empty where the path has none."""
+    """The class of an image, as in ``train/cat/1.jpg`` or ``cat/1.jpg``; empty if the path has none."""
     folders = file.split("/")[:-1]
     if folders and split_name_of(folders[0]):
         folders = folders[1:]

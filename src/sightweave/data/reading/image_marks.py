@@ -37,7 +37,7 @@ _MAX_CHECKED = 3
 
 
 def mark_in(text: str) -> str:
-    """The first image placeholder of any model's template in a text; empty where there is none.
+    """The first image placeholder of any model's template in a text; empty if there is none.
 
     An XML element such as ``<image>...</image>`` is not a placeholder, and neither is ``[image]`` in lower case.
     """
@@ -105,7 +105,7 @@ def _is_image(value: Any, *, is_named: bool) -> bool:
 
 
 def hint(columns: Sequence[str]) -> str:
-    """What to do about columns that are not read, as the end of a message; empty where there are none."""
+    """What to do about columns that are not read, as the end of a message; empty if there are none."""
     if not columns:
         return ""
     names = ", ".join(map(repr, columns[:3]))
@@ -121,7 +121,7 @@ def check(values: Mapping[str, Any], texts: Iterator[tuple[str, str]]) -> None:
         texts: Field and text of each user text.
 
     Raises:
-        RowError: a text has a placeholder, or a column that looks like images is not read.
+        RowError: A text has a placeholder, or a column that looks like images is not read.
     """
     columns = list(values.get("unread") or ())
     for field, text in texts:

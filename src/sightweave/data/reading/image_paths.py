@@ -37,7 +37,7 @@ class Slice:
         """Reads the bytes.
 
         Raises:
-            MediaError: the file is gone, or shorter than before.
+            MediaError: The file is gone, or shorter than before.
         """
         try:
             with self.path.open("rb") as file:
@@ -75,7 +75,7 @@ class Folder:
         """The path of an image relative to the root; if there is no such image, the path that was asked for.
 
         Raises:
-            RowError: as `path_in`, or several images have that name.
+            RowError: As for `path_in`, or several images have that name.
         """
         relative = path_in(self.root, value)
         if not self.search or (self.root / relative).exists():
@@ -117,7 +117,7 @@ def path_in(root: Path, value: Any) -> str:
     Absolute paths and ``file:`` URLs are allowed if they lead into the folder.
 
     Raises:
-        RowError: the path is in a home folder, is any other URL, or leaves the folder, possibly by a symbolic link.
+        RowError: The path is in a home folder, is any other URL, or leaves the folder, possibly by a symbolic link.
     """
     if not isinstance(value, str) or not value.strip():
         raise RowError("wrong_type", "image", value, f"must be text (got {shown(value)}).")
@@ -179,7 +179,7 @@ def _local_path(name: str) -> str | None:
 
 
 def _below(root: Path, name: str) -> str | None:
-    """An absolute path made relative to `root`; None where it leads elsewhere, possibly by a symbolic link."""
+    """An absolute path made relative to `root`; None if it leads elsewhere, possibly by a symbolic link."""
     path = Path(name)
     if path.is_relative_to(root):
         return path.relative_to(root).as_posix()
@@ -219,7 +219,7 @@ def given(root: Path | None, value: Any) -> Medium:
         value: An image, a path, a data URL, base64, bytes, an array or a Pillow image.
 
     Raises:
-        RowError: a value of another type, a path that `path_in` refuses, or an image that cannot be read.
+        RowError: A value of another type, a path that `path_in` refuses, or an image that cannot be read.
     """
     if isinstance(value, Medium):
         return value

@@ -86,7 +86,7 @@ class _Text:
         """Reads one character.
 
         Raises:
-            DataError: the next character is a different one.
+            DataError: The next character is a different one.
         """
         found = self.peek()
         if found != expected:
@@ -147,7 +147,7 @@ def opened(path: Path) -> IO[bytes]:
     """Opens a file for reading, and decompresses it if its first bytes are those of gzip, whatever its name.
 
     Raises:
-        DataError: the file cannot be opened.
+        DataError: The file cannot be opened.
     """
     try:
         file = path.open("rb")
@@ -171,7 +171,7 @@ def elements(path: Path, key: str | None = None, *, chunk: int = _CHUNK) -> Iter
         chunk: Bytes to read at a time.
 
     Raises:
-        DataError: there is no such array, the file is not JSON or ends early; with the position in the file.
+        DataError: There is no such array, the file is not JSON or ends early; with the position in the file.
     """
     with opened(path) as file:
         text = _Text(path, file, chunk)
@@ -192,7 +192,7 @@ def members(path: Path, *, chunk: int = _CHUNK) -> Iterator[tuple[str, Any]]:
     """Yields the keys and values of the top-level object.
 
     Raises:
-        DataError: as `elements`.
+        DataError: As for `elements`.
     """
     with opened(path) as file:
         text = _Text(path, file, chunk)
@@ -204,7 +204,7 @@ def check(path: Path, *, chunk: int = _CHUNK) -> None:
     """Reads an object to its end, one element at a time, to see whether the file is whole.
 
     Raises:
-        DataError: as `elements`.
+        DataError: As for `elements`.
     """
     with opened(path) as file:
         text = _Text(path, file, chunk)
@@ -272,7 +272,7 @@ def glance(path: Path) -> tuple[str, frozenset[str]]:
 
 
 def text_of(path: Path, key: str) -> str:
-    """The first text under a key in the parts of the file that `glance` reads; empty where there is none."""
+    """The first text under a key in the parts of the file that `glance` reads; empty if there is none."""
     for part in _ends(path):
         found = re.search(rb'"' + re.escape(key.encode()) + rb'"\s*:\s*"([^"\\]*)"', part)
         if found:

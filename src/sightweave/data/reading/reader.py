@@ -92,7 +92,7 @@ class Reader:
         """Reads all rows; bad ones are recorded.
 
         Raises:
-            DataError: too many rows are bad, or in strict mode any row is bad.
+            DataError: Too many rows are bad, or in strict mode any row is bad.
         """
         try:
             for row in rows:
@@ -112,7 +112,7 @@ class Reader:
         """Checks one row; returns None if it is good but not wanted.
 
         Raises:
-            RowError: the row is bad.
+            RowError: The row is bad.
         """
         values: Any = row.values
         if isinstance(values, RowError):
@@ -242,7 +242,7 @@ class Reader:
         """Returns the dataset of one split, and reports how it was read.
 
         Raises:
-            DataError: there are no rows, all or too many are bad, or none is in the training split.
+            DataError: There are no rows, all or too many are bad, or none is in the training split.
         """
         # Report the bad rows, once: the other splits are often the same rows, read again.
         is_training = split == SPLITS[0]
@@ -286,7 +286,7 @@ class Reader:
         """The note on a split without rows.
 
         Raises:
-            DataError: it is the training split.
+            DataError: It is the training split.
         """
         found = []
         for code, name in enumerate(SPLITS):

@@ -59,7 +59,7 @@ def check_fields(values: Mapping[str, Any]) -> list[str]:
     """Returns the names of columns that are not read.
 
     Raises:
-        RowError: a name looks like a typing error of a known field.
+        RowError: A name looks like a typing error of a known field.
     """
     ignored = []
     known = {*FIELDS, *_task_columns(values)}
@@ -91,7 +91,7 @@ def records(
         labelled: Whether the row must have a training target.
 
     Raises:
-        RowError: a field is missing, empty, of the wrong type, or without the field that belongs to it.
+        RowError: A field is missing, empty, of the wrong type, or without the field that belongs to it.
     """
     name = _row_id(values, name)
     common: dict[str, Any] = {
@@ -202,7 +202,7 @@ def check_record(record: Record) -> None:
     """Checks a record that was made in Python, where nothing stops a text from being passed as a list of letters.
 
     Raises:
-        RowError: a field is not a text, or not a list of texts, where its task needs one.
+        RowError: A field is not a text, or not a list of texts, where its task needs one.
     """
     for name, hint in _field_types(type(record)).items():
         value = getattr(record, name)
@@ -389,7 +389,7 @@ def _regions(values: Mapping[str, Any]) -> tuple[Region, ...]:
 
 
 def _region(given: Any, field: str) -> Region | None:
-    """One region; None where its box has no area, or there are no words."""
+    """One region; None if its box has no area, or there are no words."""
     if isinstance(given, Region):
         words: Any = given.words  # made in Python, where nothing checks the type
         if isinstance(words, str):
@@ -463,7 +463,7 @@ def most_given(answers: Sequence[Any]) -> list[str]:
 
 
 def _text(values: Mapping[str, Any], field: str) -> str:
-    """The text of an optional field; empty where it is missing."""
+    """The text of an optional field; empty if it is missing."""
     value = values.get(field)
     return "" if value is None else _nonempty_text(value, field)
 

@@ -34,7 +34,7 @@ class Fault:
     code: str
     """A short fixed name, such as ``missing_field`` or ``image_truncated``."""
     field: str
-    """Name of the field; empty where the whole row is wrong."""
+    """Name of the field; empty if the whole row is wrong."""
     value: str
     """The value found there, shortened."""
     message: str
@@ -67,7 +67,7 @@ class Row:
     values: Any
     """A mapping of fields, a task's record, or a `RowError`."""
     file: str = ""
-    """Path of the file; empty where the source has only one."""
+    """Path of the file; empty if the source has only one."""
     places: tuple[tuple[str, int], ...] = ()
     """All (file, line) that the row was made from, if not one line of `file`; (image, 0) for an image as a row."""
 
@@ -92,7 +92,7 @@ def find(path: Path) -> Path:
     """The file of rows: the path itself, or the one in a folder.
 
     Raises:
-        DataError: there is no such file, or there are several and none of them is called ``data``.
+        DataError: There is no such file, or there are several and none of them is called ``data``.
     """
     if path.is_file():
         if not _has_rows_suffix(path) and not _is_json_lines(path):
@@ -152,7 +152,7 @@ def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row]:
     """Yields all rows of a file, in order, without blank lines.
 
     Raises:
-        DataError: the whole file cannot be read: it is a JSON array, or a CSV file without a usable header.
+        DataError: The whole file cannot be read: it is a JSON array, or a CSV file without a usable header.
     """
     try:
         file = path.open("rb")
@@ -258,7 +258,7 @@ def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Makes a mapping of the pairs of a JSON object; for ``object_pairs_hook``.
 
     Raises:
-        RowError: a key is given twice, so that one of its two values would be lost.
+        RowError: A key is given twice, so that one of its two values would be lost.
     """
     values: dict[str, Any] = {}
     for key, value in pairs:

@@ -26,7 +26,7 @@ def given_images(values: Mapping[str, Any]) -> list[Any]:
     """The values that name the images of a row.
 
     Raises:
-        RowError: the row names no image, has both fields, or its ``images`` is not a list.
+        RowError: The row names no image, has both fields, or its ``images`` is not a list.
     """
     if values.get("images") is not None:
         found = values["images"]
@@ -61,7 +61,7 @@ class RowImages:
 
     @property
     def home(self) -> str:
-        """The folder that image paths are relative to; empty where there is none."""
+        """The folder that image paths are relative to; empty if there is none."""
         return str(self.folder.root) if self.folder is not None else ""
 
     def medium(self, reference: Reference) -> Medium:
@@ -96,7 +96,7 @@ class ImageFinder:
         """The reference to an image that a row names.
 
         Raises:
-            RowError: the value is not a path, or leads out of the folder.
+            RowError: The value is not a path, or leads out of the folder.
         """
         folder, store = self.images.folder, self.images.store
         if isinstance(value, Slice):
@@ -118,7 +118,7 @@ class ImageFinder:
         """Checks the header of an image, unless this has already been done.
 
         Raises:
-            RowError: the file cannot be read, or is not an image.
+            RowError: The file cannot be read, or is not an image.
         """
         if self.probe and medium.key not in self._faults:
             try:

@@ -79,7 +79,7 @@ class FilesConfig(SourceConfig):
         """The folder that image paths are relative to.
 
         Raises:
-            DataError: the folder does not exist.
+            DataError: The folder does not exist.
         """
         path = Path(self.path).expanduser()
         root = Path(self.image_root).expanduser() if self.image_root is not None else _root(path)
@@ -113,7 +113,7 @@ class FilesConfig(SourceConfig):
         """Reads the images of one split.
 
         Raises:
-            DataError: there are no rows, all or too many rows are bad, or with `strict` any row is bad.
+            DataError: There are no rows, all or too many rows are bad, or with `strict` any row is bad.
         """
         reader = self.reader()
         wanted = split_name(split)

@@ -36,7 +36,7 @@ def common_split(name: str) -> str:
 
 
 def split_among(name: str, splits: Sequence[str]) -> str | None:
-    """A source's name for the split that a user names; None where the source has no such split."""
+    """A source's name for the split that a user names; None if the source has no such split."""
     if name in splits:
         return name
 
@@ -53,7 +53,7 @@ def split_name(value: Any) -> str:
     """``train``, ``validation`` or ``test``, for any name that a row uses for it.
 
     Raises:
-        RowError: the value is not a text, or not the name of a split.
+        RowError: The value is not a text, or not the name of a split.
     """
     if not isinstance(value, str):
         raise RowError("wrong_type", "split", value, f"must be text (got {shown(value)}).")

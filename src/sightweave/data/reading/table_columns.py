@@ -34,7 +34,7 @@ def images(cells: Mapping[str, Any], key: str) -> list[Inside | str]:
         key: Key of the row; several images get the keys ``key.0``, ``key.1`` and so on.
 
     Raises:
-        RowError: an image is neither bytes nor a path.
+        RowError: An image is neither bytes nor a path.
     """
     names = image_columns(list(cells))
     if not names:
@@ -88,7 +88,7 @@ def fields(
         convention: How the table's answers name their options; by default determined from this row alone.
 
     Raises:
-        RowError: a value does not fit the name of its column.
+        RowError: A value does not fit the name of its column.
     """
     cells = without_nan(cells)
     known = {key: _class_name(key, value, names or {}) for key, value in cells.items()}
@@ -175,7 +175,7 @@ def answers(cells: Mapping[str, Any], convention: Convention | None = None) -> d
         convention: How the table's answers name their options; by default determined from this row alone.
 
     Raises:
-        RowError: the options cannot be read, or an answer is none of them.
+        RowError: The options cannot be read, or an answer is none of them.
     """
     convention = convention or Convention(lambda: [cells])
     options = choice_columns.options_of(cells)
@@ -203,7 +203,7 @@ def answers(cells: Mapping[str, Any], convention: Convention | None = None) -> d
 
 
 def _given_answers(cells: Mapping[str, Any], *, is_open: bool) -> tuple[str, Any, list[Any]]:
-    """The column of the right answer, that answer (None where there is no single one), and all annotators' answers."""
+    """The column of the right answer, that answer (None if there is no single one), and all annotators' answers."""
     given = cells.get("answers")
     many = given if isinstance(given, list) else []
     many = [one.get("answer") if isinstance(one, dict) else one for one in many]

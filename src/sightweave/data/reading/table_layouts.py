@@ -113,7 +113,7 @@ class Layouts:
             names: Type of each column by its name.
 
         Raises:
-            DataError: a column is missing or has another type.
+            DataError: A column is missing or has another type.
         """
         plain = {name: kind.replace("large_", "") for name, kind in names.items()}
         first, known = self._first.setdefault((file.parent, split), (file, plain))

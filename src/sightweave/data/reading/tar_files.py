@@ -45,7 +45,7 @@ def members(path: Path) -> Iterator[Member]:
     """Yields all members except folders, in order.
 
     Raises:
-        DataError: the file is not a tar archive, or is compressed, damaged or truncated; with the byte position.
+        DataError: The file is not a tar archive, or is compressed, damaged or truncated; with the byte position.
     """
     try:
         file = path.open("rb")
@@ -196,7 +196,7 @@ def _attributes(path: Path, kind: bytes, data: bytes, at: int) -> dict[str, str]
 
 
 def _problem(name: str, kind: bytes, attributes: dict[str, str]) -> RowError | None:
-    """Why a member is not read; None where it can be."""
+    """Why a member is not read; None if it can be."""
     if any(key.startswith("GNU.sparse") for key in attributes):
         message = f"{shown(name)} is a sparse file; pack it again as a regular file."
         return RowError("tar_sparse", "", name, message)

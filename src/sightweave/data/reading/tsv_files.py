@@ -48,7 +48,7 @@ def records(
         max_line_bytes: Maximum size of a line or row.
 
     Raises:
-        DataError: the header is missing or has a duplicate column, a quote is never closed, or the file cannot be opened.
+        DataError: The header is missing or has a duplicate column, a quote is never closed, or the file cannot be opened.
     """
     # The header must name each column once.
     columns = head(path, delimiter)

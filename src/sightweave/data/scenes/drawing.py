@@ -50,7 +50,7 @@ def draw(scene: Scene, pictures: str = "drawn") -> UInt8[np.ndarray, "96 96 3"]:
         pictures: ``drawn`` (built-in pictograms) or ``emoji`` (the system's colour-emoji font, if it has the thing).
 
     Raises:
-        DataError: a name, fill or background is unknown, or a number is out of range.
+        DataError: A name, fill or background is unknown, or a number is out of range.
         RecipeError: `pictures` has another value.
         BackendError: ``emoji`` without a colour-emoji font.
     """
@@ -89,7 +89,7 @@ def boxes(scene: Scene, pictures: str = "drawn") -> list[Box]:
     """Left, top, right and bottom of each thing's mask, as fractions of the image.
 
     Raises:
-        DataError: a thing has no pixel in the image.
+        DataError: A thing has no pixel in the image.
     """
     return mask_boxes(draw_with_masks(scene, pictures)[1])
 
@@ -98,7 +98,7 @@ def mask_boxes(masks: Bool[np.ndarray, "T Hp Wp"]) -> list[Box]:
     """The boxes of masks, ``T x Hp x Wp``, as fractions of the image.
 
     Raises:
-        DataError: a mask is empty.
+        DataError: A mask is empty.
     """
     height, width = masks.shape[1:]
     found = []

@@ -104,8 +104,8 @@ def emoji_bitmap(
         font_path: Path of the font file; by default, the usual paths of the system are tried.
 
     Raises:
-        DataError: the pictogram has no emoji.
-        BackendError: no colour-emoji font, or the font lacks this emoji.
+        DataError: The pictogram has no emoji.
+        BackendError: No colour-emoji font, or the font lacks this emoji.
     """
     if name not in CHARACTERS:
         raise DataError(f"no emoji for the pictogram {name!r}. {did_you_mean(name, CHARACTERS)}")
@@ -149,7 +149,7 @@ def find_font(font_path: str | Path | None = None) -> Path:
     """The colour-emoji font: the given one, or the first of `FONT_PATHS` that exists.
 
     Raises:
-        BackendError: there is none.
+        BackendError: There is none.
     """
     paths = list(map(Path, FONT_PATHS if font_path is None else (font_path,)))
     for path in paths:

@@ -48,7 +48,7 @@ def make_scene(seed: int, split: str, index: int) -> Scene:
         index: Index in the split, from 0.
 
     Raises:
-        ValueError: unknown split.
+        ValueError: Unknown split.
     """
     if split not in ALL_SPLITS:
         raise ValueError(f"scenes: no split {split!r}; available are {', '.join(ALL_SPLITS)}.")

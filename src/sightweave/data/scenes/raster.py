@@ -86,7 +86,7 @@ def parse(drawing: str) -> tuple[int, list[Stroke]]:
     """The rim's width in eighths of a unit, and the primitives from bottom to top.
 
     Raises:
-        DataError: a line does not start with a known primitive.
+        DataError: A line does not start with a known primitive.
     """
     rim, strokes = 2 * EIGHTHS, list[Stroke]()
     for line in drawing.splitlines():
@@ -204,7 +204,7 @@ def rasterise(
     """The colour of each sample, as its index in `palette` plus one; 0 is empty.
 
     Raises:
-        DataError: a line of the drawing has an unknown primitive or colour.
+        DataError: A line of the drawing has an unknown primitive or colour.
     """
     values = {color: value for value, color in enumerate(palette, start=1)}
     rim, strokes = parse(drawing)

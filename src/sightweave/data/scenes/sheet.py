@@ -47,7 +47,7 @@ def contact_sheet(
         columns: Images per row.
 
     Raises:
-        DataError: no images, a different number of texts, or no columns.
+        DataError: No images, a different number of texts, or no columns.
     """
     if not pictures or len(pictures) != len(texts):
         raise DataError(f"a sheet needs images and one text for each (got {len(pictures)} and {len(texts)}).")
