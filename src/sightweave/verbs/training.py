@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.console import Console
 from sightweave import run as runs
 from sightweave.comparison import compare as comparison
 from sightweave.comparison.results import Comparison
-from sightweave.core import checkpoint, files, old_names
+from sightweave.core import checkpoint, files, old_names, terminal
 from sightweave.core.device import (
     Precision,
     choose_device,
@@ -24,10 +25,10 @@ from sightweave.core.device import (
     one_thread,
     set_threads,
 )
-from sightweave.core.errors import FolderError, RecipeError, WiringError
+from sightweave.core.errors import CheckpointError, FolderError, RecipeError, WiringError
 from sightweave.core.outputs import MARKERS, ROWS_LEFT_OUT, RUN_FILES
 from sightweave.core.progress import LiveLine, wanted
-from sightweave.core.run_folder import refuse_results
+from sightweave.core.run_folder import BEGAN, FAILURE, TITLE, refuse_results
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import Dataset
 from sightweave.models.vlm import VLM
@@ -118,8 +119,9 @@ def train(
             refuse_results(folder)
         try:
             return _train_into(folder, asked, records, evaluate=evaluate, console=console)
-        except BaseException:
+        except BaseException as error:
             _forget_unstarted(folder)
+            _record_failure(folder, error)
             raise
 
 
@@ -256,6 +258,8 @@ def _languages_before(recipe: Recipe) -> set[str] | None:
 def _facts(run: Run, sources: Sequence[Dataset], precision: Precision) -> dict[str, Any]:
     """The facts about a run that ``run.json`` holds before the first step."""
     return {
+        TITLE: run.recipe.title,
+        BEGAN: datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": run.recipe.seed,
         "device": str(precision.device),
         "precision": f"{precision.name} ({precision.reason})",
@@ -322,6 +326,14 @@ def _remove(folder: Path, patterns: Sequence[str], *, only_empty: bool = False) 
                 path.rmdir()
         elif not only_empty or not path.stat().st_size:
             path.unlink()
+
+
+def _record_failure(folder: Path, error: BaseException) -> None:
+    """Adds the error that ended training to ``run.json``, for `runs`; a stop by the user is none."""
+    if not isinstance(error, Exception) or not (folder / runs.FACTS).exists():
+        return
+    with contextlib.suppress(OSError, CheckpointError):  # the error itself is more important
+        runs.record(folder, {FAILURE: terminal.in_short(f"{type(error).__name__}: {error}")})
 
 
 def _forget_unstarted(folder: Path) -> None:
@@ -408,6 +420,7 @@ def _counts(state: State, *, is_interrupted: bool) -> dict[str, Any]:
         "training_seconds": round(state.seconds, 1),
         "feed_wait_seconds": round(state.feed_seconds, 1),
         "interrupted": is_interrupted,
+        FAILURE: "",
         "left_out": state.left_out,
         runs.LANGUAGES: None if state.languages is None else sorted(state.languages),
     }
