@@ -36,7 +36,7 @@ from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
 from sightweave.programs.training import durations, summary
 from sightweave.programs.training.durations import Epoch
-from sightweave.programs.training.logs import METRICS, read_metrics
+from sightweave.programs.training.logs import METRICS, Report, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
@@ -81,7 +81,7 @@ def train(
     out: str | Path | None = None,
     evaluate: bool = True,
     overwrite: bool = False,
-    progress: bool | None = None,
+    progress: bool | Report | None = None,
     console: Console | None = None,
 ) -> Run:
     """Trains a model as a recipe describes it, and writes a run folder.
@@ -97,7 +97,9 @@ def train(
         evaluate: Whether to score the held-out splits after training.
         overwrite: Whether to replace a run in `out`; it is replaced only when everything before the first step has
             succeeded. Files that Sightweave did not write are never replaced.
-        progress: True shows progress in a log too, False never; None shows it in a terminal or a notebook.
+        progress: True shows progress in a log too, False never; None shows it in a terminal or a notebook. A function is
+            called with a `TrainingProgress` for each row of the log, in addition to what None shows. An error that it
+            raises stops training: the model is saved, and then the error is raised.
         console: Where progress is shown; by default standard error, or the cell's output in a notebook.
 
     Returns:
@@ -112,13 +114,16 @@ def train(
     recipe, settings, records = with_data(recipe, settings, data)
     asked = read_recipe(recipe, settings)
     check_splits(asked)
-    console = wanted(console, progress)
+    report_to = progress if callable(progress) else None
+    console = wanted(console, None if callable(progress) else progress)
 
     with _claimed(out, asked) as folder:
         if not overwrite:
             refuse_results(folder)
         try:
-            return _train_into(folder, asked, records, evaluate=evaluate, console=console)
+            return _train_into(
+                folder, asked, records, evaluate=evaluate, console=console, report_to=report_to
+            )
         except BaseException as error:
             _forget_unstarted(folder)
             _record_failure(folder, error)
@@ -143,14 +148,20 @@ class _Plan:
 
 
 def _train_into(
-    folder: Path, asked: Recipe, records: list[Any] | None, *, evaluate: bool, console: Console | None
+    folder: Path,
+    asked: Recipe,
+    records: list[Any] | None,
+    *,
+    evaluate: bool,
+    console: Console | None,
+    report_to: Report | None,
 ) -> Run:
     """Plans, builds, trains, scores and reports a run in a folder that is locked for it."""
     plan = _plan(folder, asked, records, console)
     run = _built(plan, folder, console)
 
     state = _started(run, plan, folder)
-    ending = _trained(run, plan, folder, state, console)
+    ending = _trained(run, plan, folder, state, console, report_to)
     _end(run, folder, state, ending, plan.sources, console)
 
     if evaluate and plan.held_out and not ending.stop_signal:
@@ -212,13 +223,21 @@ def _started(run: Run, plan: _Plan, folder: Path) -> State:
 
     state = State(languages=_languages_before(plan.recipe))
     facts = _counts(state, is_interrupted=True) | _facts(run, plan.sources, plan.precision)
+    facts |= {TITLE: run.recipe.title, BEGAN: datetime.now(UTC).isoformat(timespec="seconds")}
     facts |= _asked(plan.asked, plan.recipe)
     facts[runs.EPOCH_IMAGES] = [round(epoch.shown, 3) for epoch in plan.epochs]
     runs.record(folder, facts)
     return state
 
 
-def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console | None) -> Ending:
+def _trained(
+    run: Run,
+    plan: _Plan,
+    folder: Path,
+    state: State,
+    console: Console | None,
+    report_to: Report | None,
+) -> Ending:
     """Trains, and updates the counts in `state`."""
     settings = plan.recipe.train
     trainer = Trainer(
@@ -234,7 +253,9 @@ def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console
     )
 
     return trainer.run(
-        console=console, begins=lambda trials: _begin(folder, settings, plan.epochs, trials, console)
+        console=console,
+        begins=lambda trials: _begin(folder, settings, plan.epochs, trials, console),
+        report=report_to,
     )
 
 
@@ -258,8 +279,6 @@ def _languages_before(recipe: Recipe) -> set[str] | None:
 def _facts(run: Run, sources: Sequence[Dataset], precision: Precision) -> dict[str, Any]:
     """The facts about a run that ``run.json`` holds before the first step."""
     return {
-        TITLE: run.recipe.title,
-        BEGAN: datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": run.recipe.seed,
         "device": str(precision.device),
         "precision": f"{precision.name} ({precision.reason})",
