@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         read_recipe,
         recipes,
         report,
+        runs,
         sample_data,
         train,
         translate,
@@ -44,6 +45,7 @@ _PLACES = {
     "VLM": "models.vlm",
     "Recipe": "recipe",
     "Run": "run",
+    "runs": "verbs.runs",
     "SightweaveError": "core.errors",
 }
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "read_recipe",
     "recipes",
     "report",
+    "runs",
     "sample_data",
     "train",
     "translate",

@@ -115,7 +115,7 @@ class Run:
         """Scores of each split in the run's folder; empty if the run was not evaluated yet.
 
         Raises:
-            DataError: the scores are damaged.
+            DataError: The scores are damaged.
         """
         place = self._place()
         return [] if place is None else Shown(stored.read_scores(place))
@@ -208,7 +208,7 @@ class Run:
             A `Prediction` for one prompt, a list of them for several.
 
         Raises:
-            DataError: a prompt is empty.
+            DataError: A prompt is empty.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         media = as_media(image)
@@ -252,7 +252,7 @@ class Run:
             options: As for `generate`.
 
         Raises:
-            DataError: the text is empty, or the run was not trained on the language.
+            DataError: The text is empty, or the run was not trained on the language.
         """
         if not text.strip():
             raise DataError("translate: the text is empty.")
@@ -416,7 +416,7 @@ def as_media(image: Any) -> tuple[Medium, ...]:
     """Converts None, one image or several to media with distinct keys.
 
     Raises:
-        MediaError: a text is a network URL, or does not refer to an image.
+        MediaError: A text is a network URL, or does not refer to an image.
     """
     if image is None:
         return ()
@@ -452,8 +452,8 @@ def load(
         only_model: Whether to leave out the recipe's data and tasks.
 
     Raises:
-        CheckpointError: the folder contains no run, or one that is damaged or from another program.
-        RecipeError: the recipe names a Python module, and `trust_run` is False.
+        CheckpointError: The folder contains no run, or one that is damaged or from another program.
+        RecipeError: The recipe names a Python module, and `trust_run` is False.
     """
     path = Path(folder)
     inner = files.whole(path / CHECKPOINT)
@@ -552,8 +552,8 @@ def _empty_model(
     """Builds the recipe's model without weights: it takes no memory, and time in proportion to the weights in the file.
 
     Raises:
-        CheckpointError: the recipe's model cannot be built, or is larger than the weights.
-        RecipeError: parts that do not match.
+        CheckpointError: The recipe's model cannot be built, or is larger than the weights.
+        RecipeError: Parts that do not match.
     """
     # The meta device skips initial weights, which those of the file would replace at once.
     with checkpoint.no_larger_than(shapes, where=folder), torch.device("meta"):

@@ -1,4 +1,4 @@
-"""A run's folder from outside: the content of ``run.json``, and whether there is a run. Imports nothing slow."""
+"""Reads the facts in a run folder's ``run.json``, and protects existing results. Imports nothing slow."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from sightweave.core.errors import CheckpointError, FolderError
 CHECKPOINT, FACTS = "checkpoint", "run.json"
 CHECKPOINTS = "checkpoints"
 """Folder in a run's folder with the states that an unfinished training resumes from."""
+TITLE, BEGAN, FAILURE = "title", "began", "failure"
+"""Keys of ``run.json``: the recipe's title, when training began (ISO 8601, UTC), and the error that ended it."""
 _RESULTS = ("evaluation.json", "comparison.json")
-"""Results of slow commands other than training."""
+"""Files with the results of slow commands other than training."""
 _MOST_FACTS_BYTES = 8 << 20
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """The content of ``run.json``; empty if there is none.
+    """Reads ``run.json`` in a run folder; returns an empty dict if the file does not exist.
 
     Raises:
-        CheckpointError: it is not a JSON object, or too large.
+        CheckpointError: The file is not a JSON object, or too large.
     """
     path = folder / FACTS
     if not path.exists():
@@ -40,7 +42,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
 
 
 def unfinished(known: Mapping[str, Any]) -> str:
-    """A sentence if ``run.json`` says that training did not reach its last step; empty if it did."""
+    """A clause for messages if training was interrupted according to ``run.json``; empty if it was not."""
     if not known.get("interrupted"):
         return ""
 

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.comparison import compare as comparison
 from sightweave.comparison.results import Comparison
-from sightweave.core import checkpoint, files, old_names
+from sightweave.core import checkpoint, files, old_names, terminal
 from sightweave.core.device import (
     Precision,
     choose_device,
@@ -27,10 +28,10 @@ from sightweave.core.device import (
     one_thread,
     set_threads,
 )
-from sightweave.core.errors import FolderError, RecipeError, WiringError
+from sightweave.core.errors import CheckpointError, FolderError, RecipeError, WiringError
 from sightweave.core.outputs import MARKERS, ROWS_LEFT_OUT, RUN_FILES
 from sightweave.core.progress import LiveLine, wanted
-from sightweave.core.run_folder import CHECKPOINTS, holds_run
+from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, holds_run
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import Dataset
 from sightweave.data.reading.splits import VALIDATION
@@ -49,7 +50,7 @@ from sightweave.programs.training.checkpoints import (
 from sightweave.programs.training.durations import Epoch
 from sightweave.programs.training.early_stopping import BY_LOSS
 from sightweave.programs.training.feed import fingerprint_of
-from sightweave.programs.training.logs import METRICS, read_metrics
+from sightweave.programs.training.logs import METRICS, Report, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
 from sightweave.programs.training.rate_finder import RateTest
 from sightweave.programs.training.settings import Settings
@@ -98,7 +99,7 @@ def train(
     evaluate: bool = True,
     overwrite: bool = False,
     allow_changes: bool = False,
-    progress: bool | None = None,
+    progress: bool | Report | None = None,
     console: Console | None = None,
 ) -> Run:
     """Trains a model as a recipe describes it, and writes a run folder.
@@ -119,7 +120,9 @@ def train(
             succeeded. Files that Sightweave did not write are never replaced.
         allow_changes: Whether an unfinished run may be resumed with another recipe or other data; the run records the
             differences.
-        progress: True shows progress in a log too, False never; None shows it in a terminal or a notebook.
+        progress: True shows progress in a log too, False never; None shows it in a terminal or a notebook. A function is
+            called with a `TrainingProgress` for each row of the log, in addition to what None shows. An error that it
+            raises stops training: the model is saved, and then the error is raised.
         console: Where progress is shown; by default standard error, or the cell's output in a notebook.
 
     Returns:
@@ -135,16 +138,19 @@ def train(
     recipe, settings, records = with_data(recipe, settings, data)
     asked = read_recipe(recipe, settings)
     check_splits(asked)
-    console = wanted(console, progress)
+    report_to = progress if callable(progress) else None
+    console = wanted(console, None if callable(progress) else progress)
 
     with _claimed(out, asked) as folder:
         earlier = None
         if not overwrite:
             earlier = resuming.earlier_run(folder, asked, allow_changes=allow_changes)
+        if earlier is not None and earlier.state is None:
+            return _finished(folder, asked, records, evaluate=evaluate, console=console)
         try:
-            if earlier is not None and earlier.state is None:
-                return _finished(folder, asked, records, evaluate=evaluate, console=console)
-            return _train_into(folder, asked, records, earlier, evaluate=evaluate, console=console)
+            return _train_into(
+                folder, asked, records, earlier, evaluate=evaluate, console=console, report_to=report_to
+            )
         except BaseException:
             _forget_unstarted(folder)
             raise
@@ -177,6 +183,7 @@ def _train_into(
     *,
     evaluate: bool,
     console: Console | None,
+    report_to: Report | None,
 ) -> Run:
     """Plans, builds, trains, scores and reports a run, or the rest of one, in a folder that is locked for it."""
     resumed = None if earlier is None else earlier.state
@@ -191,13 +198,14 @@ def _train_into(
     else:
         state = _resumed(run, plan, folder, earlier, resumed, console)
 
-    ending = _trained(run, plan, folder, state, console)
-    _end(run, folder, state, ending, plan.sources, console)
+    with _recording_failure(folder):
+        ending = _trained(run, plan, folder, state, console, report_to)
+        _end(run, folder, state, ending, plan.sources, console)
 
-    if evaluate and plan.held_out and not ending.stop_signal:
-        _score(run, plan, folder, console, step=state.steps)
-    elif not plan.held_out:
-        say(console, _NOTHING_HELD_OUT)
+        if evaluate and plan.held_out and not ending.stop_signal:
+            _score(run, plan, folder, console, step=state.steps)
+        elif not plan.held_out:
+            say(console, _NOTHING_HELD_OUT)
 
     report(folder)
     return run
@@ -284,7 +292,8 @@ def _started(run: Run, plan: _Plan, folder: Path) -> State:
     _remove(folder, RUN_FILES)
 
     state = State(languages=_languages_before(plan.recipe))
-    runs.record(folder, _counts(state, is_interrupted=True) | _description(run, plan))
+    began = {BEGAN: datetime.now(UTC).isoformat(timespec="seconds")}
+    runs.record(folder, began | _counts(state, is_interrupted=True) | _description(run, plan))
     return state
 
 
@@ -310,7 +319,14 @@ def _resumed(
     return state
 
 
-def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console | None) -> Ending:
+def _trained(
+    run: Run,
+    plan: _Plan,
+    folder: Path,
+    state: State,
+    console: Console | None,
+    report_to: Report | None,
+) -> Ending:
     """Trains, and updates the counts in `state`."""
     settings = plan.recipe.train
     _check_space(run, folder, settings, console)
@@ -338,7 +354,9 @@ def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console
 
     with saver:
         return trainer.run(
-            console=console, begins=lambda trials: _begin(folder, settings, plan.epochs, trials, console)
+            console=console,
+            begins=lambda trials: _begin(folder, settings, plan.epochs, trials, console),
+            report=report_to,
         )
 
 
@@ -377,6 +395,7 @@ def _languages_before(recipe: Recipe) -> set[str] | None:
 def _description(run: Run, plan: _Plan) -> dict[str, Any]:
     """What ``run.json`` holds about a run before the first step: its recipe, data, machine and versions."""
     return {
+        TITLE: run.recipe.title,
         "seed": run.recipe.seed,
         "device": str(plan.precision.device),
         "precision": f"{plan.precision.name} ({plan.precision.reason})",
@@ -451,6 +470,17 @@ def _remove(folder: Path, patterns: Sequence[str], *, only_empty: bool = False) 
                 path.rmdir()
         elif not only_empty or not path.stat().st_size:
             path.unlink()
+
+
+@contextlib.contextmanager
+def _recording_failure(folder: Path) -> Iterator[None]:
+    """Adds an error that ends training to ``run.json``, for `runs`; a stop by the user is none."""
+    try:
+        yield
+    except Exception as error:
+        with contextlib.suppress(OSError, CheckpointError):  # the error itself is more important
+            runs.record(folder, {FAILURE: terminal.in_short(f"{type(error).__name__}: {error}")})
+        raise
 
 
 def _forget_unstarted(folder: Path) -> None:
@@ -558,6 +588,7 @@ def _counts(state: State, *, is_interrupted: bool) -> dict[str, Any]:
         "training_seconds": round(state.seconds, 1),
         "feed_wait_seconds": round(state.feed_seconds, 1),
         "interrupted": is_interrupted,
+        FAILURE: "",
         "left_out": state.left_out,
         runs.LANGUAGES: None if state.languages is None else sorted(state.languages),
         **_validated(state),

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from sightweave.core import memory
 from sightweave.core.device import Precision
 from sightweave.core.errors import CheckpointError, SightweaveError
 from sightweave.data.inputs.order import Mixing
@@ -28,7 +29,7 @@ from sightweave.models.vlm import VLM
 from sightweave.programs.training import durations, rates, spikes, trial, validation
 from sightweave.programs.training.early_stopping import Stopped, better
 from sightweave.programs.training.feed import Feed, Step
-from sightweave.programs.training.logs import Averages, RunLog
+from sightweave.programs.training.logs import Averages, Report, RunLog
 from sightweave.programs.training.quarantine import FILE_NAME
 from sightweave.programs.training.seen import Seen
 from sightweave.programs.training.settings import Settings
@@ -180,7 +181,11 @@ class Trainer:
             self.state.seen = Seen(sum(len(dataset) for dataset in data.datasets))
 
     def run(
-        self, *, console: Console | None = None, begins: Callable[[Trials], None] | None = None
+        self,
+        *,
+        console: Console | None = None,
+        begins: Callable[[Trials], None] | None = None,
+        report: Report | None = None,
     ) -> Ending:
         """Trains all remaining stages, and saves.
 
@@ -188,6 +193,8 @@ class Trainer:
             console: Where progress is shown; None hides it.
             begins: Called with the results of the trials before the first step. None skips the trials and keeps the number
                 of threads.
+            report: Called with each row of the log. An error that it raises stops training as a signal does: the model is
+                saved, and then the error is raised.
 
         Raises:
             RecipeError: a stage trains nothing.
@@ -199,8 +206,11 @@ class Trainer:
         state = self.state
         self._began = time.perf_counter() - state.seconds
 
-        log = RunLog(self.out, steps=state.planned_steps, first_step=state.steps, console=console)
+        log = RunLog(
+            self.out, steps=state.planned_steps, first_step=state.steps, console=console, report=report
+        )
         with log, stop_signals() as stop:
+            log.stop = stop
             resumable = self._train(log, stop)
             state.seconds = self._seconds()
 
@@ -211,6 +221,7 @@ class Trainer:
             # Save before the outer signal handlers are restored: a signal must not lose the last steps now.
             self._save_last(resumable if is_interrupted else state)
             self.finish()
+            log.raise_failure()
             return Ending(is_interrupted, stop[0] if stop else 0)
 
     def _train(self, log: RunLog, stop: Sequence[int]) -> State:
@@ -276,7 +287,9 @@ class Trainer:
         """The microsteps of one update; adds the time spent waiting for them to the state."""
         began = time.perf_counter()
         microsteps = list(islice(feed, count))
-        self.state.feed_seconds += time.perf_counter() - began
+        waited = time.perf_counter() - began
+        self.state.feed_seconds += waited
+        self.state.averages.waiting += waited
         return microsteps
 
     def _check_finite(self, loss: float, norm: float, work: Work, microsteps: Sequence[Step]) -> None:
@@ -298,22 +311,23 @@ class Trainer:
         state.seconds = self._seconds()
 
         state.position, state.within = microsteps[-1].position, microsteps[-1].within
-        tokens = pictures = 0
+        tokens = pictures = samples = 0
         for one in microsteps:
             # Microsteps of one window may hold its images in any order, so a later one may end earlier.
             state.end = max(state.end, one.end)
-            state.samples += len(one.ids)
+            samples += len(one.ids)
             pictures += len(one.pictures)
             for number in one.pictures:
                 state.seen.add(number)
             if one.batch.target is not None:
                 tokens += int(one.batch.target.valid.sum())
         state.pictures += pictures
+        state.samples += samples
         state.tokens += tokens
 
         if state.languages is not None:
             state.languages |= work.feed.languages
-        state.averages.add(loss=loss, norm=norm, tokens=tokens, pictures=pictures)
+        state.averages.add(loss=loss, norm=norm, tokens=tokens, pictures=pictures, samples=samples)
 
     def _planned(self, work: Work) -> int:
         """Expected updates over all stages; later stages with minutes count as none."""
@@ -397,6 +411,7 @@ class Trainer:
         state = self.state
         row = state.averages.row(self._seconds())
         row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr}
+        row["peak_memory_bytes"] = memory.peak_bytes(self.precision.device)
         row |= work.norms.take() | more
 
         log.progress.steps = state.planned_steps
