@@ -23,6 +23,9 @@ from collections.abc import Iterable
 class SightweaveError(ValueError):
     """Any error that a user can cause; catch this one to catch them all."""
 
+    is_reported = False
+    """Whether another process of the run reports it, so that this one need not print it too."""
+
 
 class RecipeError(SightweaveError):
     """A recipe, an override or a composition of parts is wrong."""

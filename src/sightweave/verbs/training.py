@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
 from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
 from sightweave.programs.training.trial import Trials
+from sightweave.programs.training.world import World, opened
 from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs.building import as_run, build, composed, plan_lengths
@@ -87,6 +89,9 @@ def train(
 
     Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 finish the current step, save and return; a second signal stops at once.
 
+    With ``mesh.dp=N``, N processes that torchrun started train together, each of which calls this. The first one writes the
+    files and evaluates; the others return after training.
+
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
         settings: ``path=value`` settings, such as ``"model.fusion=concat"``.
@@ -107,20 +112,31 @@ def train(
         DataError: nothing to train on, or too many rows that cannot be read.
         FolderError: `out` holds a run, holds files that Sightweave did not write and would overwrite, or another process
             writes into it.
+        BackendError: a process of several stopped, hangs or cannot be reached.
     """
     recipe, settings, records = with_data(recipe, settings, data)
     asked = read_recipe(recipe, settings)
     check_splits(asked)
     console = wanted(console, progress)
 
-    with _claimed(out, asked) as folder:
-        if not overwrite:
-            refuse_results(folder)
-        try:
-            return _train_into(folder, asked, records, evaluate=evaluate, console=console)
-        except BaseException:
-            _forget_unstarted(folder)
-            raise
+    with opened(asked.mesh, os.environ) as world:
+        if not world.is_first:
+            return _train_into(_folder_of_first(world), asked, records, world, evaluate=False, console=None)
+
+        with _claimed(out, asked) as folder:
+            if not overwrite:
+                refuse_results(folder)
+            world.from_first(str(folder.absolute()))
+            try:
+                return _train_into(folder, asked, records, world, evaluate=evaluate, console=console)
+            except BaseException:
+                _forget_unstarted(folder)
+                raise
+
+
+def _folder_of_first(world: World) -> Path:
+    """The run's folder, as the first process has chosen it."""
+    return Path(world.from_first(None))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,14 +157,24 @@ class _Plan:
 
 
 def _train_into(
-    folder: Path, asked: Recipe, records: list[Any] | None, *, evaluate: bool, console: Console | None
+    folder: Path,
+    asked: Recipe,
+    records: list[Any] | None,
+    world: World,
+    *,
+    evaluate: bool,
+    console: Console | None,
 ) -> Run:
     """Plans, builds, trains, scores and reports a run in a folder that is locked for it."""
-    plan = _plan(folder, asked, records, console)
+    plan = _plan(folder, asked, records, world, console)
     run = _built(plan, folder, console)
 
-    state = _started(run, plan, folder)
-    ending = _trained(run, plan, folder, state, console)
+    state = _started(run, plan, folder, world)
+    ending = _trained(run, plan, folder, state, world, console)
+    # The others need not wait for the scores.
+    world.close()
+    if not world.is_first:
+        return _returned(run, folder, ending, world)
     _end(run, folder, state, ending, plan.sources, console)
 
     if evaluate and plan.held_out and not ending.stop_signal:
@@ -160,22 +186,28 @@ def _train_into(
     return run
 
 
-def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Console | None) -> _Plan:
+def _plan(
+    folder: Path, asked: Recipe, records: list[Any] | None, world: World, console: Console | None
+) -> _Plan:
     """Chooses device and precision, and opens the data."""
     # Resolving a recipe may use the network, so it comes after everything that does not.
     tasks = asked.build_tasks()
-    recipe = asked.resolved()
+    with world.in_turns():
+        recipe = asked.resolved()
     keep_freed_memory()
-    device = choose_device(recipe.train.device)
+    device = world.device(choose_device(recipe.train.device))
     set_threads(recipe.train.num_threads)
-    precision = choose_precision(recipe.train.precision, device)
+    precision = world.precision(choose_precision(recipe.train.precision, device))
     recipe.check()
     torch.manual_seed(recipe.seed)
 
     # The data determines what is held out, and the number of steps per epoch.
-    _remove(folder, ROWS_LEFT_OUT)
-    recipe, sources, held_out = _data(recipe, records, folder)
-    _remove(folder, ROWS_LEFT_OUT, only_empty=True)
+    with world.in_turns():
+        if world.is_first:
+            _remove(folder, ROWS_LEFT_OUT)
+        recipe, sources, held_out = _data(recipe, records, folder if world.is_first else None)
+        if world.is_first:
+            _remove(folder, ROWS_LEFT_OUT, only_empty=True)
     if not held_out:
         say(console, _NOTHING_HELD_OUT)
 
@@ -203,12 +235,14 @@ def _built(plan: _Plan, folder: Path, console: Console | None) -> Run:
     return run
 
 
-def _started(run: Run, plan: _Plan, folder: Path) -> State:
+def _started(run: Run, plan: _Plan, folder: Path, world: World) -> State:
     """Removes an earlier run's files and writes a ``run.json`` that says unfinished, in case the process is killed."""
+    state = State(languages=_languages_before(plan.recipe))
+    if not world.is_first:
+        return state
+
     checkpoint.remove(folder / runs.CHECKPOINT)
     _remove(folder, RUN_FILES)
-
-    state = State(languages=_languages_before(plan.recipe))
     facts = _counts(state, is_interrupted=True) | _facts(run, plan.sources, plan.precision)
     facts |= _asked(plan.asked, plan.recipe)
     facts[runs.EPOCH_IMAGES] = [round(epoch.shown, 3) for epoch in plan.epochs]
@@ -216,9 +250,16 @@ def _started(run: Run, plan: _Plan, folder: Path) -> State:
     return state
 
 
-def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console | None) -> Ending:
+def _trained(
+    run: Run, plan: _Plan, folder: Path, state: State, world: World, console: Console | None
+) -> Ending:
     """Trains, and updates the counts in `state`."""
     settings = plan.recipe.train
+
+    def begin(trials: Trials) -> None:
+        if world.is_first:
+            _begin(folder, settings, plan.epochs, trials, console)
+
     trainer = Trainer(
         run.model,
         run.processor,
@@ -229,11 +270,10 @@ def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console
         seed=plan.recipe.seed,
         save=lambda state, model: _save(run, folder, state, model),
         state=state,
+        world=world,
     )
 
-    return trainer.run(
-        console=console, begins=lambda trials: _begin(folder, settings, plan.epochs, trials, console)
-    )
+    return trainer.run(console=console, begins=begin)
 
 
 def _score(run: Run, plan: _Plan, folder: Path, console: Console | None, *, step: int) -> None:
@@ -293,6 +333,14 @@ def _end(
     run.unfinished, run.languages = runs.unfinished(known), runs.languages_of(known)
 
 
+def _returned(run: Run, folder: Path, ending: Ending, world: World) -> Run:
+    """The trained run of a process that does not write its files."""
+    run.model.eval()
+    run.folder, run.rank = folder, world.rank
+    run.is_interrupted, run.stop_signal = ending.is_interrupted, ending.stop_signal
+    return run
+
+
 @contextlib.contextmanager
 def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
     """Locks the run's folder against other commands: the one that was named, or a new one under ``runs/``."""
@@ -346,7 +394,7 @@ _NOTHING_HELD_OUT = (
 
 
 def _data(
-    recipe: Recipe, records: list[Any] | None, folder: Path
+    recipe: Recipe, records: list[Any] | None, folder: Path | None
 ) -> tuple[Recipe, list[Dataset], dict[str, list[Dataset]]]:
     """The recipe, its training sources and its held-out splits; if the data holds out nothing, a share of it is."""
 

@@ -38,7 +38,8 @@ _ALONE = World()
 class Step:
     """The input of one microstep."""
 
-    batch: Batch
+    batch: Batch | None
+    """None if this process has nothing to compute, since none of its images can be read."""
     ids: tuple[str, ...]
     """Ids of its samples, for messages."""
     position: int = 0
@@ -234,6 +235,7 @@ class Feed:
             else:
                 step = self._dealt(window, number % self.stage.pack_window, None)
             number += 1
+            assert step.batch is not None  # trials are for single processes
             yield step.batch
 
     def _next(self, position: int, pool: Executor | None) -> Step:
@@ -243,6 +245,8 @@ class Feed:
             position = self._fill(samples, position)
             share = self._share(samples)
             flat = list(chain.from_iterable(share.values()))
+            if not flat:
+                return Step(None, (), position, end=position)
             try:
                 return Step(
                     self._batch(flat, position, pool),
@@ -273,11 +277,11 @@ class Feed:
         return _Window(start, end, deal(rows, self.stage.pack_window), positions)
 
     def _dealt(self, window: _Window, number: int, pool: Executor | None) -> Step:
-        """One microstep of a window, without unreadable images. It always has at least one."""
+        """One microstep of a window, without unreadable images."""
         count = self.stage.pack_window
         place = (window.start, number + 1) if number + 1 < count else (window.end, 0)
-        # If none of its images can be read, it repeats the next microstep that has some.
-        for offset in range(count):
+        # If none of its images can be read, it repeats the next microstep that has some, or leaves it to other processes.
+        for offset in range(count if self.world.size == 1 else 1):
             rows = self._known_rows(window.hands[(number + offset) % count])
             while rows:
                 try:
@@ -296,6 +300,9 @@ class Feed:
                 except MediaError:
                     self._readable(_samples_of(rows))
                     rows = self._known_rows(rows)
+
+        if self.world.size > 1:
+            return Step(None, (), *place, end=window.end)
         raise DataError(
             f"stage {self.stage.name!r}: none of the images at positions {window.start} to {window.end - 1} can be read; "
             "see the quarantine."
@@ -342,19 +349,12 @@ class Feed:
         return position
 
     def _share(self, samples: dict[int, list[Encoded]]) -> dict[int, list[Encoded]]:
-        """This process's share of the images, without those known to be unreadable. It always has at least one."""
+        """This process's share of the images, without those known to be unreadable."""
         if self.world.size == 1:
             return samples
-        groups = list(samples.items())
-        for first in (self.world.rank, *range(self.world.size)):  # another process's images rather than none
-            known = {at: self._known(group) for at, group in groups[first :: self.world.size]}
-            share = {at: group for at, group in known.items() if group}
-            if share:
-                return share
-        raise DataError(
-            f"stage {self.stage.name!r}: none of the {len(groups)} images at positions {groups[0][0]} to "
-            f"{groups[-1][0]} can be read; see the quarantine."
-        )
+        groups = list(samples.items())[self.world.rank :: self.world.size]
+        known = {at: self._known(group) for at, group in groups}
+        return {at: group for at, group in known.items() if group}
 
     def _known(self, encoded: Sequence[Encoded]) -> list[Encoded]:
         bad = self.quarantine.unreadable

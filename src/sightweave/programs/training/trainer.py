@@ -17,8 +17,8 @@ import torch
 from rich.console import Console
 
 from sightweave.core.device import Precision
-from sightweave.core.errors import SightweaveError
-from sightweave.data.inputs.order import Mixing
+from sightweave.core.errors import DataError, SightweaveError
+from sightweave.data.inputs.order import Mixing, shuffled
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.reading.dataset import Dataset
 from sightweave.models.adapters import lora, quantization
@@ -30,6 +30,7 @@ from sightweave.programs.training.logs import Averages, RunLog
 from sightweave.programs.training.quarantine import FILE_NAME
 from sightweave.programs.training.seen import Seen
 from sightweave.programs.training.settings import Settings
+from sightweave.programs.training.shares import Share
 from sightweave.programs.training.state import State
 from sightweave.programs.training.stopping import stop_signals
 from sightweave.programs.training.trial import Trials
@@ -84,13 +85,13 @@ class Trainer:
         seed: Random seed of the order, the choice of samples and dropout.
         save: Called every `save_every` steps, at the end, and when interrupted.
         state: State to resume from, in which `run` counts; by default a new one.
-        world: The processes that train together; only one is supported so far.
+        world: The processes that train together. All of them call `run`; the first one writes the files.
 
     Raises:
         RecipeError: a stage names an unknown part, or `data` and `settings` do not fit.
         DataError: no usable training data.
         CheckpointError: the state belongs to different data or different stages.
-        BackendError: a library that the settings need is not installed, or there are several processes.
+        BackendError: a library that the settings need is not installed, or the processes have different data.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Trainer:
     ) -> None:
         self.model, self.precision, self.out, self.save = model, precision, out, save
         self.world = world or World()
-        self.world.check_alone()
+        self.seed = seed
         torch.manual_seed(seed)
 
         # Quantize before moving: the full-precision model may not fit on the device.
@@ -124,7 +125,8 @@ class Trainer:
         self.settings = settings
 
         self.state = state or State()
-        self.state.quarantine.path = out / FILE_NAME
+        self.state.quarantine.path = out / FILE_NAME if self.world.is_first else None
+        self.state.quarantine.is_shared = self.world.size > 1
         self.feeds = [
             Feed(
                 data.datasets,
@@ -141,6 +143,7 @@ class Trainer:
             for stage in settings.stages
         ]
 
+        self.world.check_same("the training data", self._data)
         if self.state.steps:
             self.state.check_fits([stage.name for stage in settings.stages], data=self._data)
         else:
@@ -167,20 +170,20 @@ class Trainer:
         state = self.state
         self._began = time.perf_counter() - state.seconds
 
-        log = RunLog(self.out, steps=state.planned_steps, first_step=state.steps, console=console)
-        with log, stop_signals() as stop:
+        with self._open_log(console) as log, stop_signals() as stop:
             resumable = self._train(log, stop)
             state.seconds = self._seconds()
 
             # The last step of a stage with minutes is not known in advance.
             is_timed = any(stage.steps is None for stage in self.settings.stages)
-            is_interrupted = bool(stop) and (is_timed or state.steps < state.planned_steps)
+            signal = max(self.world.gather(stop[0] if stop else 0))
+            is_interrupted = bool(signal) and (is_timed or state.steps < state.planned_steps)
 
             # Save before the outer signal handlers are restored: a signal must not lose the last steps now.
             self._save_last(resumable if is_interrupted else state)
-            return Ending(is_interrupted, stop[0] if stop else 0)
+            return Ending(is_interrupted, signal)
 
-    def _train(self, log: RunLog, stop: Sequence[int]) -> State:
+    def _train(self, log: RunLog | None, stop: Sequence[int]) -> State:
         """The loop. Returns the state to resume from if it was stopped, and the final state, without tensors, if not."""
         state, world = self.state, self.world
 
@@ -191,21 +194,23 @@ class Trainer:
             with contextlib.closing(work.feed.microsteps(state.position, state.within)) as feed:
                 while not is_over:
                     # Compute the gradient and update.
-                    factor = work.pace.factor(state.step)
+                    factor = self._factor(work)
+                    self._seed_update()
                     microsteps = self._next(feed, work.stage.gradient_accumulation_steps)
-                    loss = world.mean(work.loss(microsteps))
+                    loss = work.loss(microsteps)
                     norm = work.clip()
                     self._check_finite(loss, norm, work, microsteps)
                     work.update(factor)
 
                     # Count the update, and find out whether it was the last one.
                     self._count(work, microsteps, loss, norm)
-                    is_over = world.agree(work.pace.is_over(state.step) or bool(stop))
+                    is_stopped = world.agree(bool(stop))
+                    is_over = is_stopped or world.agree(work.pace.is_over(state.step))
                     state.planned_steps = self._planned(work.pace.expected(state.step))
 
                     if state.step % self.settings.log_every == 0 or is_over:
                         self._log(log, work, factor)
-                    if state.steps % self.settings.save_every == 0 and not stop:
+                    if state.steps % self.settings.save_every == 0 and not is_stopped:
                         self._save(self._snapshot(work))
 
             if world.agree(bool(stop)):
@@ -227,7 +232,21 @@ class Trainer:
         else:
             state.losses.append([])
             state.averages = Averages(since=self._seconds())
+
+        # The same commands give the same weights, except for adapters and on machines that round differently.
+        self.world.copy_from_first(list(self.model.state_dict().values()))
         return work
+
+    def _factor(self, work: Work) -> float:
+        """The fraction of the peak learning rate; by the clock of the first process if the stage has minutes."""
+        factor = work.pace.factor(self.state.step)
+        return factor if work.stage.steps is not None else float(self.world.from_first(factor))
+
+    def _seed_update(self) -> None:
+        """Seeds the dropout of one update differently in each process, so that resuming needs no random states of theirs."""
+        if self.world.size > 1:
+            number = self.state.steps * self.world.size + self.world.rank
+            torch.manual_seed(shuffled(self.seed, number, 0, 1 << 62))
 
     def _next(self, feed: Iterator[Step], count: int) -> list[Step]:
         """The microsteps of one update; adds the time spent waiting for them to the state."""
@@ -240,14 +259,17 @@ class Trainer:
         """Raises `NonFiniteLoss` if an update would make the weights useless."""
         if math.isfinite(loss) and math.isfinite(norm):
             return
-        samples = ", ".join(microsteps[-1].ids[:5])
-        raise NonFiniteLoss(
+        # Every process reaches this together, since loss and norm are the same in all.
+        samples = ", ".join(sum(self.world.gather(list(microsteps[-1].ids[:5])), []))
+        error = NonFiniteLoss(
             f"stage {work.stage.name!r}, step {self.state.step}: loss {loss}, gradient norm {norm}; no update was made with "
             f"it. Samples of its last batch: {samples}. Lower the learning rate, or check the samples."
         )
+        error.is_reported = not self.world.is_first
+        raise error
 
     def _count(self, work: Work, microsteps: Sequence[Step], loss: float, norm: float) -> None:
-        """Counts one update. Microsteps that were prepared in advance and not used are not counted."""
+        """Counts one update of all processes. Microsteps that were prepared in advance and not used are not counted."""
         state = self.state
         state.step += 1
         state.steps += 1
@@ -255,36 +277,56 @@ class Trainer:
         state.seconds = self._seconds()
 
         state.position, state.within = microsteps[-1].position, microsteps[-1].within
-        tokens = pictures = 0
         for one in microsteps:
             # Microsteps of one window may hold its images in any order, so a later one may end earlier.
             state.end = max(state.end, one.end)
-            state.samples += len(one.ids)
-            pictures += len(one.pictures)
-            for number in one.pictures:
-                state.seen.add(number)
-            if one.batch.target is not None:
-                tokens += int(one.batch.target.valid.sum())
-        state.pictures += pictures
-        state.tokens += tokens
+
+        share = Share.of(microsteps, state.quarantine.news()).over_all(self.world)
+        state.samples += share.samples
+        state.pictures += len(share.pictures)
+        state.tokens += share.tokens
+        for number in share.pictures:
+            state.seen.add(number)
+        if self.world.size > 1:
+            self._merge_quarantine(share)
 
         if state.languages is not None:
             state.languages |= work.feed.languages
-        state.averages.add(loss=loss, norm=norm, tokens=tokens, pictures=pictures)
+        state.averages.add(loss=loss, norm=norm, tokens=share.tokens, pictures=len(share.pictures))
+
+    def _merge_quarantine(self, share: Share) -> None:
+        """Records what all processes left out; raises `DataError` in all of them if it is too much."""
+        try:
+            self.state.quarantine.merge(share.left_out)
+            if not self.state.samples:
+                raise DataError(
+                    f"none of the images so far can be read ({self.state.left_out}); see {FILE_NAME} in the run's folder."
+                )
+        except DataError as error:
+            error.is_reported = not self.world.is_first
+            raise
 
     def _planned(self, expected: int) -> int:
         """Expected updates over all stages; later stages with minutes count as none."""
         later = self.settings.stages[self.state.stage + 1 :]
         return sum(self.state.stage_steps) + expected + sum(one.steps or 0 for one in later)
 
-    def _log(self, log: RunLog, work: Work, factor: float) -> None:
+    def _open_log(self, console: Console | None) -> contextlib.AbstractContextManager[RunLog | None]:
+        """The log of the run; None in the other processes."""
+        if not self.world.is_first:
+            return contextlib.nullcontext()
+        state = self.state
+        return RunLog(self.out, steps=state.planned_steps, first_step=state.steps, console=console)
+
+    def _log(self, log: RunLog | None, work: Work, factor: float) -> None:
         """Writes a row of the means since the last row."""
         state = self.state
         row = state.averages.row(self._seconds())
         row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr}
 
-        log.progress.steps = state.planned_steps
-        log.write(state.steps - 1, row)  # logs count from 0
+        if log is not None:
+            log.progress.steps = state.planned_steps
+            log.write(state.steps - 1, row)  # logs count from 0
 
         state.losses[-1].append(float(row["loss"]))
         state.averages = Averages(since=self._seconds())
@@ -320,6 +362,7 @@ class Trainer:
         """Saves during a stage, with ordinary weights."""
         if self.world.is_first:
             self.save(state, whole(self.model, keeps=self._keeps_adapters))
+        self.world.wait_for_first()
 
     def _save_last(self, state: State) -> None:
         """Saves at the end, and leaves the model with ordinary weights."""
@@ -331,6 +374,7 @@ class Trainer:
             lora.merge(self.model)
         if self.world.is_first:
             self.save(state, self.model)
+        self.world.wait_for_first()
 
     # Time and threads.
 
@@ -340,7 +384,8 @@ class Trainer:
 
     def _choose_threads(self, begins: Callable[[Trials], None] | None) -> None:
         """Sets the number of torch threads: that of the state, or what a trial finds if the settings leave it open."""
-        may_choose = self.settings.num_threads is None and self.precision.device.type == "cpu"
+        is_on_cpu = self.precision.device.type == "cpu"
+        may_choose = self.settings.num_threads is None and is_on_cpu and self.world.size == 1
         if may_choose and self.state.threads:
             torch.set_num_threads(self.state.threads)  # another number may round sums differently
             may_choose = False
@@ -348,7 +393,10 @@ class Trainer:
         if begins is not None:
             present = torch.get_num_threads()
             threads = trial.counts(present) if may_choose else [present]
-            trials = trial.of_stages(self.model, self.feeds, self.settings, self.precision, threads)
+            if self.world.size == 1:
+                trials = trial.of_stages(self.model, self.feeds, self.settings, self.precision, threads)
+            else:
+                trials = Trials.of(self.settings.stages, [None] * len(self.feeds), otherwise=present)
             torch.set_num_threads(trials.threads)
             begins(trials)
         self.state.threads = torch.get_num_threads()
