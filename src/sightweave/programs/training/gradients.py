@@ -1,7 +1,7 @@
 """The gradient of one update, from one batch or several; on a CPU, several are computed in parallel.
 
-The result is bit-identical to that in one thread, batch by batch, since sums keep the order of the batches. Several processes
-each compute the gradient of their own batches, and add them up.
+The result is bit-identical to that in one thread, batch by batch, since sums keep the order of the batches. With several
+processes, each computes the gradient of its own batches, and they are added up.
 """
 
 from __future__ import annotations

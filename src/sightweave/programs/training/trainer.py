@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +260,7 @@ class Trainer:
         if math.isfinite(loss) and math.isfinite(norm):
             return
         # Every process reaches this together, since loss and norm are the same in all.
-        samples = ", ".join(sum(self.world.gather(list(microsteps[-1].ids[:5])), []))
+        samples = ", ".join(chain.from_iterable(self.world.gather(list(microsteps[-1].ids[:5]))))
         error = NonFiniteLoss(
             f"stage {work.stage.name!r}, step {self.state.step}: loss {loss}, gradient norm {norm}; no update was made with "
             f"it. Samples of its last batch: {samples}. Lower the learning rate, or check the samples."

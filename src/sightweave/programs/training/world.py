@@ -1,8 +1,8 @@
 """The processes that train one model together; only this module uses ``torch.distributed``.
 
-``torchrun`` starts the processes and describes them in their environment. Each process holds the whole model and computes the
-gradient of its share of every batch; the sums over all processes are the same in each of them, so all make the same update.
-A single process never imports ``torch.distributed``.
+``torchrun`` starts the processes and describes them in their environment. Each process holds the whole model and computes
+the gradient of its share of every batch; the sums over all processes are the same in each of them, so all make the same
+update. A single process never uses ``torch.distributed``.
 """
 
 from __future__ import annotations
@@ -235,7 +235,9 @@ class World:
     def precision(self, precision: Precision) -> Precision:
         """The precision, with the number format of the first process: machines may measure differently."""
         name = self.from_first(precision.name)
-        return precision if name == precision.name else replace(precision, name=name, reason="as in process 0")
+        return (
+            precision if name == precision.name else replace(precision, name=name, reason="as in process 0")
+        )
 
     @contextlib.contextmanager
     def _talking(self, doing: str) -> Iterator[Link]:
@@ -347,7 +349,11 @@ def _connected(timeout: float, environment: Mapping[str, str]) -> Link:
         count = shared.add(f"sightweave/opened/{rank}", 1)
         store = torch.distributed.PrefixStore(f"sightweave/{count}", shared)
         torch.distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if has_gpus else "gloo", store=store, rank=rank, world_size=size, timeout=limit
+            "cpu:gloo,cuda:nccl" if has_gpus else "gloo",
+            store=store,
+            rank=rank,
+            world_size=size,
+            timeout=limit,
         )
     except RuntimeError as error:
         reason = str(error).strip().partition("\n")[0]
