@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from contracts._compose import Case, compose, picture
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sightweave.core import catalog
@@ -37,8 +38,8 @@ from sightweave.programs.training.work import Work
 from sightweave.programs.training.world import Mesh, World, opened
 
 TASKS = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
-STEPS = 20
-TIMEOUT = 120.0
+STEPS, HALF = 20, 7
+TIMEOUT = 300.0
 Found = dict[str, Any]
 
 
@@ -84,6 +85,7 @@ class Training:
         case: str = "concat",
         save_every: int = 1,
         language_model: dict[str, Any] | None = None,
+        state: State | None = None,
     ) -> None:
         form = "encoder_decoder" if case == "cross_attention" else "decoder_only"
         self.model, processor = compose(Case(case, (), form), language_model=language_model)
@@ -97,11 +99,15 @@ class Training:
             out=folder,
             seed=3,
             save=self._save,
+            state=state,
             world=world,
         )
 
     def _save(self, state: State, model: VLM) -> None:
         self.saves.append({**counts(state), "weights": digest(model)})
+        if state.steps == HALF and state.model:
+            save_file(state.to_tensors(), self.folder / "state.safetensors")
+            (self.folder / "state.json").write_text(json.dumps(state.to_json()))
 
     def run(self) -> Ending:
         return self.trainer.run()
@@ -152,14 +158,14 @@ def trained(*stages: Stage, **fields: Any) -> Callable[[Path, World], Found]:
 
 
 def gradients(folder: Path, world: World) -> Found:
-    """The gradients of one update of two microsteps, half of whose pictures are hidden."""
-    one = stage(gradient_accumulation_steps=2, hide_images=0.5, length_power=0.5, z_loss=1e-4)
+    """The gradients of one update of four microsteps, half of whose pictures are hidden."""
+    one = stage(gradient_accumulation_steps=4, hide_images=0.5, length_power=0.5, z_loss=1e-4)
     training = Training(folder, world, one)
     trainer = training.trainer
     (feed,) = trainer.feeds
     work = Work.begin(training.model, feed, one, trainer.precision, spent=0.0)
     with contextlib.closing(feed.microsteps()) as stream:
-        steps = [next(stream), next(stream)]
+        steps = [next(stream) for _ in range(4)]
     loss = work.loss(steps)
     has_images = [bool(step.batch and step.batch.media) for step in steps]
     found: Found = {"loss": loss, "has_images": has_images}
@@ -221,6 +227,29 @@ def after_steps(training: Training, steps: int, factor: Callable[[], float], *, 
         training.model.connector.register_forward_hook(hook)
 
 
+def resumed(folder: Path, world: World) -> Found:
+    """Goes on from the states of earlier trainings, of this number of processes and of one process."""
+    found: Found = {}
+    for name in ("adamw", "accumulation", "packing"):
+        for began in (folder.parent, folder.parent / "alone"):
+            if (began / name / "state.json").exists():
+                own = folder / name / began.name
+                if world.is_first:
+                    own.mkdir(parents=True)
+                world.wait_for_first()
+                found[f"{name} of {began.name}"] = resume(name, began / name, own, world)
+    return found
+
+
+def resume(name: str, began: Path, folder: Path, world: World) -> Found:
+    """The rest of a training, from the state in a folder."""
+    document = json.loads((began / "state.json").read_text())
+    state = State.of(document, load_file(began / "state.safetensors"))
+    training = Training(folder, world, STAGES[name], state=state)
+    training.run()
+    return training.found()
+
+
 def other_data(folder: Path, world: World) -> Found:
     """Each process reads other data."""
     try:
@@ -260,13 +289,19 @@ def dropped(folder: Path, world: World) -> Found:
     return training.found() | {"seed": torch.initial_seed()}
 
 
+STAGES = {
+    "adamw": stage(),
+    "accumulation": stage(gradient_accumulation_steps=3, max_grad_norm=0.1),
+    "packing": stage(pack_to=150, pack_window=2, gradient_accumulation_steps=2),
+}
+"""Those that are resumed too."""
 CASES: dict[str, Callable[[Path, World], Found]] = {
     "talk": talk,
     "gradients": gradients,
-    "adamw": trained(stage()),
+    "adamw": trained(STAGES["adamw"]),
     "muon": trained(stage(optimizer={"name": "muon", "muon_lr": 1e-3})),
-    "accumulation": trained(stage(gradient_accumulation_steps=3, max_grad_norm=0.1)),
-    "packing": trained(stage(pack_to=150, pack_window=2, gradient_accumulation_steps=2)),
+    "accumulation": trained(STAGES["accumulation"]),
+    "packing": trained(STAGES["packing"]),
     "mixed": trained(stage(hide_images=0.5), case="cross_attention"),
     "stages": trained(
         stage(learn="words", words="captions", steps=6, name="one"),
@@ -277,6 +312,7 @@ CASES: dict[str, Callable[[Path, World], Found]] = {
     "not_finite": not_finite,
     "stopped": stopped,
     "other_data": other_data,
+    "resumed": resumed,
 }
 """Run one after another by the same processes."""
 ENDINGS = {
@@ -306,7 +342,8 @@ def one_process(folder: Path, size: int, rank: int, port: int, names: list[str],
     }
     os.environ.update({name: str(value) for name, value in where.items()})
     # Twice, since a program may train several times.
-    for part in (names[::2], names[1::2]):
+    half = len(names) // 2
+    for part in (names[:half], names[half:]):
         with opened(Mesh(dp=size, timeout=timeout), os.environ) as world:
             for name in part:
                 write(folder, name, world)

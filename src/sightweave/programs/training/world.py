@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
@@ -21,9 +21,6 @@ from torch import Tensor
 from sightweave.core.config import config
 from sightweave.core.device import Precision
 from sightweave.core.errors import BackendError, RecipeError
-
-if TYPE_CHECKING:
-    from torch.distributed import Store, Work
 
 _BUCKET_BYTES = 25 << 20
 """Size up to which tensors are summed in one operation: large enough to use the network well."""
@@ -92,7 +89,7 @@ class World:
         total = torch.tensor(values, dtype=torch.float64)
         with self._talking("sum numbers") as link:
             link.distributed.all_reduce(total)
-        return total.tolist()  # type: ignore[no-any-return]  # torch leaves it untyped
+        return total.tolist()
 
     def mean(self, value: float) -> float:
         """The mean of the values of all processes."""
@@ -177,7 +174,7 @@ class World:
         """
         if self.size == 1:
             return
-        running: list[tuple[list[Tensor], Tensor, Work]] = []
+        running: list[tuple[list[Tensor], Tensor, Any]] = []
         with self._talking("sum gradients") as link:
             # Start them all, so that one bucket is copied while another is on its way.
             for bucket in _buckets(tensors):
@@ -186,7 +183,7 @@ class World:
 
             for bucket, flat, work in running:
                 work.wait()
-                parts = flat.split([one.numel() for one in bucket])
+                parts = torch.split(flat, [one.numel() for one in bucket])
                 for one, part in zip(bucket, parts, strict=True):
                     one.copy_(part.view(one.shape))
 
@@ -217,7 +214,7 @@ class World:
         """
         if self.size == 1 or device.type != "cuda":
             return device
-        if device.index is not None:
+        if ":" in str(device):
             raise RecipeError(
                 f"train.device is {device}, which all {self.size} processes would share; set train.device=cuda, and each "
                 "process takes its own GPU."
@@ -262,14 +259,15 @@ class Link:
     """An open connection to the other processes.
 
     Args:
-        store: Small values that all processes can read.
+        store: The ``torch.distributed.Store`` with which they connected.
         timeout: Maximum time of an operation in seconds.
     """
 
-    def __init__(self, store: Store, timeout: float) -> None:
+    def __init__(self, store: Any, timeout: float) -> None:
         import torch.distributed
 
-        self.store, self.timeout, self.distributed = store, timeout, torch.distributed
+        self.store, self.timeout = store, timeout
+        self.distributed: Any = torch.distributed  # most of its functions have no types
         self._turns = 0
         self._is_open = True
 
@@ -334,6 +332,7 @@ def _connected(timeout: float, environment: Mapping[str, str]) -> Link:
     """Connects this process to the others; returns when all are connected."""
     import torch.distributed
 
+    distributed: Any = torch.distributed
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in environment]
     if missing:
         raise BackendError(
@@ -341,14 +340,14 @@ def _connected(timeout: float, environment: Mapping[str, str]) -> Link:
             "environment; start them with torchrun, which sets it."
         )
 
-    has_gpus = torch.cuda.is_available() and torch.distributed.is_nccl_available()
+    has_gpus = torch.cuda.is_available() and distributed.is_nccl_available()
     limit = timedelta(seconds=timeout)
     try:
-        shared, rank, size = next(torch.distributed.rendezvous("env://", timeout=limit))
+        shared, rank, size = next(distributed.rendezvous("env://", timeout=limit))
         # A program may train several times, and each time needs names of its own.
         count = shared.add(f"sightweave/opened/{rank}", 1)
-        store = torch.distributed.PrefixStore(f"sightweave/{count}", shared)
-        torch.distributed.init_process_group(
+        store = distributed.PrefixStore(f"sightweave/{count}", shared)
+        distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if has_gpus else "gloo",
             store=store,
             rank=rank,
