@@ -12,7 +12,7 @@ from typing import Any
 
 import many_processes
 import pytest
-from many_processes import CASES, HALF, STAGES, STEPS, Found
+from many_processes import BAD, CASES, HALF, STAGES, STEPS, Found
 
 import sightweave
 from sightweave.programs.training.world import World
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are f
 TESTS = Path(many_processes.__file__).parent
 LIMIT = 1800.0
 """Seconds after which processes that still run are killed, so that a deadlock fails; no test waits for it."""
-TRAININGS = ("adamw", "muon", "accumulation", "packing", "mixed", "stages")
+TRAININGS = ("adamw", "muon", "accumulation", "packing", "mixed", "stages", "bad")
 SIZES = (2, 4)
 
 
@@ -146,7 +146,7 @@ def test_a_training_resumes_on_another_number_of_processes(
     assert first[f"{name} of {folder.name}"]["weights"] == read(folder, size, name)[0]["weights"]
 
 
-@pytest.mark.parametrize("name", [*TRAININGS, "bad", "dropout"])
+@pytest.mark.parametrize("name", [*TRAININGS, "bad_windows", "dropout"])
 def test_all_processes_hold_the_same_bits_and_only_the_first_saves(many: tuple[Path, int], name: str) -> None:
     first, *others = read(*many, name)
     for other in others:
@@ -162,14 +162,17 @@ def test_random_numbers_differ_between_processes(many: tuple[Path, int]) -> None
     assert len({found["seed"] for found in read(*many, "dropout")}) == many[1]
 
 
-def test_bad_images_are_counted_once_and_by_all(many: tuple[Path, int]) -> None:
+@pytest.mark.parametrize("name", ["bad", "bad_windows"])
+def test_bad_images_are_counted_once_and_by_all(many: tuple[Path, int], name: str) -> None:
     folder, size = many
-    for found in read(folder, size, "bad"):
-        assert list(found["left_out"].values()) == [7]
-        assert found["distinct"] == 24 - 7
-        assert found["pictures"] < STEPS * 4
-    rows = [json.loads(line) for line in (folder / "bad" / "quarantine.jsonl").read_text().splitlines()]
-    assert sorted(row["picture"] for row in rows) == sorted(f"bad-{n}" for n in (1, 2, 5, 8, 11, 14, 17))
+    for found in read(folder, size, name):
+        assert list(found["left_out"].values()) == [len(BAD)]
+        assert found["distinct"] == 24 - len(BAD)
+        assert (found["pictures"] == STEPS * 8) == (
+            name == "bad"
+        )  # in a window they leave their places empty
+    rows = [json.loads(line) for line in (folder / name / "quarantine.jsonl").read_text().splitlines()]
+    assert sorted(row["picture"] for row in rows) == sorted(f"bad-{number}" for number in BAD)
 
 
 def test_a_loss_that_is_not_finite_in_one_process_stops_all_with_one_message(many: tuple[Path, int]) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from typing import Any
 
 from sightweave.core.batch import Batch
@@ -39,7 +39,7 @@ class Step:
     """The input of one microstep."""
 
     batch: Batch | None
-    """None if this process has nothing to compute, since none of its images can be read."""
+    """None if this process has nothing to compute."""
     ids: tuple[str, ...]
     """Ids of its samples, for messages."""
     position: int = 0
@@ -50,6 +50,8 @@ class Step:
     """Numbers of its images, counted through all sources."""
     end: int = 0
     """Position after the last of its images, where the next stage begins so that it repeats none of them."""
+    is_readable: bool = True
+    """Whether all of its images can be read. If not, `Feed.updates` makes it again without those that cannot."""
 
 
 _TRANSLATION = "translation"
@@ -93,8 +95,8 @@ class Feed:
         too_long: Handling of samples with more tokens than the processor's ``max_length``.
         world: The processes that train together; their number must divide the batch size. All of them step through the same
             positions, and each takes its share of the images of every microstep, or of every window, which it then packs.
-            With several processes, an unreadable image leaves its place empty, since the other processes do not know about
-            it. The same applies to a window, whose rows must not depend on earlier attempts.
+            An unreadable image is replaced by the next one, in all processes alike. In a window it leaves its place empty,
+            since the rows must not depend on earlier attempts.
         workers: Number of threads that decode images; 0 means one fewer than the CPU cores, from 1 to 8.
         tasks: Tasks by name.
         processor: Makes the batches.
@@ -126,7 +128,7 @@ class Feed:
         self.seed, self.quarantine = seed, quarantine
         self.world, self.too_long = world, too_long
         self.workers = decoding_threads(workers)
-        self._fills_gaps = world.size == 1 and stage.pack_window == 1
+        self._fills_gaps = stage.pack_window == 1
 
         if stage.batch_size % world.size:
             raise RecipeError(
@@ -189,6 +191,25 @@ class Feed:
                 found.append(self.tasks[task].sample(record))
         return found
 
+    def updates(self, start: int = 0, within: int = 0) -> Generator[list[Step], None, None]:
+        """The microsteps of each update from a position on; the arguments are those of `microsteps`.
+
+        All processes must take the same number of updates. If one of them meets an image that cannot be read, all of them
+        leave it out and make the update again, so that its images do not depend on the number of processes.
+        """
+        while True:
+            with closing(self.microsteps(start, within)) as stream:
+                while True:
+                    update = list(islice(stream, self.stage.gradient_accumulation_steps))
+                    if self.world.agree(not all(step.is_readable for step in update)):
+                        break
+                    yield update
+                    start, within = update[-1].position, update[-1].within
+
+            # The threads that add to the set have ended.
+            for unreadable in self.world.gather(sorted(self.quarantine.unreadable)):
+                self.quarantine.unreadable.update(unreadable)
+
     def microsteps(self, start: int = 0, within: int = 0) -> Generator[Step, None, None]:
         """Microsteps from a position on; those of the next update are prepared while the current one is computed.
 
@@ -245,8 +266,6 @@ class Feed:
             position = self._fill(samples, position)
             share = self._share(samples)
             flat = list(chain.from_iterable(share.values()))
-            if not flat:
-                return Step(None, (), position, end=position)
             try:
                 return Step(
                     self._batch(flat, position, pool),
@@ -257,8 +276,9 @@ class Feed:
                 )
             except MediaError:
                 readable = {at: self._readable(group) for at, group in share.items()}
-                if self._fills_gaps:
-                    samples = {at: group for at, group in readable.items() if group}
+                if self.world.size > 1:  # the other processes do not know about the images yet
+                    return Step(None, (), position, end=position, is_readable=False)
+                samples = {at: group for at, group in readable.items() if group}
                 failures += 1
                 if failures > self.size:
                     raise
@@ -349,12 +369,8 @@ class Feed:
         return position
 
     def _share(self, samples: dict[int, list[Encoded]]) -> dict[int, list[Encoded]]:
-        """This process's share of the images, without those known to be unreadable."""
-        if self.world.size == 1:
-            return samples
-        groups = list(samples.items())[self.world.rank :: self.world.size]
-        known = {at: self._known(group) for at, group in groups}
-        return {at: group for at, group in known.items() if group}
+        """This process's share of the images of a microstep."""
+        return dict(list(samples.items())[self.world.rank :: self.world.size])
 
     def _known(self, encoded: Sequence[Encoded]) -> list[Encoded]:
         bad = self.quarantine.unreadable

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -191,12 +191,12 @@ class Trainer:
             work = self._begin_stage()
             is_over = work.pace.is_over(state.step)
 
-            with contextlib.closing(work.feed.microsteps(state.position, state.within)) as feed:
+            with contextlib.closing(work.feed.updates(state.position, state.within)) as updates:
                 while not is_over:
                     # Compute the gradient and update.
                     factor = self._factor(work)
                     self._seed_update()
-                    microsteps = self._next(feed, work.stage.gradient_accumulation_steps)
+                    microsteps = self._next(updates)
                     loss = work.loss(microsteps)
                     norm = work.clip()
                     self._check_finite(loss, norm, work, microsteps)
@@ -248,10 +248,10 @@ class Trainer:
             number = self.state.steps * self.world.size + self.world.rank
             torch.manual_seed(shuffled(self.seed, number, 0, 1 << 62))
 
-    def _next(self, feed: Iterator[Step], count: int) -> list[Step]:
+    def _next(self, updates: Iterator[list[Step]]) -> list[Step]:
         """The microsteps of one update; adds the time spent waiting for them to the state."""
         began = time.perf_counter()
-        microsteps = list(islice(feed, count))
+        microsteps = next(updates)
         self.state.feed_seconds += time.perf_counter() - began
         return microsteps
 
