@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from sightweave.core import memory
 from sightweave.core.device import Precision
 from sightweave.core.errors import DataError, SightweaveError
 from sightweave.data.inputs.order import Mixing, shuffled
@@ -26,7 +27,7 @@ from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
 from sightweave.programs.training import durations, trial
 from sightweave.programs.training.feed import Feed, Step
-from sightweave.programs.training.logs import Averages, RunLog
+from sightweave.programs.training.logs import Averages, Report, RunLog
 from sightweave.programs.training.quarantine import FILE_NAME
 from sightweave.programs.training.seen import Seen
 from sightweave.programs.training.settings import Settings
@@ -84,6 +85,7 @@ class Trainer:
         out: Run folder, for metrics, events and the quarantine.
         seed: Random seed of the order, the choice of samples and dropout.
         save: Called every `save_every` steps, at the end, and when interrupted.
+        finish: Called after the last save, to wait until it is on disk.
         state: State to resume from, in which `run` counts; by default a new one.
         world: The processes that train together. All of them call `run`; the first one writes the files.
 
@@ -105,10 +107,12 @@ class Trainer:
         out: Path,
         seed: int,
         save: Save,
+        finish: Callable[[], None] = lambda: None,
         state: State | None = None,
         world: World | None = None,
     ) -> None:
-        self.model, self.precision, self.out, self.save = model, precision, out, save
+        self.model, self.precision, self.out = model, precision, out
+        self.save, self.finish = save, finish
         self.world = world or World()
         self.seed = seed
         torch.manual_seed(seed)
@@ -125,6 +129,7 @@ class Trainer:
         self.settings = settings
 
         self.state = state or State()
+        self.state.precision = precision.name
         self.state.quarantine.path = out / FILE_NAME if self.world.is_first else None
         self.state.quarantine.is_shared = self.world.size > 1
         self.feeds = [
@@ -146,12 +151,17 @@ class Trainer:
         self.world.check_same("the training data", self._data)
         if self.state.steps:
             self.state.check_fits([stage.name for stage in settings.stages], data=self._data)
+            self.state.quarantine.drop_later()
         else:
             self.state.planned_steps = sum(stage.steps or 0 for stage in settings.stages)
             self.state.seen = Seen(sum(len(dataset) for dataset in data.datasets))
 
     def run(
-        self, *, console: Console | None = None, begins: Callable[[Trials], None] | None = None
+        self,
+        *,
+        console: Console | None = None,
+        begins: Callable[[Trials], None] | None = None,
+        report: Report | None = None,
     ) -> Ending:
         """Trains all remaining stages, and saves.
 
@@ -159,6 +169,8 @@ class Trainer:
             console: Where progress is shown; None hides it.
             begins: Called with the results of the trials before the first step. None skips the trials and keeps the number
                 of threads.
+            report: Called with each row of the log. An error that it raises stops training as a signal does: the model is
+                saved, and then the error is raised.
 
         Raises:
             RecipeError: a stage trains nothing.
@@ -170,7 +182,9 @@ class Trainer:
         state = self.state
         self._began = time.perf_counter() - state.seconds
 
-        with self._open_log(console) as log, stop_signals() as stop:
+        with self._open_log(console, report) as log, stop_signals() as stop:
+            if log is not None:
+                log.stop = stop
             resumable = self._train(log, stop)
             state.seconds = self._seconds()
 
@@ -181,6 +195,9 @@ class Trainer:
 
             # Save before the outer signal handlers are restored: a signal must not lose the last steps now.
             self._save_last(resumable if is_interrupted else state)
+            self.finish()
+            if log is not None:
+                log.raise_failure()
             return Ending(is_interrupted, signal)
 
     def _train(self, log: RunLog | None, stop: Sequence[int]) -> State:
@@ -204,12 +221,14 @@ class Trainer:
 
                     # Count the update, and find out whether it was the last one.
                     self._count(work, microsteps, loss, norm)
-                    is_stopped = world.agree(bool(stop))
-                    is_over = is_stopped or world.agree(work.pace.is_over(state.step))
+                    is_complete = world.agree(work.pace.is_over(state.step))
                     state.planned_steps = self._planned(work.pace.expected(state.step))
 
-                    if state.step % self.settings.log_every == 0 or is_over:
+                    # A stop leaves the log as it is: the resumed training completes the row.
+                    if state.step % self.settings.log_every == 0 or is_complete:
                         self._log(log, work, factor)
+                    is_stopped = world.agree(bool(stop))
+                    is_over = is_complete or is_stopped
                     if state.steps % self.settings.save_every == 0 and not is_stopped:
                         self._save(self._snapshot(work))
 
@@ -252,7 +271,9 @@ class Trainer:
         """The microsteps of one update; adds the time spent waiting for them to the state."""
         began = time.perf_counter()
         microsteps = next(updates)
-        self.state.feed_seconds += time.perf_counter() - began
+        waited = time.perf_counter() - began
+        self.state.feed_seconds += waited
+        self.state.averages.waiting += waited
         return microsteps
 
     def _check_finite(self, loss: float, norm: float, work: Work, microsteps: Sequence[Step]) -> None:
@@ -292,7 +313,10 @@ class Trainer:
 
         if state.languages is not None:
             state.languages |= work.feed.languages
-        state.averages.add(loss=loss, norm=norm, tokens=share.tokens, pictures=len(share.pictures))
+        pictures = len(share.pictures)
+        state.averages.add(
+            loss=loss, norm=norm, tokens=share.tokens, pictures=pictures, samples=share.samples
+        )
 
     def _merge_quarantine(self, share: Share) -> None:
         """Records what all processes left out; raises `DataError` in all of them if it is too much."""
@@ -311,18 +335,23 @@ class Trainer:
         later = self.settings.stages[self.state.stage + 1 :]
         return sum(self.state.stage_steps) + expected + sum(one.steps or 0 for one in later)
 
-    def _open_log(self, console: Console | None) -> contextlib.AbstractContextManager[RunLog | None]:
+    def _open_log(
+        self, console: Console | None, report: Report | None
+    ) -> contextlib.AbstractContextManager[RunLog | None]:
         """The log of the run; None in the other processes."""
         if not self.world.is_first:
             return contextlib.nullcontext()
         state = self.state
-        return RunLog(self.out, steps=state.planned_steps, first_step=state.steps, console=console)
+        return RunLog(
+            self.out, steps=state.planned_steps, first_step=state.steps, console=console, report=report
+        )
 
     def _log(self, log: RunLog | None, work: Work, factor: float) -> None:
         """Writes a row of the means since the last row."""
         state = self.state
         row = state.averages.row(self._seconds())
         row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr}
+        row["peak_memory_bytes"] = memory.peak_bytes(self.precision.device)
 
         if log is not None:
             log.progress.steps = state.planned_steps
