@@ -190,6 +190,9 @@ def train(
         console=_console(),
     )
 
+    if run.rank:  # process 0 prints the result
+        return Result(lambda: iter(()), lambda: None, _status(run))
+
     def show() -> None:
         if evaluate and not run.is_interrupted:
             for one in _scores(run.folder):
@@ -962,7 +965,8 @@ def main() -> None:
         with _clean_ends():
             app()
     except SightweaveError as error:
-        echo(f"error: {error}", err=True)
+        if not error.is_reported:
+            echo(f"error: {error}", err=True)
         raise SystemExit(1) from None
     except OSError as error:
         echo(f"error: {error}", err=True)

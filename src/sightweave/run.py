@@ -99,6 +99,8 @@ class Run:
     """Whether training ended before its last step because it was stopped, killed or failed."""
     stop_signal: int = 0
     """Number of the signal that stopped training in this process; 0 if none did."""
+    rank: int = 0
+    """Number of this process among those that trained the run; process 0 writes its files and evaluates it."""
     unfinished: str = ""
     """A sentence about training that ended before its last step; empty if it did not."""
     is_trusted: bool = True

@@ -27,10 +27,11 @@ from sightweave.recipe import Recipe
 _FREE = (
     "title",
     "evaluate",
+    "mesh",
     *[f"train.{name}" for name in ("log_every", "save_every", "num_workers", "check")],
 )
 _FREE += ("train.keep_checkpoints", "train.num_threads", "train.device", "train.precision")
-"""Settings that may change on a resume: those of the last line only change how sums are rounded, which is reported."""
+"""Settings that may change on a resume: the processes, and those of the last line, only change how sums are rounded."""
 _SHOWN = 12
 
 
@@ -90,6 +91,27 @@ def earlier_run(folder: Path, asked: Recipe, *, allow_changes: bool) -> Earlier 
     state = checkpoints.newest()
     assert state is not None  # there are steps, and `newest` raises if all of them are damaged
     return Earlier(state, changes, may_change=allow_changes)
+
+
+def to_json(earlier: Earlier | None) -> dict[str, Any] | None:
+    """What the other processes of a run need to know about an earlier one, for `of_json`."""
+    if earlier is None:
+        return None
+    steps = None if earlier.state is None else earlier.state.steps
+    return {"steps": steps, "changes": list(earlier.changes), "may_change": earlier.may_change}
+
+
+def of_json(document: Mapping[str, Any] | None, folder: Path) -> Earlier | None:
+    """The earlier run that `to_json` described, with its state read from the run's folder.
+
+    Raises:
+        CheckpointError: this process cannot read the state.
+    """
+    if document is None:
+        return None
+    steps = document["steps"]
+    state = None if steps is None else Checkpoints(folder).read(steps)
+    return Earlier(state, document["changes"], may_change=document["may_change"])
 
 
 def _differences(given: Any, asked: Recipe) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import shutil
 import tempfile
 import time
@@ -57,6 +58,7 @@ from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
 from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
 from sightweave.programs.training.trial import Trials
+from sightweave.programs.training.world import World, opened
 from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs import resuming
@@ -109,6 +111,9 @@ def train(
 
     Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 finish the current step, save and return; a second signal stops at once.
 
+    With ``mesh.dp=N``, N processes that torchrun started train together, and each of them calls this. The first one writes
+    the files and evaluates; the others return after training.
+
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
         settings: ``path=value`` settings, such as ``"model.fusion=concat"``.
@@ -134,6 +139,7 @@ def train(
         CheckpointError: no checkpoint of the unfinished run can be read, or the disk is too small for one.
         FolderError: `out` holds a finished run of another recipe, holds files that Sightweave did not write and would
             overwrite, or another process writes into it.
+        BackendError: a process of several stopped, hangs or cannot be reached.
     """
     recipe, settings, records = with_data(recipe, settings, data)
     asked = read_recipe(recipe, settings)
@@ -141,19 +147,46 @@ def train(
     report_to = progress if callable(progress) else None
     console = wanted(console, None if callable(progress) else progress)
 
-    with _claimed(out, asked) as folder:
-        earlier = None
-        if not overwrite:
-            earlier = resuming.earlier_run(folder, asked, allow_changes=allow_changes)
-        if earlier is not None and earlier.state is None:
-            return _finished(folder, asked, records, evaluate=evaluate, console=console)
-        try:
-            return _train_into(
-                folder, asked, records, earlier, evaluate=evaluate, console=console, report_to=report_to
-            )
-        except BaseException:
-            _forget_unstarted(folder)
-            raise
+    with opened(asked.mesh, os.environ) as world:
+        if not world.is_first:
+            return _train_along(world, asked, records)
+
+        with _claimed(out, asked) as folder:
+            earlier = None
+            if not overwrite:
+                earlier = resuming.earlier_run(folder, asked, allow_changes=allow_changes)
+            world.from_first([str(folder.absolute()), resuming.to_json(earlier)])
+            if earlier is not None and earlier.state is None:
+                world.close()
+                return _finished(folder, asked, records, evaluate=evaluate, console=console)
+            try:
+                return _train_into(
+                    folder,
+                    asked,
+                    records,
+                    earlier,
+                    world,
+                    evaluate=evaluate,
+                    console=console,
+                    report_to=report_to,
+                )
+            except BaseException:
+                _forget_unstarted(folder)
+                raise
+
+
+def _train_along(world: World, asked: Recipe, records: list[Any] | None) -> Run:
+    """Trains in a process other than the first one, which writes no files; the recipe is the one as given."""
+    name, document = world.from_first(None)
+    folder, earlier = Path(name), resuming.of_json(document, Path(name))
+    if earlier is None or earlier.state is not None:
+        return _train_into(
+            folder, asked, records, earlier, world, evaluate=False, console=None, report_to=None
+        )
+
+    run = runs.load(folder, modules=recipes.modules_of(asked))
+    run.rank = world.rank
+    return run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +213,7 @@ def _train_into(
     asked: Recipe,
     records: list[Any] | None,
     earlier: Earlier | None,
+    world: World,
     *,
     evaluate: bool,
     console: Console | None,
@@ -187,19 +221,25 @@ def _train_into(
 ) -> Run:
     """Plans, builds, trains, scores and reports a run, or the rest of one, in a folder that is locked for it."""
     resumed = None if earlier is None else earlier.state
-    plan = _plan(folder, asked, records, resumed, console)
+    plan = _plan(folder, asked, records, resumed, world, console)
     run = _built(plan, folder, console)
 
     # The wiring of a resumed run was checked when it began.
     if earlier is None or resumed is None:
-        if plan.recipe.train.check:
+        if plan.recipe.train.check and world.is_first:
             say(console, _check_wiring(run))
-        state = _started(run, plan, folder)
+        state = _started(run, plan, folder, world)
     else:
-        state = _resumed(run, plan, folder, earlier, resumed, console)
+        state = _resumed(run, plan, folder, earlier, resumed, world, console)
+    world.wait_for_first()
+
+    if not world.is_first:
+        ending = _trained(run, plan, folder, state, world, None, None)
+        return _returned(run, folder, ending, world)
 
     with _recording_failure(folder):
-        ending = _trained(run, plan, folder, state, console, report_to)
+        ending = _trained(run, plan, folder, state, world, console, report_to)
+        world.close()  # the others need not wait for the scores
         _end(run, folder, state, ending, plan.sources, console)
 
         if evaluate and plan.held_out and not ending.stop_signal:
@@ -215,7 +255,7 @@ def _finished(
     folder: Path, asked: Recipe, records: list[Any] | None, *, evaluate: bool, console: Console | None
 ) -> Run:
     """Loads a finished run of the same recipe and data, and scores it if the process ended before that was done."""
-    plan = _plan(folder, asked, records, None, console)
+    plan = _plan(folder, asked, records, None, World(), console)
     resuming.check_data(folder, plan.sources)
     say(
         console,
@@ -242,25 +282,30 @@ def _plan(
     asked: Recipe,
     records: list[Any] | None,
     resumed: State | None,
+    world: World,
     console: Console | None,
 ) -> _Plan:
     """Chooses device and precision, and opens the data."""
     # Resolving a recipe may use the network, so it comes after everything that does not.
     tasks = asked.build_tasks()
-    recipe = asked.resolved()
+    with world.in_turns():
+        recipe = asked.resolved()
     if resumed is not None:
         recipe = resuming.with_precision(recipe, resumed)
     keep_freed_memory()
-    device = choose_device(recipe.train.device)
+    device = world.device(choose_device(recipe.train.device))
     set_threads(recipe.train.num_threads)
-    precision = choose_precision(recipe.train.precision, device)
+    precision = world.precision(choose_precision(recipe.train.precision, device))
     recipe.check()
     torch.manual_seed(recipe.seed)
 
     # The data determines what is held out, and the number of steps per epoch.
-    _remove(folder, ROWS_LEFT_OUT)
-    recipe, sources, held_out, validation = _data(recipe, records, folder)
-    _remove(folder, ROWS_LEFT_OUT, only_empty=True)
+    with world.in_turns():
+        if world.is_first:
+            _remove(folder, ROWS_LEFT_OUT)
+        recipe, sources, held_out, validation = _data(recipe, records, folder if world.is_first else None)
+        if world.is_first:
+            _remove(folder, ROWS_LEFT_OUT, only_empty=True)
     if not held_out:
         say(console, _NOTHING_HELD_OUT)
 
@@ -285,24 +330,35 @@ def _built(plan: _Plan, folder: Path, console: Console | None) -> Run:
     return run
 
 
-def _started(run: Run, plan: _Plan, folder: Path) -> State:
+def _started(run: Run, plan: _Plan, folder: Path, world: World) -> State:
     """Removes an earlier run's files and writes a ``run.json`` that says unfinished, in case the process is killed."""
+    state = State(languages=_languages_before(plan.recipe))
+    if not world.is_first:
+        return state
+
     checkpoint.remove(folder / runs.CHECKPOINT)
     Checkpoints(folder).remove()
     _remove(folder, RUN_FILES)
-
-    state = State(languages=_languages_before(plan.recipe))
     began = {BEGAN: datetime.now(UTC).isoformat(timespec="seconds")}
     runs.record(folder, began | _counts(state, is_interrupted=True) | _description(run, plan))
     return state
 
 
 def _resumed(
-    run: Run, plan: _Plan, folder: Path, earlier: Earlier, state: State, console: Console | None
+    run: Run,
+    plan: _Plan,
+    folder: Path,
+    earlier: Earlier,
+    state: State,
+    world: World,
+    console: Console | None,
 ) -> State:
     """Compares the data and the machine with those that the run began with, reports the resume, and records it."""
     changes = list(earlier.changes)
     changes += resuming.compare_data(folder, state, plan.sources, allow_changes=earlier.may_change)
+    world.barrier()  # all have read the record of the data that the first one replaces
+    if not world.is_first:
+        return state
 
     say(console, f"{folder}: resumed after step {state.steps:,} of {state.planned_steps:,}")
     for change in changes:
@@ -324,12 +380,18 @@ def _trained(
     plan: _Plan,
     folder: Path,
     state: State,
+    world: World,
     console: Console | None,
     report_to: Report | None,
 ) -> Ending:
     """Trains, and updates the counts in `state`."""
     settings = plan.recipe.train
-    _check_space(run, folder, settings, console)
+    if world.is_first:
+        _check_space(run, folder, settings, console)
+
+    def begin(trials: Trials) -> None:
+        if world.is_first:
+            _begin(folder, settings, plan.epochs, trials, console)
 
     saver = Saver(folder)
 
@@ -350,14 +412,11 @@ def _trained(
         finish=saver.finish,
         read=read,
         state=state,
+        world=world,
     )
 
     with saver:
-        return trainer.run(
-            console=console,
-            begins=lambda trials: _begin(folder, settings, plan.epochs, trials, console),
-            report=report_to,
-        )
+        return trainer.run(console=console, begins=begin, report=report_to)
 
 
 def _check_space(run: Run, folder: Path, settings: Settings, console: Console | None) -> None:
@@ -441,6 +500,14 @@ def _end(
     run.unfinished, run.languages = runs.unfinished(known), runs.languages_of(known)
 
 
+def _returned(run: Run, folder: Path, ending: Ending, world: World) -> Run:
+    """The trained run of a process that does not write its files."""
+    run.model.eval()
+    run.folder, run.rank = folder, world.rank
+    run.is_interrupted, run.stop_signal = ending.is_interrupted, ending.stop_signal
+    return run
+
+
 @contextlib.contextmanager
 def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
     """Locks the run's folder against other commands: the one that was named, or a new one under ``runs/``."""
@@ -505,7 +572,7 @@ _NOTHING_HELD_OUT = (
 
 
 def _data(
-    recipe: Recipe, records: list[Any] | None, folder: Path
+    recipe: Recipe, records: list[Any] | None, folder: Path | None
 ) -> tuple[Recipe, list[Dataset], dict[str, list[Dataset]], list[Dataset]]:
     """The recipe, its training sources, its held-out splits, and the sources of its validation split.
 
@@ -724,7 +791,7 @@ def find_lr(
     console = wanted(console, progress)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        plan = _plan(folder, dataclasses.replace(asked, train=unscored), records, None, None)
+        plan = _plan(folder, dataclasses.replace(asked, train=unscored), records, None, World(), None)
         run = composed(plan.recipe, plan.sources, torch.device("cpu"))
         trainer = Trainer(
             run.model,

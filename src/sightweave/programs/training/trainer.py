@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from rich.console import Console
 
 from sightweave.core import memory
 from sightweave.core.device import Precision
-from sightweave.core.errors import CheckpointError, SightweaveError
-from sightweave.data.inputs.order import Mixing
+from sightweave.core.errors import CheckpointError, DataError, SightweaveError
+from sightweave.data.inputs.order import Mixing, shuffled
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.reading.dataset import Dataset
 from sightweave.models.adapters import lora, quantization
@@ -33,6 +33,7 @@ from sightweave.programs.training.logs import Averages, Report, RunLog
 from sightweave.programs.training.quarantine import FILE_NAME
 from sightweave.programs.training.seen import Seen
 from sightweave.programs.training.settings import Settings
+from sightweave.programs.training.shares import Share
 from sightweave.programs.training.state import State
 from sightweave.programs.training.stopping import stop_signals
 from sightweave.programs.training.trial import Trials
@@ -97,13 +98,13 @@ class Trainer:
         finish: Called after the last save, to wait until it is on disk.
         read: Reads the state that was saved after this number of updates, for the best weights of a stage.
         state: State to resume from, in which `run` counts; by default a new one.
-        world: The processes that train together; only one is supported so far.
+        world: The processes that train together. All of them call `run`; the first one writes the files.
 
     Raises:
         RecipeError: a stage names an unknown part, or `data` and `settings` do not fit.
         DataError: no usable training data.
         CheckpointError: the state belongs to different data or different stages.
-        BackendError: a library that the settings need is not installed, or there are several processes.
+        BackendError: a library that the settings need is not installed, or the processes have different data.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Trainer:
         self.model, self.precision, self.out = model, precision, out
         self.save, self.finish, self.read = save, finish, read
         self.world = world or World()
-        self.world.check_alone()
+        self.seed = seed
         torch.manual_seed(seed)
 
         # Quantize before moving: the full-precision model may not fit on the device.
@@ -141,7 +142,8 @@ class Trainer:
 
         self.state = state or State()
         self.state.precision = precision.name
-        self.state.quarantine.path = out / FILE_NAME
+        self.state.quarantine.path = out / FILE_NAME if self.world.is_first else None
+        self.state.quarantine.is_shared = self.world.size > 1
         self.feeds = [
             Feed(
                 data.datasets,
@@ -173,6 +175,7 @@ class Trainer:
             for feed in self.feeds
         ]
 
+        self.world.check_same("the training data", self._data)
         if self.state.steps:
             self.state.check_fits([stage.name for stage in settings.stages], data=self._data)
             self.state.quarantine.drop_later()
@@ -206,25 +209,25 @@ class Trainer:
         state = self.state
         self._began = time.perf_counter() - state.seconds
 
-        log = RunLog(
-            self.out, steps=state.planned_steps, first_step=state.steps, console=console, report=report
-        )
-        with log, stop_signals() as stop:
-            log.stop = stop
+        with self._open_log(console, report) as log, stop_signals() as stop:
+            if log is not None:
+                log.stop = stop
             resumable = self._train(log, stop)
             state.seconds = self._seconds()
 
             # The last step of a stage with minutes is not known in advance.
             is_timed = any(stage.steps is None for stage in self.settings.stages)
-            is_interrupted = bool(stop) and (is_timed or state.steps < state.planned_steps)
+            signal = max(self.world.gather(stop[0] if stop else 0))
+            is_interrupted = bool(signal) and (is_timed or state.steps < state.planned_steps)
 
             # Save before the outer signal handlers are restored: a signal must not lose the last steps now.
             self._save_last(resumable if is_interrupted else state)
             self.finish()
-            log.raise_failure()
-            return Ending(is_interrupted, stop[0] if stop else 0)
+            if log is not None:
+                log.raise_failure()
+            return Ending(is_interrupted, signal)
 
-    def _train(self, log: RunLog, stop: Sequence[int]) -> State:
+    def _train(self, log: RunLog | None, stop: Sequence[int]) -> State:
         """The loop. Returns the state to resume from if it was stopped, and the final state, without tensors, if not."""
         state, world = self.state, self.world
 
@@ -232,12 +235,13 @@ class Trainer:
             work = self._begin_stage()
             is_over = work.pace.is_over(state.step) or self._is_out_of_patience()
 
-            with contextlib.closing(work.feed.microsteps(state.position, state.within)) as feed:
+            with contextlib.closing(work.feed.updates(state.position, state.within)) as updates:
                 while not is_over:
                     # Compute the gradient and update.
-                    factor = work.pace.factor(state.step)
-                    microsteps = self._next(feed, work.stage.gradient_accumulation_steps)
-                    loss = world.mean(work.loss(microsteps))
+                    factor = self._factor(work)
+                    self._seed_update()
+                    microsteps = self._next(updates)
+                    loss = work.loss(microsteps)
                     norm = work.clip(is_measured=(state.step + 1) % self.settings.log_every == 0)
                     self._check_finite(loss, norm, work, microsteps)
                     work.update(factor, state.step)
@@ -247,16 +251,17 @@ class Trainer:
                     is_complete = world.agree(work.pace.is_over(state.step))
                     more = self._spike(loss, microsteps) | self._validate(work, is_last=is_complete)
                     is_complete = is_complete or world.agree(self._is_out_of_patience())
-                    is_over = is_complete or world.agree(bool(stop))
                     state.planned_steps = self._planned(work)
 
                     # A stop leaves the log as it is: the resumed training completes the row.
                     if state.step % self.settings.log_every == 0 or is_complete:
                         self._log(log, work, factor, more)
-                    elif more:
+                    elif more and log is not None:
                         log.write(state.steps - 1, more | {"stage": work.stage.name})
+                    is_stopped = world.agree(bool(stop))
+                    is_over = is_complete or is_stopped
                     is_due = state.steps % self.settings.save_every == 0 or self._is_kept()
-                    if is_due and not stop:
+                    if is_due and not is_stopped:
                         self._save(self._snapshot(work), work.optimizer.average)
 
             if world.agree(bool(stop)):
@@ -281,12 +286,26 @@ class Trainer:
             state.best, state.without_improvement = None, 0
             state.recent_losses, state.is_in_spike = [], False
             state.averages = Averages(since=self._seconds())
+
+        # The same commands give the same weights, except for adapters and on machines that round differently.
+        self.world.copy_from_first(list(self.model.state_dict().values()))
         return work
 
-    def _next(self, feed: Iterator[Step], count: int) -> list[Step]:
+    def _factor(self, work: Work) -> float:
+        """The fraction of the peak learning rate; by the clock of the first process if the stage has minutes."""
+        factor = work.pace.factor(self.state.step)
+        return factor if work.stage.steps is not None else float(self.world.from_first(factor))
+
+    def _seed_update(self) -> None:
+        """Seeds the dropout of one update differently in each process, so that resuming needs no random states of theirs."""
+        if self.world.size > 1:
+            number = self.state.steps * self.world.size + self.world.rank
+            torch.manual_seed(shuffled(self.seed, number, 0, 1 << 62))
+
+    def _next(self, updates: Iterator[list[Step]]) -> list[Step]:
         """The microsteps of one update; adds the time spent waiting for them to the state."""
         began = time.perf_counter()
-        microsteps = list(islice(feed, count))
+        microsteps = next(updates)
         waited = time.perf_counter() - began
         self.state.feed_seconds += waited
         self.state.averages.waiting += waited
@@ -296,14 +315,17 @@ class Trainer:
         """Raises `NonFiniteLoss` if an update would make the weights useless."""
         if math.isfinite(loss) and math.isfinite(norm):
             return
-        samples = ", ".join(microsteps[-1].ids[:5])
-        raise NonFiniteLoss(
+        # Every process reaches this together, since loss and norm are the same in all.
+        samples = ", ".join(chain.from_iterable(self.world.gather(list(microsteps[-1].ids[:5]))))
+        error = NonFiniteLoss(
             f"stage {work.stage.name!r}, step {self.state.step}: loss {loss}, gradient norm {norm}; no update was made with "
             f"it. Samples of its last batch: {samples}. Lower the learning rate, or check the samples."
         )
+        error.is_reported = not self.world.is_first
+        raise error
 
     def _count(self, work: Work, microsteps: Sequence[Step], loss: float, norm: float) -> None:
-        """Counts one update. Microsteps that were prepared in advance and not used are not counted."""
+        """Counts one update of all processes. Microsteps that were prepared in advance and not used are not counted."""
         state = self.state
         state.step += 1
         state.steps += 1
@@ -311,23 +333,37 @@ class Trainer:
         state.seconds = self._seconds()
 
         state.position, state.within = microsteps[-1].position, microsteps[-1].within
-        tokens = pictures = samples = 0
         for one in microsteps:
             # Microsteps of one window may hold its images in any order, so a later one may end earlier.
             state.end = max(state.end, one.end)
-            samples += len(one.ids)
-            pictures += len(one.pictures)
-            for number in one.pictures:
-                state.seen.add(number)
-            if one.batch.target is not None:
-                tokens += int(one.batch.target.valid.sum())
-        state.pictures += pictures
-        state.samples += samples
-        state.tokens += tokens
+
+        share = Share.of(microsteps, state.quarantine.news()).over_all(self.world)
+        state.samples += share.samples
+        state.pictures += len(share.pictures)
+        state.tokens += share.tokens
+        for number in share.pictures:
+            state.seen.add(number)
+        if self.world.size > 1:
+            self._merge_quarantine(share)
 
         if state.languages is not None:
             state.languages |= work.feed.languages
-        state.averages.add(loss=loss, norm=norm, tokens=tokens, pictures=pictures, samples=samples)
+        pictures = len(share.pictures)
+        state.averages.add(
+            loss=loss, norm=norm, tokens=share.tokens, pictures=pictures, samples=share.samples
+        )
+
+    def _merge_quarantine(self, share: Share) -> None:
+        """Records what all processes left out; raises `DataError` in all of them if it is too much."""
+        try:
+            self.state.quarantine.merge(share.left_out)
+            if not self.state.samples:
+                raise DataError(
+                    f"none of the images so far can be read ({self.state.left_out}); see {FILE_NAME} in the run's folder."
+                )
+        except DataError as error:
+            error.is_reported = not self.world.is_first
+            raise
 
     def _planned(self, work: Work) -> int:
         """Expected updates over all stages; later stages with minutes count as none."""
@@ -406,7 +442,18 @@ class Trainer:
             return state.steps
         return best.step
 
-    def _log(self, log: RunLog, work: Work, factor: float, more: Mapping[str, float | str]) -> None:
+    def _open_log(
+        self, console: Console | None, report: Report | None
+    ) -> contextlib.AbstractContextManager[RunLog | None]:
+        """The log of the run; None in the other processes."""
+        if not self.world.is_first:
+            return contextlib.nullcontext()
+        state = self.state
+        return RunLog(
+            self.out, steps=state.planned_steps, first_step=state.steps, console=console, report=report
+        )
+
+    def _log(self, log: RunLog | None, work: Work, factor: float, more: Mapping[str, float | str]) -> None:
         """Writes a row of the means since the last row, with the numbers of a validation if there was one."""
         state = self.state
         row = state.averages.row(self._seconds())
@@ -414,8 +461,9 @@ class Trainer:
         row["peak_memory_bytes"] = memory.peak_bytes(self.precision.device)
         row |= work.norms.take() | more
 
-        log.progress.steps = state.planned_steps
-        log.write(state.steps - 1, row)  # logs count from 0
+        if log is not None:
+            log.progress.steps = state.planned_steps
+            log.write(state.steps - 1, row)  # logs count from 0
 
         state.losses[-1].append(float(row["loss"]))
         state.averages = Averages(since=self._seconds())
@@ -473,6 +521,7 @@ class Trainer:
         """Saves during a stage, with ordinary weights, or with their average."""
         if self.world.is_first:
             self.save(state, whole(self.model, keeps=self._keeps_adapters, average=average))
+        self.world.wait_for_first()
 
     def _save_last(self, state: State) -> None:
         """Saves at the end, and leaves the model with ordinary weights."""
@@ -484,6 +533,7 @@ class Trainer:
             lora.merge(self.model)
         if self.world.is_first:
             self.save(state, self.model)
+        self.world.wait_for_first()
 
     # Time and threads.
 
@@ -493,7 +543,8 @@ class Trainer:
 
     def _choose_threads(self, begins: Callable[[Trials], None] | None) -> None:
         """Sets the number of torch threads: that of the state, or what a trial finds if the settings leave it open."""
-        may_choose = self.settings.num_threads is None and self.precision.device.type == "cpu"
+        is_on_cpu = self.precision.device.type == "cpu"
+        may_choose = self.settings.num_threads is None and is_on_cpu and self.world.size == 1
         if may_choose and self.state.threads:
             torch.set_num_threads(self.state.threads)  # another number may round sums differently
             may_choose = False
@@ -501,7 +552,10 @@ class Trainer:
         if begins is not None:
             present = torch.get_num_threads()
             threads = trial.counts(present) if may_choose else [present]
-            trials = trial.of_stages(self.model, self.feeds, self.settings, self.precision, threads)
+            if self.world.size == 1:
+                trials = trial.of_stages(self.model, self.feeds, self.settings, self.precision, threads)
+            else:
+                trials = Trials.of(self.settings.stages, [None] * len(self.feeds), otherwise=present)
             torch.set_num_threads(trials.threads)
             begins(trials)
         self.state.threads = torch.get_num_threads()

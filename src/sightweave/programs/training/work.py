@@ -60,7 +60,7 @@ class Work:
             raise RecipeError(f"train.stages, stage {stage.name!r}: {error}") from error
         enter_training(model, stage.parts)
 
-        gradients = Gradients(model, list(optimizer.parameters.values()), stage, precision)
+        gradients = Gradients(model, list(optimizer.parameters.values()), stage, precision, feed.world)
         features = None
         if stage.cache_features:
             features = FeatureCache(model.encoders, precision, stage.cache_features << 20)
@@ -68,8 +68,8 @@ class Work:
         return cls(stage, feed, gradients, optimizer, pace, features, norms)
 
     def loss(self, microsteps: Sequence[Step]) -> float:
-        """The loss of one update; adds its gradient to the parameters."""
-        batches = [one.batch for one in microsteps]
+        """The loss of one update, over all processes; adds its gradient to the parameters."""
+        batches = [one.batch for one in microsteps if one.batch is not None]
         if self.features is not None:
             batches = [self.features.fill(one) for one in batches]
         return self.gradients.add(batches)
