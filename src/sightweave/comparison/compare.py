@@ -268,7 +268,7 @@ def _planned(
         images: Number of images in each stage's data.
 
     Raises:
-        RecipeError: a budget of tokens for a stage of minutes.
+        RecipeError: the budget is in tokens, but a stage is in minutes.
     """
     if stage.steps is not None:
         return stage.steps

@@ -81,7 +81,8 @@ class Comet:
         An answer that could not be parsed (None) is an empty translation.
 
         Raises:
-            DataError: not one prediction per sample, or a sample without a reference or without the tag ``source``.
+            DataError: there is not exactly one prediction per sample, or a sample lacks a reference or the tag
+                ``source``.
             BackendError: the interpreter is not set or not found, COMET is not installed in it, or it failed.
         """
         ratios.check("comet", predictions, samples)

@@ -52,7 +52,7 @@ class LossGap:
 
         Raises:
             DataError: not one list of likelihoods per sample and pass, or likelihoods of an answer that cannot be
-                compared: different numbers of tokens, or not finite.
+                compared: they have different numbers of tokens or are not finite.
         """
         likelihood_checks.check("loss_gap", judged, samples, self.passes)
 

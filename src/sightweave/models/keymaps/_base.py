@@ -287,7 +287,7 @@ def read_tensors(folder: Path | str, part: str) -> tuple[Found, dict[str, Tensor
         table.
 
     Raises:
-        CheckpointError: as raised by `read` and of `transformers_folder.read_tensors`.
+        CheckpointError: as raised by `read` and `transformers_folder.read_tensors`.
     """
     found = find(transformers_folder.read_config(folder), part, where=str(folder))
     everything = transformers_folder.read_tensors(folder)

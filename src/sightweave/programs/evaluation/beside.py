@@ -188,7 +188,7 @@ def beside(
 
     Raises:
         DataError: no common samples, an id that belongs to different questions, or two different metrics.
-        RecipeError: an unknown metric.
+        RecipeError: the metric is unknown.
     """
     # Match the samples.
     here, there = _items(first), _items(second)

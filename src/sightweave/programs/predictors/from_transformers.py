@@ -690,7 +690,7 @@ def _check_index(folder: Path) -> None:
     """Checks that an index of weights lists only safetensors files in the folder.
 
     Raises:
-        CheckpointError: it lists anything else.
+        CheckpointError: the index lists anything else.
     """
     for index in folder.glob("*.safetensors.index.json"):
         listed = checkpoint.parse_json(index)
