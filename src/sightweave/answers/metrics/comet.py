@@ -158,7 +158,7 @@ def _run(python: str, text: str, timeout: float) -> str:
     The process runs in an empty folder, so that no file next to it can be imported in place of COMET.
 
     Raises:
-        BackendError: it took more than `timeout` seconds, or its exit status is not 0.
+        BackendError: the program took more than `timeout` seconds, or its exit status is not 0.
     """
     code = Path(__file__).parents[1].joinpath("scoring", "comet_judge.py").read_text(encoding="utf-8")
 

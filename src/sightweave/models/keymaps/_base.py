@@ -173,7 +173,7 @@ def find(config: Mapping[str, Any], part: str, *, where: str) -> Found:
         where: Name of the folder, for error messages.
 
     Raises:
-        NoFamily: no family for this part has that ``model_type``; the message lists the existing ones.
+        NoFamily: no family for this part has this ``model_type``; the message lists the families that exist.
     """
     wholes, parts = _families(config, part)
     model_type = str(config.get("model_type"))

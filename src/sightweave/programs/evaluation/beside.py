@@ -187,7 +187,7 @@ def beside(
         seed: Random seed for resampling.
 
     Raises:
-        DataError: no common samples, an id that belongs to different questions, or two different metrics.
+        DataError: the evaluations have no common samples, an id belongs to different questions, or the metrics differ.
         RecipeError: the metric is unknown.
     """
     # Match the samples.

@@ -68,8 +68,8 @@ def evaluate(
         progress: Called before each pass.
 
     Raises:
-        DataError: no samples, a sample has no reference, there is not exactly one prediction per sample, or metrics of
-            the only task that do not fit its samples.
+        DataError: there are no samples, a sample has no reference, there is not exactly one prediction per sample, or
+            the metrics of the only task do not fit its samples.
         RecipeError: a control, a task or a metric is unknown.
         BackendError: a task's score needs likelihoods, and `predict` provides none.
     """

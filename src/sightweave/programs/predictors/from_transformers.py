@@ -208,8 +208,8 @@ class FromTransformers:
         answer.
 
         Raises:
-            DataError: not one list of texts per sample, an image that cannot be read, or a prompt that the processor
-                rejects, such as one without an image.
+            DataError: there is not one list of texts per sample, an image cannot be read, or the processor rejects a
+                prompt, such as one without an image.
             BackendError: the model's own code failed, or texts are given and the model cannot score any.
         """
         self._check_texts(samples, texts)
