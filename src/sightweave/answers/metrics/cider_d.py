@@ -1,4 +1,4 @@
-"""CIDEr-D: n-gram similarity of a caption to its references; n-grams that few images share weigh more.
+"""CIDEr-D: n-gram similarity of a caption to its references, in which n-grams of few images have more weight.
 
 CIDEr: Consensus-based Image Description Evaluation (Vedantam et al. 2015, arXiv:1411.5726), section 6 (CIDEr-D), as
 COCO's caption evaluation computes it (github.com/salaniz/pycocoevalcap ad63453): PTB tokens without punctuation, no
