@@ -37,6 +37,7 @@ NAMES = {
     "read_recipe",
     "recipes",
     "report",
+    "runs",
     "sample_data",
     "train",
     "translate",
@@ -44,7 +45,7 @@ NAMES = {
 NOT_IN_API = {"demo", "list"}
 """Commands that tell a story or print a table; `list` shows `kinds` and `pairs`."""
 COMPARED = (
-    *("train", "evaluate", "caption", "translate", "report"),
+    *("train", "evaluate", "caption", "translate", "report", "runs"),
     *("sample_data", "check_data", "cache_data", "detect_data"),
 )
 ROOT = Path(__file__).parents[1]
@@ -117,6 +118,7 @@ def test_names_that_the_documents_use_exist() -> None:
     ("code", "forbidden"),
     [
         ("import sightweave", ["torch", "numpy", "pydantic", "transformers"]),
+        ("import sightweave; sightweave.runs('.')", ["torch", "numpy", "pydantic", "transformers"]),
         ("import sightweave.cli", ["torch", "transformers", "matplotlib"]),
         ("import sightweave.api", ["transformers", "matplotlib.pyplot"]),
     ],

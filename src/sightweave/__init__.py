@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         read_recipe,
         recipes,
         report,
+        runs,
         sample_data,
         train,
         translate,
@@ -43,6 +44,7 @@ _PLACES = {
     "VLM": "models.vlm",
     "Recipe": "recipe",
     "Run": "run",
+    "runs": "verbs.runs",
     "SightweaveError": "core.errors",
 }
 __all__ = [
@@ -69,6 +71,7 @@ __all__ = [
     "read_recipe",
     "recipes",
     "report",
+    "runs",
     "sample_data",
     "train",
     "translate",

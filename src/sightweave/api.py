@@ -14,6 +14,7 @@ from sightweave.verbs.data import cache_data, check_data, sample_data
 from sightweave.verbs.evaluating import beside, evaluate, predictor, report
 from sightweave.verbs.exporting import export
 from sightweave.verbs.listing import FAMILIES, kinds, pairs, recipes
+from sightweave.verbs.runs import runs
 from sightweave.verbs.sources import detect_data, read_recipe, source
 from sightweave.verbs.training import check, compare, train
 
@@ -41,6 +42,7 @@ __all__ = [
     "read_recipe",
     "recipes",
     "report",
+    "runs",
     "sample_data",
     "source",
     "submission",

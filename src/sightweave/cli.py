@@ -8,6 +8,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,11 +24,13 @@ from sightweave.command_line import (
 )
 from sightweave.core import answer_files, catalog, files, outputs, places, recipe_files, terminal
 from sightweave.core.errors import SightweaveError
+from sightweave.verbs import runs as run_list
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from sightweave import json_results
+    from sightweave.core.run_summary import RunSummary
 
 app = typer.Typer(
     name="sightweave",
@@ -159,8 +162,18 @@ def train(
         bool,
         typer.Option("--overwrite", help="Replace an existing run in --out. Other files are never replaced."),
     ] = False,
+    allow_changes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-changes",
+            help="Resume an unfinished run in --out although the recipe or the data has changed.",
+        ),
+    ] = False,
 ) -> Result:
-    """Train a model from a recipe. Writes a run folder with a checkpoint, training curves and a report."""
+    """Train a model from a recipe. Writes a run folder with a checkpoint, training curves and a report.
+
+    The same command resumes a run that was stopped or killed.
+    """
     if out is not None:
         outputs.check_run(out, overwrite=overwrite)
 
@@ -173,6 +186,7 @@ def train(
         out=out,
         evaluate=evaluate,
         overwrite=overwrite,
+        allow_changes=allow_changes,
         console=_console(),
     )
 
@@ -259,7 +273,7 @@ def evaluate(
 ) -> Result:
     """Evaluate a model on held-out data, with confidence intervals, chance levels and controls.
 
-    If interrupted, run the same command again to resume.
+    To resume after an interruption, run the same command again.
     """
     from sightweave import api
 
@@ -323,10 +337,11 @@ def compare(
     jobs: Annotated[int, typer.Option(min=1, help="Number of runs to train in parallel.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per run.")] = None,
 ) -> Result:
-    """Train and evaluate every combination of settings, and compare them in one table.
+    r"""Train and evaluate every combination of settings, and compare them in one table.
 
-    If interrupted, run the same command again to resume. To choose between recipes, set evaluate.splits=[validation], and
-    use the test splits only for the recipe that you choose.
+    To resume after an interruption, run the same command again.
+
+    To choose between recipes, set evaluate.splits=\[validation], and only test the recipe that you choose.
     """
     from sightweave import api
     from sightweave.comparison.results import as_markdown
@@ -649,6 +664,84 @@ def list_kinds(
         {"fusion": fusion, "language_model": model, "can": can} for (fusion, model), can in pairs.items()
     )
     return Result(lambda: matrix, lambda: _show_pairs(pairs, list(api.FAMILIES)))
+
+
+@app.command(cls=Command)
+def runs(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with runs.", callback=refuse(run_list.check_folder))
+    ] = Path("runs"),
+    sort: Annotated[
+        str,
+        typer.Option(
+            help="Order: date (newest first), score (best first), time (longest training first) or size."
+        ),
+    ] = "date",
+    task: Annotated[
+        str | None, typer.Option(help="Task whose score is shown; by default the first task of each run.")
+    ] = None,
+) -> Result:
+    """List runs with their state, progress, score, training time and size on disk."""
+    found = run_list.runs(folder, sort=sort, task=task)
+
+    def plain() -> Iterator[Any]:
+        yield from (one.to_json() for one in found)
+
+    return Result(plain, lambda: _show_runs(found, folder, task))
+
+
+_WIDE = 120
+"""Columns of a terminal from which the list of runs has titles."""
+
+
+def _show_runs(found: "list[RunSummary]", folder: Path, task: str | None) -> None:
+    """Prints a table of runs, and below it what is wrong with some of them."""
+    from rich import box
+    from rich.table import Column, Table
+
+    if not found:
+        echo(f"{folder}: no runs found", err=True)
+        return
+
+    console = _stdout()
+    has_titles = console.width >= _WIDE
+    fixed = [Column("state", no_wrap=True)]
+    fixed += [Column(name, justify="right", no_wrap=True) for name in ("steps", "training", "size")]
+    titles = ["title"] if has_titles else []
+    table = Table(
+        Column("run", overflow="fold"),
+        *fixed,
+        "score",
+        Column("date", no_wrap=True),
+        *titles,
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+
+    for one in found:
+        score = one.score(task)
+        cells = [
+            str(one.folder if one.folder == folder else one.folder.relative_to(folder)),
+            one.state,
+            _steps_of(one),
+            "" if one.training_seconds is None else str(timedelta(seconds=round(one.training_seconds))),
+            f"{one.disk_bytes / 1e6:.1f} MB",
+            "" if score is None else f"{score.split}: {score.to_text()}",
+            f"{one.date.astimezone():%Y-%m-%d %H:%M}",
+        ]
+        cells += [one.title] * has_titles
+        table.add_row(*map(terminal.markup, cells))
+    console.print(table)
+
+    for one in found:
+        if one.problem:
+            echo(f"{one.folder}: {one.state}: {one.problem}")
+
+
+def _steps_of(found: "RunSummary") -> str:
+    if found.steps is None:
+        return ""
+    return f"{found.steps}" + (f"/{found.planned_steps}" if found.planned_steps else "")
 
 
 def _show_table(rows: dict[str, str], *columns: str, title: str | None = None) -> None:

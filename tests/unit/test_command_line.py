@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 import typer
 from typer.main import get_command
 
-from sightweave import command_line
+from sightweave import cli, command_line, json_results
 from sightweave.command_line import Command, Result, check_setting, data_of, json_line, refuse
 from sightweave.core import places
 from sightweave.core.errors import CheckpointError, DataError
@@ -52,6 +53,38 @@ def app_of(plain: object, status: int = 0) -> typer.Typer:
         """Another one, so that the first has a name."""
 
     return app
+
+
+def commands(group: Any, before: str = "") -> dict[str, Any]:
+    """All commands of an app by their words, such as ``data check``."""
+    inner = getattr(group, "commands", None)
+    if inner is None:
+        return {before: group}
+    found: dict[str, Any] = {}
+    for name, one in inner.items():
+        found |= commands(one, f"{before} {name}".strip())
+    return found
+
+
+def without_json(app: typer.Typer) -> list[str]:
+    """The commands that have no ``--json``."""
+    found = commands(get_command(app)).items()
+    return [name for name, one in found if not any("--json" in param.opts for param in one.params)]
+
+
+def test_every_command_has_json() -> None:
+    # Nearly all commands print a table or a result, so a new one has to have the option.
+    assert without_json(cli.app) == []
+    assert {"runs", "list", "data check"} <= set(commands(get_command(cli.app)))
+    assert without_json(app_of({})) == ["other"]  # which forgot it
+
+
+def test_the_fields_of_every_commands_json_are_documented() -> None:
+    words = set()
+    for one in vars(json_results).values():
+        if isinstance(one, type) and one.__module__ == json_results.__name__:
+            words |= set(re.findall(r"``([a-z ]+?)(?: [A-Z]+)?``", (one.__doc__ or "").partition("\n")[0]))
+    assert set(commands(get_command(cli.app))) - words == set()
 
 
 def run(app: typer.Typer, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 
+from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.comparison import compare as comparison
 from sightweave.comparison.results import Comparison
-from sightweave.core import checkpoint, files, old_names
+from sightweave.core import checkpoint, files, old_names, terminal
 from sightweave.core.device import (
     Precision,
     choose_device,
@@ -24,18 +27,27 @@ from sightweave.core.device import (
     one_thread,
     set_threads,
 )
-from sightweave.core.errors import FolderError, RecipeError, WiringError
+from sightweave.core.errors import CheckpointError, FolderError, RecipeError, WiringError
 from sightweave.core.outputs import MARKERS, ROWS_LEFT_OUT, RUN_FILES
 from sightweave.core.progress import LiveLine, wanted
-from sightweave.core.run_folder import refuse_results
+from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, holds_run
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import Dataset
 from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
+from sightweave.programs.evaluation import stored
 from sightweave.programs.training import durations, summary
+from sightweave.programs.training.checkpoints import (
+    Checkpoints,
+    Saver,
+    Snapshot,
+    check_space,
+    space_for,
+)
 from sightweave.programs.training.durations import Epoch
-from sightweave.programs.training.logs import METRICS, read_metrics
+from sightweave.programs.training.feed import fingerprint_of
+from sightweave.programs.training.logs import METRICS, Report, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
@@ -43,6 +55,7 @@ from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
 from sightweave.programs.training.trial import Trials
 from sightweave.recipe import Recipe
 from sightweave.run import Run
+from sightweave.verbs import resuming
 from sightweave.verbs.building import as_run, build, composed, plan_lengths
 from sightweave.verbs.evaluating import (
     GALLERY,
@@ -51,6 +64,7 @@ from sightweave.verbs.evaluating import (
     evaluate_into,
     report,
 )
+from sightweave.verbs.resuming import Earlier
 from sightweave.verbs.sources import (
     FEWEST,
     SHARE,
@@ -80,10 +94,14 @@ def train(
     out: str | Path | None = None,
     evaluate: bool = True,
     overwrite: bool = False,
-    progress: bool | None = None,
+    allow_changes: bool = False,
+    progress: bool | Report | None = None,
     console: Console | None = None,
 ) -> Run:
     """Trains a model as a recipe describes it, and writes a run folder.
+
+    If `out` holds an unfinished run of the same recipe and data, its training is resumed: on the same machine it ends with
+    the bits of a run that was never stopped. A finished run is scored if it was not yet, and returned.
 
     Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 finish the current step, save and return; a second signal stops at once.
 
@@ -96,28 +114,39 @@ def train(
         evaluate: Whether to score the held-out splits after training.
         overwrite: Whether to replace a run in `out`; it is replaced only when everything before the first step has
             succeeded. Files that Sightweave did not write are never replaced.
-        progress: True shows progress in a log too, False never; None shows it in a terminal or a notebook.
+        allow_changes: Whether an unfinished run may be resumed with another recipe or other data; the run records the
+            differences.
+        progress: True shows progress in a log too, False never; None shows it in a terminal or a notebook. A function is
+            called with a `TrainingProgress` for each row of the log, in addition to what None shows. An error that it
+            raises stops training: the model is saved, and then the error is raised.
         console: Where progress is shown; by default standard error, or the cell's output in a notebook.
 
     Returns:
         The trained run, ready to answer.
 
     Raises:
-        RecipeError: a mistake in the recipe, or parts that do not fit.
-        DataError: nothing to train on, or too many rows that cannot be read.
-        FolderError: `out` holds a run, holds files that Sightweave did not write and would overwrite, or another process
-            writes into it.
+        RecipeError: a mistake in the recipe, parts that do not fit, or an unfinished run of another recipe in `out`.
+        DataError: nothing to train on, too many rows that cannot be read, or other data than that of the unfinished run.
+        CheckpointError: no checkpoint of the unfinished run can be read, or the disk is too small for one.
+        FolderError: `out` holds a finished run of another recipe, holds files that Sightweave did not write and would
+            overwrite, or another process writes into it.
     """
     recipe, settings, records = with_data(recipe, settings, data)
     asked = read_recipe(recipe, settings)
     check_splits(asked)
-    console = wanted(console, progress)
+    report_to = progress if callable(progress) else None
+    console = wanted(console, None if callable(progress) else progress)
 
     with _claimed(out, asked) as folder:
+        earlier = None
         if not overwrite:
-            refuse_results(folder)
+            earlier = resuming.earlier_run(folder, asked, allow_changes=allow_changes)
+        if earlier is not None and earlier.state is None:
+            return _finished(folder, asked, records, evaluate=evaluate, console=console)
         try:
-            return _train_into(folder, asked, records, evaluate=evaluate, console=console)
+            return _train_into(
+                folder, asked, records, earlier, evaluate=evaluate, console=console, report_to=report_to
+            )
         except BaseException:
             _forget_unstarted(folder)
             raise
@@ -141,30 +170,80 @@ class _Plan:
 
 
 def _train_into(
-    folder: Path, asked: Recipe, records: list[Any] | None, *, evaluate: bool, console: Console | None
+    folder: Path,
+    asked: Recipe,
+    records: list[Any] | None,
+    earlier: Earlier | None,
+    *,
+    evaluate: bool,
+    console: Console | None,
+    report_to: Report | None,
 ) -> Run:
-    """Plans, builds, trains, scores and reports a run in a folder that is locked for it."""
-    plan = _plan(folder, asked, records, console)
+    """Plans, builds, trains, scores and reports a run, or the rest of one, in a folder that is locked for it."""
+    resumed = None if earlier is None else earlier.state
+    plan = _plan(folder, asked, records, resumed, console)
     run = _built(plan, folder, console)
 
-    state = _started(run, plan, folder)
-    ending = _trained(run, plan, folder, state, console)
-    _end(run, folder, state, ending, plan.sources, console)
+    # The wiring of a resumed run was checked when it began.
+    if earlier is None or resumed is None:
+        if plan.recipe.train.check:
+            say(console, _check_wiring(run))
+        state = _started(run, plan, folder)
+    else:
+        state = _resumed(run, plan, folder, earlier, resumed, console)
 
-    if evaluate and plan.held_out and not ending.stop_signal:
-        _score(run, plan, folder, console, step=state.steps)
-    elif not plan.held_out:
-        say(console, _NOTHING_HELD_OUT)
+    with _recording_failure(folder):
+        ending = _trained(run, plan, folder, state, console, report_to)
+        _end(run, folder, state, ending, plan.sources, console)
+
+        if evaluate and plan.held_out and not ending.stop_signal:
+            _score(run, plan, folder, console, step=state.steps)
+        elif not plan.held_out:
+            say(console, _NOTHING_HELD_OUT)
 
     report(folder)
     return run
 
 
-def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Console | None) -> _Plan:
+def _finished(
+    folder: Path, asked: Recipe, records: list[Any] | None, *, evaluate: bool, console: Console | None
+) -> Run:
+    """Loads a finished run of the same recipe and data, and scores it if the process ended before that was done."""
+    plan = _plan(folder, asked, records, None, console)
+    resuming.check_data(folder, plan.sources)
+    say(
+        console,
+        f"{folder}: this run is finished; to train it further, use a recipe with init_from={folder}; to train it again, "
+        "--overwrite (overwrite=True)",
+    )
+    Checkpoints(folder).remove()
+
+    # What the user's own recipe names may be opened and imported; what only the folder names may not.
+    modules = recipes.modules_of(asked)
+    run = runs.load(folder, modules=modules)
+    if not evaluate or (folder / stored.EVALUATION).is_file():
+        return run
+
+    if plan.held_out:
+        steps = runs.facts_of(folder).get("steps")
+        _score(run, plan, folder, console, step=steps if isinstance(steps, int) else 0)
+        report(folder)
+    return run
+
+
+def _plan(
+    folder: Path,
+    asked: Recipe,
+    records: list[Any] | None,
+    resumed: State | None,
+    console: Console | None,
+) -> _Plan:
     """Chooses device and precision, and opens the data."""
     # Resolving a recipe may use the network, so it comes after everything that does not.
     tasks = asked.build_tasks()
     recipe = asked.resolved()
+    if resumed is not None:
+        recipe = resuming.with_precision(recipe, resumed)
     keep_freed_memory()
     device = choose_device(recipe.train.device)
     set_threads(recipe.train.num_threads)
@@ -187,7 +266,7 @@ def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Conso
 
 
 def _built(plan: _Plan, folder: Path, console: Console | None) -> Run:
-    """Builds the untrained run, reports what it is made of, and checks its wiring."""
+    """Builds the untrained run, and reports what it is made of."""
     # Quantize on the CPU first: the full-precision model may not fit on the device.
     device = torch.device("cpu") if plan.recipe.train.quantize else plan.precision.device
     run = composed(plan.recipe, plan.sources, device)
@@ -197,28 +276,56 @@ def _built(plan: _Plan, folder: Path, console: Console | None) -> Run:
         for note in getattr(source, "notes", ()):
             say(console, note)
     say(console, plan_lengths(run, plan.sources).to_text())
-
-    if plan.recipe.train.check:
-        say(console, _check_wiring(run))
     return run
 
 
 def _started(run: Run, plan: _Plan, folder: Path) -> State:
     """Removes an earlier run's files and writes a ``run.json`` that says unfinished, in case the process is killed."""
     checkpoint.remove(folder / runs.CHECKPOINT)
+    Checkpoints(folder).remove()
     _remove(folder, RUN_FILES)
 
     state = State(languages=_languages_before(plan.recipe))
-    facts = _counts(state, is_interrupted=True) | _facts(run, plan.sources, plan.precision)
-    facts |= _asked(plan.asked, plan.recipe)
-    facts[runs.EPOCH_IMAGES] = [round(epoch.shown, 3) for epoch in plan.epochs]
-    runs.record(folder, facts)
+    began = {BEGAN: datetime.now(UTC).isoformat(timespec="seconds")}
+    runs.record(folder, began | _counts(state, is_interrupted=True) | _description(run, plan))
     return state
 
 
-def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console | None) -> Ending:
+def _resumed(
+    run: Run, plan: _Plan, folder: Path, earlier: Earlier, state: State, console: Console | None
+) -> State:
+    """Compares the data and the machine with those that the run began with, reports the resume, and records it."""
+    changes = list(earlier.changes)
+    changes += resuming.compare_data(folder, state, plan.sources, allow_changes=earlier.may_change)
+
+    say(console, f"{folder}: resumed after step {state.steps:,} of {state.planned_steps:,}")
+    for change in changes:
+        say(console, f"changed: {change}")
+    inexact = resuming.inexact(folder, state, plan.precision)
+    if inexact:
+        say(
+            console,
+            f"the result may differ in the last bits from a run that was never stopped: {'; '.join(inexact)}",
+        )
+
+    resuming.record_resume(folder, state, changes)
+    runs.record(folder, _description(run, plan))
+    return state
+
+
+def _trained(
+    run: Run,
+    plan: _Plan,
+    folder: Path,
+    state: State,
+    console: Console | None,
+    report_to: Report | None,
+) -> Ending:
     """Trains, and updates the counts in `state`."""
     settings = plan.recipe.train
+    _check_space(run, folder, settings, console)
+
+    saver = Saver(folder)
     trainer = Trainer(
         run.model,
         run.processor,
@@ -227,13 +334,30 @@ def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console
         precision=plan.precision,
         out=folder,
         seed=plan.recipe.seed,
-        save=lambda state, model: _save(run, folder, state, model),
+        save=lambda state, model: _save(run, folder, state, model, saver),
+        finish=saver.finish,
         state=state,
     )
 
-    return trainer.run(
-        console=console, begins=lambda trials: _begin(folder, settings, plan.epochs, trials, console)
-    )
+    with saver:
+        return trainer.run(
+            console=console,
+            begins=lambda trials: _begin(folder, settings, plan.epochs, trials, console),
+            report=report_to,
+        )
+
+
+def _check_space(run: Run, folder: Path, settings: Settings, console: Console | None) -> None:
+    """Checks that the first checkpoint fits on the disk, and warns if all that are kept may not.
+
+    Raises:
+        CheckpointError: the first one does not fit.
+    """
+    least, most = space_for(run.model, settings.keep_checkpoints)
+    check_space(folder, least)
+    free = shutil.disk_usage(folder).free
+    if free < most:
+        say(console, f"{folder}: the checkpoints take up to {most:,} bytes, and {free:,} are free")
 
 
 def _score(run: Run, plan: _Plan, folder: Path, console: Console | None, *, step: int) -> None:
@@ -253,16 +377,21 @@ def _languages_before(recipe: Recipe) -> set[str] | None:
     return None if earlier is None else set(earlier)
 
 
-def _facts(run: Run, sources: Sequence[Dataset], precision: Precision) -> dict[str, Any]:
-    """The facts about a run that ``run.json`` holds before the first step."""
+def _description(run: Run, plan: _Plan) -> dict[str, Any]:
+    """What ``run.json`` holds about a run before the first step: its recipe, data, machine and versions."""
     return {
+        TITLE: run.recipe.title,
         "seed": run.recipe.seed,
-        "device": str(precision.device),
-        "precision": f"{precision.name} ({precision.reason})",
+        "device": str(plan.precision.device),
+        "precision": f"{plan.precision.name} ({plan.precision.reason})",
         "parameters": _parameter_count(run),
-        "pictures_in_data": sum(map(len, sources)),
-        "data": order.fingerprint([getattr(one, "fingerprint", str(len(one))) for one in sources]),
-        **runs.facts(precision.device),
+        "pictures_in_data": sum(map(len, plan.sources)),
+        "data": fingerprint_of(plan.sources),
+        **runs.facts(plan.precision.device),
+        **_asked(plan.asked, plan.recipe),
+        runs.GIVEN: plan.asked.to_plain(),
+        runs.SOURCES: resuming.facts_of_sources(plan.sources),
+        runs.EPOCH_IMAGES: [round(epoch.shown, 3) for epoch in plan.epochs],
     }
 
 
@@ -280,6 +409,8 @@ def _end(
 ) -> None:
     """Records how training ended, in ``run.json`` and in the run, and reports it."""
     runs.record(folder, _counts(state, is_interrupted=ending.is_interrupted))
+    if not ending.is_interrupted:
+        Checkpoints(folder).remove()
     say(console, _closing(state, sum(map(len, sources))))
     if not ending.is_interrupted:
         for line in summary.advice(run.recipe.train, state.losses):
@@ -296,7 +427,7 @@ def _end(
 @contextlib.contextmanager
 def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
     """Locks the run's folder against other commands: the one that was named, or a new one under ``runs/``."""
-    writes = (runs.CHECKPOINT, *RUN_FILES, *ROWS_LEFT_OUT)
+    writes = (runs.CHECKPOINT, CHECKPOINTS, *RUN_FILES, *ROWS_LEFT_OUT)
     with contextlib.ExitStack() as stack:
         while True:  # until a folder is locked
             folder = Path(out) if out is not None else _new_folder(recipe)
@@ -324,12 +455,23 @@ def _remove(folder: Path, patterns: Sequence[str], *, only_empty: bool = False) 
             path.unlink()
 
 
+@contextlib.contextmanager
+def _recording_failure(folder: Path) -> Iterator[None]:
+    """Adds an error that ends training to ``run.json``, for `runs`; a stop by the user is none."""
+    try:
+        yield
+    except Exception as error:
+        with contextlib.suppress(OSError, CheckpointError):  # the error itself is more important
+            runs.record(folder, {FAILURE: terminal.in_short(f"{type(error).__name__}: {error}")})
+        raise
+
+
 def _forget_unstarted(folder: Path) -> None:
     """Removes the files of a training run that ended before its first checkpoint or log line.
 
     The reasons for skipped rows are kept.
     """
-    if files.whole(folder / runs.CHECKPOINT).is_dir():
+    if holds_run(folder):
         return
     metrics = folder / METRICS
     if metrics.is_file() and read_metrics(metrics):
@@ -381,8 +523,8 @@ def _begin(
         say(console, line)
 
 
-def _save(run: Run, folder: Path, state: State, model: VLM) -> None:
-    """Writes a checkpoint, and the progress so far to ``run.json`` in case the process is killed.
+def _save(run: Run, folder: Path, state: State, model: VLM, saver: Saver) -> None:
+    """Writes the state to resume from and the weights to load, and the progress to ``run.json``.
 
     Stages that ended by time are saved with the number of steps they made, so that the recipe can be repeated.
     """
@@ -390,10 +532,22 @@ def _save(run: Run, folder: Path, state: State, model: VLM) -> None:
     for number, steps in enumerate(state.stage_steps):
         stages[number] = durations.in_steps(stages[number], steps)
     settings = dataclasses.replace(run.recipe.train, stages=tuple(stages))
-    run.recipe = dataclasses.replace(run.recipe, train=settings)
+    run.recipe = recipe = dataclasses.replace(run.recipe, train=settings)
+    progress = _counts(state, is_interrupted=True)
 
-    run.save(folder, model)
-    runs.record(folder, _counts(state, is_interrupted=True))
+    if not state.model:
+        # Training is complete, so the model does not change any more: no copy is needed, and nothing to resume from.
+        saver.finish()
+        run.save(folder, model)
+        runs.record(folder, progress)
+        return
+
+    def write(snapshot: Snapshot) -> None:
+        Checkpoints(folder, settings.keep_checkpoints).write(snapshot)
+        runs.write(folder, snapshot.weights, run.processor, recipe)
+        runs.record(folder, progress)
+
+    saver.save(Snapshot.of(state, model), write)
 
 
 def _counts(state: State, *, is_interrupted: bool) -> dict[str, Any]:
@@ -408,6 +562,7 @@ def _counts(state: State, *, is_interrupted: bool) -> dict[str, Any]:
         "training_seconds": round(state.seconds, 1),
         "feed_wait_seconds": round(state.feed_seconds, 1),
         "interrupted": is_interrupted,
+        FAILURE: "",
         "left_out": state.left_out,
         runs.LANGUAGES: None if state.languages is None else sorted(state.languages),
     }

@@ -37,7 +37,7 @@ class Checked:
             "state": found.state,
             "measured": found.measured,
             "needed": found.needed,
-            "seconds": round(self.seconds, 3),
+            "seconds": self.seconds,
         }
 
 

@@ -83,6 +83,11 @@ def decoding_threads(asked: int) -> int:
     return asked or min(8, max(1, num_cores() - 1))
 
 
+def fingerprint_of(datasets: Sequence[Dataset]) -> str:
+    """SHA-256 over sources: the ``fingerprint`` of each, or its number of images if it has none."""
+    return fingerprint(getattr(dataset, "fingerprint", len(dataset)) for dataset in datasets)
+
+
 class Feed:
     """An endless, repeatable stream of microsteps for one stage.
 
@@ -143,8 +148,8 @@ class Feed:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all sources: the ``fingerprint`` of each, or its length if it has none."""
-        return fingerprint(getattr(dataset, "fingerprint", len(dataset)) for dataset in self.datasets)
+        """Fingerprint of the sources (see `fingerprint_of`)."""
+        return fingerprint_of(self.datasets)
 
     def _words(self) -> Words:
         """Source of the words for image embeddings, with auto resolved by a look at the data."""

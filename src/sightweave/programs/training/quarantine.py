@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from sightweave.core import files
 from sightweave.core.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,19 @@ class Quarantine:
                 f"{bad} of {self.seen} images cannot be read ({dict(self.reasons)}), more than {_TOLERATED:.0%}; "
                 f"the last: {error}"
             )
+
+    def drop_later(self) -> None:
+        """Drops lines of the file that this quarantine does not know: they were written after the state that was resumed."""
+        if self.path is None or not self.path.exists():
+            return
+        kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if self._knows(line)]
+        files.write_text(self.path, "".join(f"{line}\n" for line in kept))
+
+    def _knows(self, line: str) -> bool:
+        try:
+            return json.loads(line)["picture"] in self._known
+        except (ValueError, LookupError, TypeError):  # the process was killed while it wrote the line
+            return False
 
     def kept(self) -> Kept:
         """The value that `of` restores from; it does not include the path."""

@@ -182,6 +182,8 @@ class Settings:
     """Number of threads that decode images; 0 means one fewer than the CPU cores, from 1 to 8. Does not affect results."""
     save_every: PositiveInt = 500
     """Steps between checkpoints; the last step is always saved."""
+    keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+    """Number of newest checkpoints kept while training, for resuming; all are removed when training is complete."""
     log_every: PositiveInt = 10
     """Steps between rows of metrics.jsonl."""
     check: bool = True

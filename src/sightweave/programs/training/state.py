@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pydantic
 import torch
@@ -69,6 +69,8 @@ class Progress:
     """Language pairs, such as ``en-de``, of the translations trained on; None if a pretrained part may know others."""
     threads: NonNegativeInt = 0
     """Number of torch threads used for training; 0 until it is known."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Number format of the training; ``auto`` until it is known."""
 
     # The curve.
     losses: list[list[float]] = field(default_factory=list)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from sightweave.core import memory
 from sightweave.core.device import Precision
 from sightweave.core.errors import SightweaveError
 from sightweave.data.inputs.order import Mixing
@@ -26,7 +27,7 @@ from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
 from sightweave.programs.training import durations, trial
 from sightweave.programs.training.feed import Feed, Step
-from sightweave.programs.training.logs import Averages, RunLog
+from sightweave.programs.training.logs import Averages, Report, RunLog
 from sightweave.programs.training.quarantine import FILE_NAME
 from sightweave.programs.training.seen import Seen
 from sightweave.programs.training.settings import Settings
@@ -83,6 +84,7 @@ class Trainer:
         out: Run folder, for metrics, events and the quarantine.
         seed: Random seed of the order, the choice of samples and dropout.
         save: Called every `save_every` steps, at the end, and when interrupted.
+        finish: Called after the last save, to wait until it is on disk.
         state: State to resume from, in which `run` counts; by default a new one.
         world: The processes that train together; only one is supported so far.
 
@@ -104,10 +106,12 @@ class Trainer:
         out: Path,
         seed: int,
         save: Save,
+        finish: Callable[[], None] = lambda: None,
         state: State | None = None,
         world: World | None = None,
     ) -> None:
-        self.model, self.precision, self.out, self.save = model, precision, out, save
+        self.model, self.precision, self.out = model, precision, out
+        self.save, self.finish = save, finish
         self.world = world or World()
         self.world.check_alone()
         torch.manual_seed(seed)
@@ -124,6 +128,7 @@ class Trainer:
         self.settings = settings
 
         self.state = state or State()
+        self.state.precision = precision.name
         self.state.quarantine.path = out / FILE_NAME
         self.feeds = [
             Feed(
@@ -143,12 +148,17 @@ class Trainer:
 
         if self.state.steps:
             self.state.check_fits([stage.name for stage in settings.stages], data=self._data)
+            self.state.quarantine.drop_later()
         else:
             self.state.planned_steps = sum(stage.steps or 0 for stage in settings.stages)
             self.state.seen = Seen(sum(len(dataset) for dataset in data.datasets))
 
     def run(
-        self, *, console: Console | None = None, begins: Callable[[Trials], None] | None = None
+        self,
+        *,
+        console: Console | None = None,
+        begins: Callable[[Trials], None] | None = None,
+        report: Report | None = None,
     ) -> Ending:
         """Trains all remaining stages, and saves.
 
@@ -156,6 +166,8 @@ class Trainer:
             console: Where progress is shown; None hides it.
             begins: Called with the results of the trials before the first step. None skips the trials and keeps the number
                 of threads.
+            report: Called with each row of the log. An error that it raises stops training as a signal does: the model is
+                saved, and then the error is raised.
 
         Raises:
             RecipeError: a stage trains nothing.
@@ -167,8 +179,11 @@ class Trainer:
         state = self.state
         self._began = time.perf_counter() - state.seconds
 
-        log = RunLog(self.out, steps=state.planned_steps, first_step=state.steps, console=console)
+        log = RunLog(
+            self.out, steps=state.planned_steps, first_step=state.steps, console=console, report=report
+        )
         with log, stop_signals() as stop:
+            log.stop = stop
             resumable = self._train(log, stop)
             state.seconds = self._seconds()
 
@@ -178,6 +193,8 @@ class Trainer:
 
             # Save before the outer signal handlers are restored: a signal must not lose the last steps now.
             self._save_last(resumable if is_interrupted else state)
+            self.finish()
+            log.raise_failure()
             return Ending(is_interrupted, stop[0] if stop else 0)
 
     def _train(self, log: RunLog, stop: Sequence[int]) -> State:
@@ -200,10 +217,12 @@ class Trainer:
 
                     # Count the update, and find out whether it was the last one.
                     self._count(work, microsteps, loss, norm)
-                    is_over = world.agree(work.pace.is_over(state.step) or bool(stop))
+                    is_complete = world.agree(work.pace.is_over(state.step))
+                    is_over = is_complete or world.agree(bool(stop))
                     state.planned_steps = self._planned(work.pace.expected(state.step))
 
-                    if state.step % self.settings.log_every == 0 or is_over:
+                    # A stop leaves the log as it is: the resumed training completes the row.
+                    if state.step % self.settings.log_every == 0 or is_complete:
                         self._log(log, work, factor)
                     if state.steps % self.settings.save_every == 0 and not stop:
                         self._save(self._snapshot(work))
@@ -233,7 +252,9 @@ class Trainer:
         """The microsteps of one update; adds the time spent waiting for them to the state."""
         began = time.perf_counter()
         microsteps = list(islice(feed, count))
-        self.state.feed_seconds += time.perf_counter() - began
+        waited = time.perf_counter() - began
+        self.state.feed_seconds += waited
+        self.state.averages.waiting += waited
         return microsteps
 
     def _check_finite(self, loss: float, norm: float, work: Work, microsteps: Sequence[Step]) -> None:
@@ -255,22 +276,23 @@ class Trainer:
         state.seconds = self._seconds()
 
         state.position, state.within = microsteps[-1].position, microsteps[-1].within
-        tokens = pictures = 0
+        tokens = pictures = samples = 0
         for one in microsteps:
             # Microsteps of one window may hold its images in any order, so a later one may end earlier.
             state.end = max(state.end, one.end)
-            state.samples += len(one.ids)
+            samples += len(one.ids)
             pictures += len(one.pictures)
             for number in one.pictures:
                 state.seen.add(number)
             if one.batch.target is not None:
                 tokens += int(one.batch.target.valid.sum())
         state.pictures += pictures
+        state.samples += samples
         state.tokens += tokens
 
         if state.languages is not None:
             state.languages |= work.feed.languages
-        state.averages.add(loss=loss, norm=norm, tokens=tokens, pictures=pictures)
+        state.averages.add(loss=loss, norm=norm, tokens=tokens, pictures=pictures, samples=samples)
 
     def _planned(self, expected: int) -> int:
         """Expected updates over all stages; later stages with minutes count as none."""
@@ -282,6 +304,7 @@ class Trainer:
         state = self.state
         row = state.averages.row(self._seconds())
         row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr}
+        row["peak_memory_bytes"] = memory.peak_bytes(self.precision.device)
 
         log.progress.steps = state.planned_steps
         log.write(state.steps - 1, row)  # logs count from 0
