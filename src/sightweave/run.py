@@ -583,7 +583,7 @@ def record(folder: Path, values: dict[str, Any]) -> None:
 
 
 def asked_of(known: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections of a run's recipe that ``recipe.yaml`` contains in resolved form, as the user gave them."""
+    """Sections of a run's recipe as the user gave them, from ``run.json``; ``recipe.yaml`` has them in resolved form."""
     earlier = {"model": known[ASKED_MODEL]} if ASKED_MODEL in known else {}
     return old_names.update({**earlier, **known.get(ASKED, {})}, tell=False)
 

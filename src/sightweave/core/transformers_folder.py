@@ -218,7 +218,7 @@ def _read_one(file: Path) -> dict[str, Tensor]:
 
 
 def place(folder: Path | str) -> Path:
-    """The local path of a folder; a model on the Hub is downloaded if it is not in the cache, without its code.
+    """The local path of a model's folder, which is downloaded from the Hub, without any code, if it is not in the cache.
 
     For a GGUF file, this is a temporary folder with its config and tokenizer; `read_tensors` reads weights from the file.
 

@@ -60,7 +60,7 @@ def fields_of(transform: ImageTransform, *, is_whole: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The result of `write`."""
+    """The number of images that `write` stored, and the images that it could not read."""
 
     pictures: int
     """Number of images and tiles in the cache."""

@@ -172,7 +172,7 @@ class Collated:
     batch: Batch
     """The batch without its media."""
     shown: list[Shown]
-    """The media of the batch; their order is that of the indices in the tokens."""
+    """The media of the batch, in the order of the indices by which tokens refer to them."""
 
     def with_media(self, loaded: Mapping[str, tuple[Sequence[int], Loaded]]) -> Batch:
         """Completes the batch with loaded media.

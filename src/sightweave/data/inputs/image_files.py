@@ -103,7 +103,7 @@ class Examined:
     has_orientation: bool
     """Whether EXIF specifies a rotation or a reflection."""
     extension_lies: bool
-    """Whether the file's suffix is that of another format than its content."""
+    """Whether the file's suffix does not match the format of its content."""
     is_sixteen_bit: bool
     """Whether the file has 16 bits per channel, which are scaled to 8."""
 
@@ -253,7 +253,7 @@ def _pixel_digest(pixels: np.ndarray) -> str:
 
 
 def _given(medium: Medium) -> Any:
-    """The source of an image, or what it returns if it is a function, such as drawn pixels or a part of a file."""
+    """The source of an image; a source function is called, and its result returned, such as drawn pixels."""
     return medium.source() if callable(medium.source) else medium.source
 
 

@@ -1,4 +1,4 @@
-"""Computes the lengths of all samples before training, from image headers only, and what training will do with them."""
+"""Plans training by the lengths of all samples, which are computed from image headers without decoding any image."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Dropped:
 
     count: int
     examples: tuple[Example, ...]
-    """The first of these samples, at most five."""
+    """Examples: the first samples that were left out for this reason, at most five."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,7 @@ def drawn(seed: int, size: int, count: int) -> list[int]:
 
 
 _DRAWN = 0xD2A3
-"""Added to the seed of a sample, so that it is independent of the training order of a run with this seed."""
+"""Added to the seed for sampling, so that samples are independent of the training order with the same seed."""
 
 
 def _mix(seed: int, epoch: int, step: int, value: int) -> int:
@@ -86,7 +86,7 @@ class Mixing:
     """The frequency of one source in a mix."""
 
     epochs: float = 1.0
-    """Number of times that each image occurs in one epoch of the mix; 0.5 uses another half of the images each time."""
+    """Number of times that each image occurs per epoch of the mix; with 0.5, alternating halves of the images occur."""
     weight: float | None = None
     """Weight of the source relative to the other sources; if it is set, `epochs` is ignored."""
 

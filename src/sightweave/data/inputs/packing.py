@@ -117,7 +117,7 @@ def minimum_slack(
 
 
 def _candidates(left: Sequence[int], room: int) -> Sequence[int]:
-    """Distinct lengths that fit, longest first: all of them, or an evenly spaced selection."""
+    """The distinct lengths that fit into `room`, longest first; if there are many, an evenly spaced selection of them."""
     fitting = left[: bisect_right(left, room)]
     stride = max(1, -(-len(fitting) // _CANDIDATES))
     return fitting[::-stride]

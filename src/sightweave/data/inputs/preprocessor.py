@@ -19,7 +19,8 @@ _MAX_LONGER_SIDE = 4096
 _NO_CROP_SIDE = 384
 """Shorter side in pixels from which the image processor of ResNet and ConvNeXt resizes without cropping."""
 _FILES = (("processor_config.json", "image_processor"), ("preprocessor_config.json", ""))
-"""Files that may hold the settings, with their key in the file: that of a whole model (Transformers 5), or of an encoder."""
+"""Files that may hold the settings, with the key of the settings in the file; an empty key means the whole file. The first
+file belongs to a whole model (Transformers 5), and the second one to an encoder."""
 
 
 def read(folder: Path | str, size: int) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def _with_media(value: Any) -> Any:
 
 @config.config
 class _Saved:
-    """The contents of ``processor.json``, with bounds far beyond those of any real model."""
+    """The contents of ``processor.json``, with upper bounds that no real model reaches."""
 
     layout: Annotated[InputLayout, BeforeValidator(_with_media)]
     transform: Annotated[transforms.Config | None, BeforeValidator(config.without_kind)] = None

@@ -25,7 +25,7 @@ Section = Literal["whole", "trunk", "rest"]
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts as rows of tokens, with their media."""
+    """A batch of prompts: rows of tokens, with the media that they contain."""
 
     tokens: TokenSequence
     """Tokens for the encoder of an encoder-decoder model, or for the decoder of other models."""
@@ -151,7 +151,7 @@ def text_tokens(
     valid: Tensor | None = None,
     plain: bool = False,
 ) -> TokenSequence:
-    """Makes a token sequence from existing tensors; the defaults are those of causal text without padding.
+    """Makes a token sequence from existing tensors; by default, it is causal text without padding.
 
     The function does not read tensor values, so it can be traced. The arguments are the fields of `TokenSequence`.
 

@@ -218,7 +218,10 @@ def _is_format(text: str) -> bool:
 
 
 def _size(value: Any) -> int:
-    """Number of characters and items in a value, including nested ones; for an int, its absolute value, as for a width."""
+    """Number of characters and items in a value, including nested ones.
+
+    For an int, this is its absolute value, since it may be used as a width or a count.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         return min(abs(value), MAX_TEXT + 1)
 
@@ -237,7 +240,7 @@ def _size(value: Any) -> int:
 
 
 def _product(left: Any, right: Any) -> int:
-    """Size of a product: the repeated size of a text or list times a number, or the bits of a product of two numbers."""
+    """Upper bound on the size of a product, in characters or items for a repeated text or list, or in bits for numbers."""
     if isinstance(left, int) and isinstance(right, int):
         return left.bit_length() + right.bit_length()
     is_repeated = isinstance(left, Sized) or isinstance(right, Sized)

@@ -128,7 +128,7 @@ Probe = Callable[[Medium], MediumInfo]
 
 
 def expand(sample: Sample, *, side: int, tiles: Tiles, probe: Probe = image_files.probe) -> Sample:
-    """Inserts the tiles of each large image after the image; regions remain those of the whole image.
+    """Inserts the tiles of each large image after the image; the sample's regions still refer to the whole image.
 
     Args:
         sample: Any sample; a sample without large images is returned unchanged.

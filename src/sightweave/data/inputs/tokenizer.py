@@ -422,7 +422,7 @@ class Tokenizer:
     def load(
         cls, folder: Path | str, template: Template | None = None, vocab_size: int | None = None
     ) -> Tokenizer:
-        """Reads ``tokenizer.json`` from a folder written by `save`; the other arguments are those of the constructor.
+        """Reads ``tokenizer.json`` from a folder written by `save`; the other arguments are as for the constructor.
 
         Raises:
             CheckpointError: The file is missing, is not a tokenizer, or does not fit the template.
