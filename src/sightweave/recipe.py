@@ -94,7 +94,9 @@ def _known_modalities(media: Mapping[str, MediaParts], info: ValidationInfo) -> 
     source = downloaded(info)
     for modality in media:
         if modality == "image":
-            raise ValueError("image is not a further modality; set encoder and connector of the model itself")
+            raise ValueError(
+                "images do not belong in model.media; set model.encoder and model.connector instead"
+            )
         catalog.config_class(modalities.FAMILY, modality, allowed=None if source is None else source.modules)
     return media
 

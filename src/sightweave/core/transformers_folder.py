@@ -159,8 +159,8 @@ def _default(file: Path, value: Any) -> str | None:
 
 def _no_default(place: Path, names: list[str]) -> CheckpointError:
     return CheckpointError(
-        f"{place}: it has the chat templates {', '.join(names) or '(none)'} but no {_DEFAULT!r}; put the one to use into "
-        f"{CHAT_TEMPLATE}."
+        f"{place}: it has the chat templates {', '.join(names) or '(none)'}, but none is called {_DEFAULT!r}; put the "
+        f"one to use into {CHAT_TEMPLATE}."
     )
 
 

@@ -68,19 +68,19 @@ def pack(bundles: Sequence[Bundle], capacity: int) -> list[list[Bundle]]:
 
 
 def deal(rows: Sequence[Sequence[Bundle]], count: int) -> list[list[list[Bundle]]]:
-    """Distributes rows over `count` processes, with nearly equal numbers of rows and tokens; no share is empty.
+    """Divides rows into `count` batches with nearly equal numbers of rows and tokens; no batch is empty.
 
-    As long as there are fewer rows than processes, the row with the most samples is cut in two.
+    As long as there are fewer rows than batches, the row with the most samples is cut in two.
 
     Args:
         rows: Rows of bundles.
-        count: Number of processes.
+        count: Number of batches.
 
     Returns:
-        The rows of each process.
+        The rows of each batch.
 
     Raises:
-        ValueError: There are fewer samples than processes.
+        ValueError: There are fewer samples than batches.
     """
     cut = [list(row) for row in rows]
     while len(cut) < count:
@@ -94,7 +94,7 @@ def deal(rows: Sequence[Sequence[Bundle]], count: int) -> list[list[list[Bundle]
     hands: list[list[list[Bundle]]] = [[] for _ in range(count)]
     held = [0] * count
     for start in range(0, len(order), count):
-        # In each round, the longest of the next rows goes to the share with the fewest tokens.
+        # In each round, the longest of the next rows goes to the batch with the fewest tokens.
         lightest = sorted(range(count), key=lambda i: held[i])
         for row, hand in zip(order[start : start + count], lightest, strict=False):
             hands[hand].append(cut[row])
@@ -110,7 +110,7 @@ def _halves(row: list[Bundle]) -> tuple[list[Bundle], list[Bundle]]:
 
     samples = row[0].encoded
     if len(samples) < 2:
-        raise ValueError("rows of one sample each cannot be dealt to more hands than there are rows.")
+        raise ValueError("there are fewer samples than batches to divide them into.")
 
     middle = len(samples) // 2
     return [Bundle(samples[:middle])], [Bundle(samples[middle:])]

@@ -187,7 +187,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return guarded
 
     def _check_arguments(self, given: list[Any]) -> None:
-        """Charges the possible size of a call's result, estimated as the product of the two largest arguments' sizes."""
+        """Charges the possible size of a call's result, estimated as the product of the two largest arguments' sizes.
+
+        Raises:
+            TooMuchError: A format string requests a very wide field, or a limit is exceeded.
+        """
         for value in given:
             if isinstance(value, str) and _is_format(value) and _WIDE.search(value):
                 raise TooMuchError("a format string requests a very wide field")

@@ -108,7 +108,7 @@ class Resized:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """The mapping of an image to the square, and changes of its colours.
+    """A mapping of an image to the square, with changes of its brightness, contrast and colours.
 
     Boxes are left, top, right and bottom in whole pixels.
     """

@@ -88,7 +88,10 @@ def version() -> str | None:
 
 
 def _samples() -> list[bytes]:
-    """Test images: JPEG files with edges, ramps and noise in every channel, whose sides are not multiples of a block."""
+    """Small JPEG files for the comparison, with edges, ramps and noise in all channels.
+
+    Their sides are not multiples of the JPEG block size.
+    """
     rows, columns = np.mgrid[:83, :117]
     ramps = np.stack([2 * columns, 3 * rows, 255 - columns - rows], axis=2)
     noise = np.random.default_rng(0).integers(-60, 60, ramps.shape)
