@@ -597,6 +597,32 @@ def check(
     )
 
 
+@app.command(name="find-lr", cls=Command)
+def find_lr(
+    recipe: RecipeArgument,
+    settings: Settings = None,
+    data: Data = None,
+    stage: Annotated[int, typer.Option(help="Index of the stage to test.", min=0)] = 0,
+    steps: Annotated[int, typer.Option(help="Number of updates.", min=2)] = 100,
+    lowest: Annotated[float, typer.Option(help="First learning rate.")] = 1e-6,
+    highest: Annotated[float, typer.Option(help="Last learning rate.")] = 1.0,
+) -> Result:
+    """Suggest a peak learning rate by a short test with growing rates. Writes nothing."""
+    from sightweave import api
+
+    found = api.find_lr(
+        recipe,
+        *(settings or []),
+        data=data_of(data),
+        stage=stage,
+        steps=steps,
+        lowest=lowest,
+        highest=highest,
+        console=_console(),
+    )
+    return Result(found.to_plain, lambda: echo(found.to_text(stage)))
+
+
 @app.command(cls=Command)  # one parameter per option, as for generate
 def export(  # one parameter for each option of the command
     run: RunArgument,

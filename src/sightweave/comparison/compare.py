@@ -309,7 +309,7 @@ def _steps(numbers: Sequence[int]) -> list[str]:
 
 def _cost_of_step(metrics: Path, stages: int, budget: Budget) -> list[float]:
     """The cost of a step in each stage of a trial: the median of seconds, or the mean number of tokens."""
-    rows = read_metrics(metrics)
+    rows = [row for row in read_metrics(metrics) if "seconds" in row]
     costs = []
     for start in range(0, stages * _TRIAL_STEPS, _TRIAL_STEPS):
         stage = rows[start : start + _TRIAL_STEPS]
@@ -320,6 +320,10 @@ def _cost_of_step(metrics: Path, stages: int, budget: Budget) -> list[float]:
     return costs
 
 
+def _steps_of(recipe: recipes.Recipe) -> int:
+    return sum(stage.steps or 0 for stage in recipe.train.stages)
+
+
 def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "done"]:
     """The state of a run: ``new``, ``trained`` with the wanted recipe, or ``done`` if it is also evaluated."""
     try:
@@ -327,7 +331,7 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
         found = _recipe_in(folder, wanted)
         is_trained = (
             files.whole(folder / runs.CHECKPOINT).is_dir()
-            and facts["steps"] == sum(stage.steps or 0 for stage in found.train.stages)
+            and (facts.get("stopped_early") or facts["steps"] == _steps_of(found))
             and not facts["interrupted"]
             and _is_of(found, facts, wanted)
         )

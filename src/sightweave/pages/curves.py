@@ -13,6 +13,8 @@ from sightweave.pages.drawing import Axis, Chart, linear, logarithmic
 
 MAX_POINTS = 400
 """Maximum number of points of a line; longer histories are averaged over equal stretches."""
+_VALIDATION = "validation_"
+"""Prefix of numbers of a validation: few points, each over the same samples, so they are neither averaged nor smoothed."""
 _LOG_SPREAD = 20
 """Ratio of the largest loss to the smallest above which the loss gets a logarithmic axis."""
 
@@ -22,7 +24,10 @@ _PANELS: tuple[tuple[str, Callable[[str], bool]], ...] = (
         "Learning rate",
         lambda key: key in ("lr", "learning_rate") or key.startswith(("lr_", "learning_rate_")),
     ),
+    ("Validation scores", lambda key: key.startswith("validation_score_")),
     ("Gradient norm", lambda key: key in ("grad_norm", "gradient_norm")),
+    ("Gradient norm by part", lambda key: key.startswith("grad_norm_")),
+    ("Update ratio by part", lambda key: key.startswith("update_ratio_")),
     ("Tokens per second", lambda key: key == "tokens_per_second"),
 )
 
@@ -43,7 +48,7 @@ class Panel:
 
 
 def panels(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
-    """Draws one panel each for loss, learning rate, gradient norm and speed, if the history has them.
+    """Draws one panel each for losses, learning rate, scores, gradient norms and speed, if the history has them.
 
     Args:
         history: Rows with ``step``, optionally ``stage``, and numbers. If steps go back within a stage (a run was
@@ -156,7 +161,8 @@ def _panel(
     for _, start, _ in stages[1:]:
         chart.vertical(start)
     last = []
-    for number, points in enumerate(lines.values()):
+    for number, (key, points) in enumerate(lines.items()):
+        smooths = is_smooth and not key.startswith(_VALIDATION)
         window = max(3.0, min(len(points), MAX_POINTS) / 40)
         for _, start, end in stages:
             inside = [point for point in points if start <= point[0] <= end]
@@ -165,11 +171,11 @@ def _panel(
 
             steps, values = _thin(inside)
             drawn = values
-            if is_smooth:
+            if smooths:
                 # On a logarithmic axis, average the logarithms; otherwise one high value at the start of a stage would
                 # lift the rest of the line.
                 drawn = np.exp(_smooth(np.log(values), window)) if is_log else _smooth(values, window)
-            if is_smooth and len(lines) == 1:
+            if smooths and number == 0 and all(name.startswith(_VALIDATION) for name in list(lines)[1:]):
                 chart.line(zip(steps, values, strict=True), "trail", width=0.8)
             chart.line(zip(steps, drawn, strict=True), f"series{number}", width=1.5)
         last.append(float(drawn[-1]))

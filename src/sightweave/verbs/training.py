@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -34,11 +35,12 @@ from sightweave.core.progress import LiveLine, wanted
 from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, holds_run
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import Dataset
+from sightweave.data.reading.splits import VALIDATION
 from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
 from sightweave.programs.evaluation import stored
-from sightweave.programs.training import durations, summary
+from sightweave.programs.training import durations, rate_finder, summary
 from sightweave.programs.training.checkpoints import (
     Checkpoints,
     Saver,
@@ -47,9 +49,11 @@ from sightweave.programs.training.checkpoints import (
     space_for,
 )
 from sightweave.programs.training.durations import Epoch
+from sightweave.programs.training.early_stopping import BY_LOSS
 from sightweave.programs.training.feed import fingerprint_of
 from sightweave.programs.training.logs import METRICS, Report, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
+from sightweave.programs.training.rate_finder import RateTest
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
 from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
@@ -197,6 +201,8 @@ class _Plan:
     tasks: dict[str, Any]
     sources: list[Dataset]
     held_out: dict[str, list[Dataset]]
+    validation: list[Dataset]
+    """Sources of the validation split; empty if nothing is validated during training."""
     mix: Sequence[order.Mixing]
     epochs: list[Epoch]
     """The epoch of each stage."""
@@ -297,7 +303,7 @@ def _plan(
     with world.in_turns():
         if world.is_first:
             _remove(folder, ROWS_LEFT_OUT)
-        recipe, sources, held_out = _data(recipe, records, folder if world.is_first else None)
+        recipe, sources, held_out, validation = _data(recipe, records, folder if world.is_first else None)
         if world.is_first:
             _remove(folder, ROWS_LEFT_OUT, only_empty=True)
     if not held_out:
@@ -307,7 +313,7 @@ def _plan(
     epochs = durations.epochs(recipe.train.stages, sources, tasks, mix)
     recipe = dataclasses.replace(recipe, train=durations.resolved(recipe.train, epochs))
 
-    return _Plan(asked, recipe, precision, tasks, sources, held_out, mix, epochs)
+    return _Plan(asked, recipe, precision, tasks, sources, held_out, validation, mix, epochs)
 
 
 def _built(plan: _Plan, folder: Path, console: Console | None) -> Run:
@@ -388,16 +394,23 @@ def _trained(
             _begin(folder, settings, plan.epochs, trials, console)
 
     saver = Saver(folder)
+
+    def read(steps: int) -> State:
+        saver.finish()  # it may be the one that is being written
+        return Checkpoints(folder, settings.keep_checkpoints).read(steps)
+
+    task_settings = {name: plan.recipe.task(name) for name in plan.tasks}
     trainer = Trainer(
         run.model,
         run.processor,
-        TrainingData(plan.sources, plan.tasks, plan.mix),
+        TrainingData(plan.sources, plan.tasks, plan.mix, plan.validation, task_settings),
         settings,
         precision=plan.precision,
         out=folder,
         seed=plan.recipe.seed,
         save=lambda state, model: _save(run, folder, state, model, saver),
         finish=saver.finish,
+        read=read,
         state=state,
         world=world,
     )
@@ -412,7 +425,9 @@ def _check_space(run: Run, folder: Path, settings: Settings, console: Console | 
     Raises:
         CheckpointError: the first one does not fit.
     """
-    least, most = space_for(run.model, settings.keep_checkpoints)
+    has_averages = any(stage.ema for stage in settings.stages)
+    keeps = settings.keep_checkpoints + (settings.keep == "best")
+    least, most = space_for(run.model, keeps, has_averages=has_averages)
     check_space(folder, least)
     free = shutil.disk_usage(folder).free
     if free < most:
@@ -470,6 +485,8 @@ def _end(
     runs.record(folder, _counts(state, is_interrupted=ending.is_interrupted))
     if not ending.is_interrupted:
         Checkpoints(folder).remove()
+    for stopped in state.stopped_early:
+        say(console, stopped.to_text())
     say(console, _closing(state, sum(map(len, sources))))
     if not ending.is_interrupted:
         for line in summary.advice(run.recipe.train, state.losses):
@@ -556,22 +573,29 @@ _NOTHING_HELD_OUT = (
 
 def _data(
     recipe: Recipe, records: list[Any] | None, folder: Path | None
-) -> tuple[Recipe, list[Dataset], dict[str, list[Dataset]]]:
-    """The recipe, its training sources and its held-out splits; if the data holds out nothing, a share of it is."""
+) -> tuple[Recipe, list[Dataset], dict[str, list[Dataset]], list[Dataset]]:
+    """The recipe, its training sources, its held-out splits, and the sources of its validation split.
+
+    If the data holds out nothing, a share of it is held out for validation.
+    """
 
     def read(recipe: Recipe, share: float | None) -> tuple[list[Dataset], dict[str, list[Dataset]]]:
         sources = build_sources(recipe, records, "train", folder, share)
         return sources, held_out_of(recipe, records, share)
 
+    share = None
     sources, held_out = read(recipe, None)
     if not held_out and not recipe.evaluate.splits:
         holding = holding_out(recipe)
         is_enough = sum(map(len, sources)) >= FEWEST
         if is_enough and (records is not None or holding != recipe):
-            recipe = holding
-            sources, held_out = read(recipe, SHARE)
+            recipe, share = holding, SHARE
+            sources, held_out = read(recipe, share)
 
-    return recipe, sources, held_out
+    validation: list[Dataset] = []
+    if recipe.train.validate_every != 0:
+        validation = held_out.get(VALIDATION) or build_sources(recipe, records, VALIDATION, None, share)
+    return recipe, sources, held_out, [one for one in validation if len(one)]
 
 
 def _asked(asked: Recipe, resolved: Recipe) -> dict[str, Any]:
@@ -597,7 +621,9 @@ def _save(run: Run, folder: Path, state: State, model: VLM, saver: Saver) -> Non
     """
     stages = list(run.recipe.train.stages)
     for number, steps in enumerate(state.stage_steps):
-        stages[number] = durations.in_steps(stages[number], steps)
+        # A stage with steps that ended early keeps them, since its schedule depends on them.
+        if stages[number].steps is None:
+            stages[number] = durations.in_steps(stages[number], steps)
     settings = dataclasses.replace(run.recipe.train, stages=tuple(stages))
     run.recipe = recipe = dataclasses.replace(run.recipe, train=settings)
     progress = _counts(state, is_interrupted=True)
@@ -632,7 +658,20 @@ def _counts(state: State, *, is_interrupted: bool) -> dict[str, Any]:
         FAILURE: "",
         "left_out": state.left_out,
         runs.LANGUAGES: None if state.languages is None else sorted(state.languages),
+        **_validated(state),
     }
+
+
+def _validated(state: State) -> dict[str, Any]:
+    """What ``run.json`` holds about the validations during training; nothing if there were none."""
+    found: dict[str, Any] = {}
+    if state.best is not None:
+        found["best"] = dataclasses.asdict(state.best)
+        found["validation_seconds"] = round(state.validation_seconds, 1)
+        found["weights_of_steps"] = list(state.kept_steps)
+    if state.stopped_early:
+        found["stopped_early"] = list(map(dataclasses.asdict, state.stopped_early))
+    return found
 
 
 def _closing(state: State, in_data: int) -> str:
@@ -710,6 +749,73 @@ def check(
     run = as_run(what, trust_run=trust_run) if is_run else build(what, *settings, data=data)  # type: ignore[arg-type]  # as is_run says
     found = _subject(run, is_trained=is_run and bool(run.folder))
     return checks.run(found)
+
+
+def find_lr(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *settings: str,
+    data: Any = None,
+    stage: int = 0,
+    steps: int = 100,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+    progress: bool | None = None,
+    console: Console | None = None,
+) -> RateTest:
+    """Suggests a peak learning rate: trains a stage with a rate that grows from step to step, and keeps nothing.
+
+    Args:
+        recipe: A YAML file, a mapping or a `Recipe`.
+        settings: ``path=value`` settings.
+        data: Used instead of the recipe's sources, in any of the forms that `train` takes.
+        stage: Index of the stage to test; it starts from the weights that the run would start from.
+        steps: Number of updates.
+        lowest: First learning rate of AdamW; the rates of Muon and of single parts keep their proportion to it.
+        highest: Last learning rate.
+        progress: As for `train`.
+        console: As for `train`.
+
+    Raises:
+        RecipeError: a mistake in the recipe, no such stage, or invalid rates or steps.
+        DataError: nothing to train on.
+    """
+    recipe, settings, records = with_data(recipe, settings, data)
+    asked = read_recipe(recipe, settings)
+    stages = asked.train.stages
+    if not 0 <= stage < len(stages):
+        raise RecipeError(f"find_lr: the recipe has stages 0 to {len(stages) - 1} (got {stage}).")
+    unscored = dataclasses.replace(
+        asked.train, validate_every=0, validate_samples=0, patience=0, best_by=BY_LOSS, keep="last"
+    )
+
+    console = wanted(console, progress)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plan = _plan(folder, dataclasses.replace(asked, train=unscored), records, None, World(), None)
+        run = composed(plan.recipe, plan.sources, torch.device("cpu"))
+        trainer = Trainer(
+            run.model,
+            run.processor,
+            TrainingData(plan.sources, plan.tasks, plan.mix),
+            plan.recipe.train,
+            precision=plan.precision,
+            out=folder,
+            seed=plan.recipe.seed,
+            save=lambda _state, _model: None,
+        )
+
+        with LiveLine(console, transient=True) as line:
+            line.start("learning rates", steps)
+            return rate_finder.find(
+                trainer.model,
+                trainer.feeds[stage],
+                trainer.feeds[stage].stage,
+                plan.precision,
+                lowest=lowest,
+                highest=highest,
+                steps=steps,
+                progress=lambda done, loss: line.update(done, total=steps, note=f"loss {loss:.3f}"),
+            )
 
 
 def _opening(run: Run, folder: Path, precision: str, reason: str) -> str:

@@ -59,7 +59,8 @@ class Snapshot:
         copies: dict[tuple[Any, ...], Tensor] = {}
         tensors = _copied(state.to_tensors(), copies)
         weights = _copied(model.state_dict(), copies)
-        return cls(state.steps, state.to_json(), tensors, weights)
+        best = None if state.best is None else state.best.step
+        return cls(state.steps, state.to_json(), tensors, weights, best)
 
     @property
     def nbytes(self) -> int:
@@ -254,14 +255,16 @@ class Saver:
             self._join()
 
 
-def space_for(model: nn.Module, keep: int) -> tuple[int, int]:
+def space_for(model: nn.Module, keep: int, *, has_averages: bool = False) -> tuple[int, int]:
     """Bytes that the checkpoints of a run take: at least, for the first one, and at most, while one is written.
 
     Args:
         model: The model before its first stage.
         keep: Number of checkpoints to keep.
+        has_averages: Whether they have averages of the weights too.
     """
     weights = sum(value.nbytes for value in model.state_dict().values())
     trained = sum(one.numel() for one in model.parameters())
-    state = weights + 2 * trained * torch.float32.itemsize  # two moments of AdamW; Muon has one
+    copies = 3 if has_averages else 2  # AdamW has two moments; Muon has one
+    state = weights + copies * trained * torch.float32.itemsize
     return state + weights, (keep + 2) * state + 2 * weights

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -18,14 +19,15 @@ from rich.console import Console
 
 from sightweave.core import memory
 from sightweave.core.device import Precision
-from sightweave.core.errors import DataError, SightweaveError
+from sightweave.core.errors import CheckpointError, DataError, SightweaveError
 from sightweave.data.inputs.order import Mixing, shuffled
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.reading.dataset import Dataset
 from sightweave.models.adapters import lora, quantization
 from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
-from sightweave.programs.training import durations, trial
+from sightweave.programs.training import durations, rates, spikes, trial, validation
+from sightweave.programs.training.early_stopping import Best, Stopped, Validated, better
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.logs import Averages, Report, RunLog
 from sightweave.programs.training.quarantine import FILE_NAME
@@ -35,8 +37,12 @@ from sightweave.programs.training.shares import Share
 from sightweave.programs.training.state import State
 from sightweave.programs.training.stopping import stop_signals
 from sightweave.programs.training.trial import Trials
+from sightweave.programs.training.validation import Validation
+from sightweave.programs.training.weight_average import WeightAverage
 from sightweave.programs.training.work import Work
 from sightweave.programs.training.world import World
+
+logger = logging.getLogger(__name__)
 
 Save = Callable[[State, VLM], None]
 """Writes a checkpoint from the state to resume from and the model to save.
@@ -60,6 +66,10 @@ class TrainingData:
     """Tasks by name, for the records of the sources."""
     mix: Sequence[Mixing] = ()
     """How often each source is used; if empty, each is used once per epoch."""
+    validation: Sequence[Dataset] = ()
+    """Sources of the validation split, never of a test split; empty for no validation."""
+    task_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Config of each task, for the scores of the validation; the others get their defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,7 @@ class Trainer:
         seed: Random seed of the order, the choice of samples and dropout.
         save: Called every `save_every` steps, at the end, and when interrupted.
         finish: Called after the last save, to wait until it is on disk.
+        read: Reads the state that was saved after this number of updates, for the best weights of a stage.
         state: State to resume from, in which `run` counts; by default a new one.
         world: The processes that train together. All of them call `run`; the first one writes the files.
 
@@ -108,11 +119,12 @@ class Trainer:
         seed: int,
         save: Save,
         finish: Callable[[], None] = lambda: None,
+        read: Callable[[int], State] | None = None,
         state: State | None = None,
         world: World | None = None,
     ) -> None:
         self.model, self.precision, self.out = model, precision, out
-        self.save, self.finish = save, finish
+        self.save, self.finish, self.read = save, finish, read
         self.world = world or World()
         self.seed = seed
         torch.manual_seed(seed)
@@ -126,7 +138,7 @@ class Trainer:
         if has_epochs:
             epochs = durations.epochs(settings.stages, data.datasets, data.tasks, data.mix)
             settings = durations.resolved(settings, epochs)
-        self.settings = settings
+        self.settings = settings = rates.scaled(settings)
 
         self.state = state or State()
         self.state.precision = precision.name
@@ -146,6 +158,21 @@ class Trainer:
                 workers=settings.num_workers,
             )
             for stage in settings.stages
+        ]
+
+        validation.check(settings, has_data=any(map(len, data.validation)))
+        self.validations = [
+            Validation(
+                data.validation,
+                data.tasks,
+                processor,
+                feed.stage,
+                settings,
+                words=feed.words,
+                precision=precision,
+                task_settings=data.task_settings,
+            )
+            for feed in self.feeds
         ]
 
         self.world.check_same("the training data", self._data)
@@ -206,7 +233,7 @@ class Trainer:
 
         while state.stage < len(self.settings.stages):
             work = self._begin_stage()
-            is_over = work.pace.is_over(state.step)
+            is_over = work.pace.is_over(state.step) or self._is_out_of_patience()
 
             with contextlib.closing(work.feed.updates(state.position, state.within)) as updates:
                 while not is_over:
@@ -215,26 +242,31 @@ class Trainer:
                     self._seed_update()
                     microsteps = self._next(updates)
                     loss = work.loss(microsteps)
-                    norm = work.clip()
+                    norm = work.clip(is_measured=(state.step + 1) % self.settings.log_every == 0)
                     self._check_finite(loss, norm, work, microsteps)
-                    work.update(factor)
+                    work.update(factor, state.step)
 
                     # Count the update, and find out whether it was the last one.
                     self._count(work, microsteps, loss, norm)
                     is_complete = world.agree(work.pace.is_over(state.step))
-                    state.planned_steps = self._planned(work.pace.expected(state.step))
+                    more = self._spike(loss, microsteps) | self._validate(work, is_last=is_complete)
+                    is_complete = is_complete or world.agree(self._is_out_of_patience())
+                    state.planned_steps = self._planned(work)
 
                     # A stop leaves the log as it is: the resumed training completes the row.
                     if state.step % self.settings.log_every == 0 or is_complete:
-                        self._log(log, work, factor)
+                        self._log(log, work, factor, more)
+                    elif more and log is not None:
+                        log.write(state.steps - 1, more | {"stage": work.stage.name})
                     is_stopped = world.agree(bool(stop))
                     is_over = is_complete or is_stopped
-                    if state.steps % self.settings.save_every == 0 and not is_stopped:
-                        self._save(self._snapshot(work))
+                    is_due = state.steps % self.settings.save_every == 0 or self._is_kept()
+                    if is_due and not is_stopped:
+                        self._save(self._snapshot(work), work.optimizer.average)
 
             if world.agree(bool(stop)):
-                return self._snapshot(work).on_cpu()
-            self._end_stage()
+                return self._stopped(work)
+            self._end_stage(work)
 
         return state
 
@@ -250,11 +282,21 @@ class Trainer:
             state.restore(self.model, work.optimizer, self.precision.device)
         else:
             state.losses.append([])
+            state.validations.append([])
+            state.best, state.without_improvement = None, 0
+            state.recent_losses, state.is_in_spike = [], False
             state.averages = Averages(since=self._seconds())
 
         # The same commands give the same weights, except for adapters and on machines that round differently.
-        self.world.copy_from_first(list(self.model.state_dict().values()))
+        self._copy_weights(work)
         return work
+
+    def _copy_weights(self, work: Work) -> None:
+        """Gives all processes the weights of the first one, and their averages."""
+        tensors = list(self.model.state_dict().values())
+        if work.optimizer.average is not None:
+            tensors += work.optimizer.average.values.values()
+        self.world.copy_from_first(tensors)
 
     def _factor(self, work: Work) -> float:
         """The fraction of the peak learning rate; by the clock of the first process if the stage has minutes."""
@@ -330,10 +372,102 @@ class Trainer:
             error.is_reported = not self.world.is_first
             raise
 
-    def _planned(self, expected: int) -> int:
+    def _planned(self, work: Work) -> int:
         """Expected updates over all stages; later stages with minutes count as none."""
+        step = self.state.step
+        expected = step if self._is_out_of_patience() else work.pace.expected(step)
         later = self.settings.stages[self.state.stage + 1 :]
         return sum(self.state.stage_steps) + expected + sum(one.steps or 0 for one in later)
+
+    def _validate(self, work: Work, *, is_last: bool) -> dict[str, float | str]:
+        """Validates if it is time to, compares with the best so far, and returns the numbers for the log."""
+        state = self.state
+        validation = self.validations[state.stage]
+        if not validation.is_due(state.step, is_last=is_last):
+            return {}
+
+        began = time.perf_counter()
+        found = self._validated(work, validation)
+        row: dict[str, float | str] = {}
+        if found is not None:
+            row = found.row()
+            state.validations[-1].append(found)
+            best = better(state.best, found, self.settings.best_by)
+            state.without_improvement = 0 if best else state.without_improvement + 1
+            state.best = best or state.best
+
+        # Neither the stage's clock nor the speed in the log includes it.
+        seconds = time.perf_counter() - began
+        state.validation_seconds += seconds
+        state.averages.since += seconds
+        work.pace.pause(seconds)
+        return row
+
+    def _validated(self, work: Work, validation: Validation) -> Validated | None:
+        """The result of a validation, which the first process makes while the others wait."""
+        found = None
+        if self.world.is_first:
+            with work.averaged():
+                found = validation.run(self.model, step=self.state.steps)
+        if self.world.size == 1:
+            return found
+
+        self.world.wait_for_first()
+        values = self.world.from_first(None if found is None else asdict(found))
+        return None if values is None else Validated(**values)
+
+    def _spike(self, loss: float, microsteps: Sequence[Step]) -> dict[str, float | str]:
+        """The numbers for the log if a spike of the loss begins with this update, with the ids of its first samples."""
+        state = self.state
+        is_spike = spikes.is_spike(loss, state.recent_losses)
+        row: dict[str, float | str] = {}
+        if is_spike and not state.is_in_spike:
+            row = spikes.row(loss, state.recent_losses, [name for one in microsteps for name in one.ids])
+
+        state.is_in_spike = is_spike
+        state.recent_losses = [*state.recent_losses, loss][-spikes.WINDOW :]
+        return row
+
+    def _is_out_of_patience(self) -> bool:
+        """Whether the stage ends early, since no validation was better for too long."""
+        return 0 < self.settings.patience <= self.state.without_improvement
+
+    def _is_kept(self) -> bool:
+        """Whether the stage may end with the present weights, since no validation was better so far."""
+        best = self.state.best
+        return self.settings.keep == "best" and best is not None and best.step == self.state.steps
+
+    def _load_best(self, work: Work) -> int:
+        """Loads the weights of the stage's best validation if the stage ends with them; returns their number of updates.
+
+        If their checkpoint cannot be read, the last weights stay, which is better than no weights.
+        """
+        if self.settings.keep == "last" or self.state.best is None or self._is_kept() or self.read is None:
+            return self.state.steps
+
+        steps = self._read_best(work, self.state.best, self.read) if self.world.is_first else 0
+        if self.world.size > 1:
+            self.world.wait_for_first()
+            steps = int(self.world.from_first(steps))
+            self._copy_weights(work)
+        return steps
+
+    def _read_best(self, work: Work, best: Best, read: Callable[[int], State]) -> int:
+        """Reads the weights of the best validation into the model; returns their number of updates."""
+        try:
+            saved = read(best.step)
+            if work.optimizer.average is not None:
+                work.optimizer.average.load_state_tensors(saved.optimizer)
+            self.model.load_state_dict(saved.model)
+        except (CheckpointError, OSError) as error:
+            logger.warning(
+                "stage %s ends with its last weights, since those of step %s, the best, cannot be read: %s",
+                work.stage.name,
+                best.step,
+                error,
+            )
+            return self.state.steps
+        return best.step
 
     def _open_log(
         self, console: Console | None, report: Report | None
@@ -346,12 +480,13 @@ class Trainer:
             self.out, steps=state.planned_steps, first_step=state.steps, console=console, report=report
         )
 
-    def _log(self, log: RunLog | None, work: Work, factor: float) -> None:
-        """Writes a row of the means since the last row."""
+    def _log(self, log: RunLog | None, work: Work, factor: float, more: Mapping[str, float | str]) -> None:
+        """Writes a row of the means since the last row, with the numbers of a validation if there was one."""
         state = self.state
         row = state.averages.row(self._seconds())
         row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr}
         row["peak_memory_bytes"] = memory.peak_bytes(self.precision.device)
+        row |= work.norms.take() | more
 
         if log is not None:
             log.progress.steps = state.planned_steps
@@ -360,9 +495,21 @@ class Trainer:
         state.losses[-1].append(float(row["loss"]))
         state.averages = Averages(since=self._seconds())
 
-    def _end_stage(self) -> None:
-        """Merges adapters for the next stage, which begins after the last image trained on."""
+    def _end_stage(self, work: Work) -> None:
+        """Ends a stage with its best or averaged weights, and merges adapters for the next one.
+
+        The next stage begins after the last image trained on.
+        """
         state = self.state
+        if not work.pace.is_over(state.step):
+            expected = work.pace.expected(state.step)
+            state.stopped_early.append(
+                Stopped(work.stage.name, state.step, expected, state.best, self.settings.patience)
+            )
+
+        state.kept_steps.append(self._load_best(work))
+        if work.optimizer.average is not None:
+            work.optimizer.average.apply()
         if state.stage < len(self.settings.stages) - 1:
             lora.merge(self.model)
 
@@ -377,6 +524,16 @@ class Trainer:
         """The state to resume from, with all its tensors."""
         return self.state.snapshot(self.model, work.optimizer, self.precision.device, data=self._data)
 
+    def _stopped(self, work: Work) -> State:
+        """The state to resume from; leaves the average of the weights, which is saved, in the model."""
+        state = self._snapshot(work).on_cpu()
+        average = work.optimizer.average
+        if average is not None:
+            # On a CPU the snapshot shares memory with the model, which is about to change.
+            state.model = {name: value.clone() for name, value in state.model.items()}
+            average.apply()
+        return state
+
     @cached_property
     def _data(self) -> str:
         """Fingerprint of the data; it is the same for all stages."""
@@ -387,10 +544,10 @@ class Trainer:
         """Whether adapters are saved separately. Only those of the last stage are, since loading expects those or none."""
         return bool(self.settings.kept) and self.state.stage >= len(self.settings.stages) - 1
 
-    def _save(self, state: State) -> None:
-        """Saves during a stage, with ordinary weights."""
+    def _save(self, state: State, average: WeightAverage | None = None) -> None:
+        """Saves during a stage, with ordinary weights, or with their average."""
         if self.world.is_first:
-            self.save(state, whole(self.model, keeps=self._keeps_adapters))
+            self.save(state, whole(self.model, keeps=self._keeps_adapters, average=average))
         self.world.wait_for_first()
 
     def _save_last(self, state: State) -> None:
@@ -431,13 +588,18 @@ class Trainer:
         self.state.threads = torch.get_num_threads()
 
 
-def whole(model: VLM, *, keeps: bool) -> VLM:
-    """The model to save: itself, or a copy with ordinary weights, with adapters merged unless `keeps`."""
+def whole(model: VLM, *, keeps: bool, average: WeightAverage | None = None) -> VLM:
+    """The model to save: itself, or a copy with ordinary weights, with adapters merged unless `keeps`.
+
+    With an `average`, a copy with the averages in place of the weights.
+    """
     is_whole = not quantization.is_quantized(model) and (keeps or not lora.is_adapted(model))
-    if is_whole:
+    if is_whole and average is None:
         return model
 
     found = copy.deepcopy(model).to("cpu")
+    if average is not None:
+        average.write_into(found)
     quantization.restore(found)
     if not keeps:
         lora.merge(found)
