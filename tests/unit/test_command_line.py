@@ -83,7 +83,7 @@ def test_the_fields_of_every_commands_json_are_documented() -> None:
     words = set()
     for one in vars(json_results).values():
         if isinstance(one, type) and one.__module__ == json_results.__name__:
-            words |= set(re.findall(r"``([a-z ]+?)(?: [A-Z]+)?``", (one.__doc__ or "").partition("\n")[0]))
+            words |= set(re.findall(r"``([a-z -]+?)(?: [A-Z]+)?``", (one.__doc__ or "").partition("\n")[0]))
     assert set(commands(get_command(cli.app))) - words == set()
 
 
