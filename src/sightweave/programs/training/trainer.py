@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -27,7 +27,7 @@ from sightweave.models.adapters import lora, quantization
 from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
 from sightweave.programs.training import durations, rates, spikes, trial, validation
-from sightweave.programs.training.early_stopping import Stopped, better
+from sightweave.programs.training.early_stopping import Stopped, Validated, better
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.logs import Averages, Report, RunLog
 from sightweave.programs.training.quarantine import FILE_NAME
@@ -380,8 +380,11 @@ class Trainer:
             return {}
 
         began = time.perf_counter()
-        with work.averaged():
-            found = validation.run(self.model, step=state.steps)
+        found = None
+        if self.world.is_first:
+            with work.averaged():
+                found = validation.run(self.model, step=state.steps)
+        found = self._from_first(found)
         row: dict[str, float | str] = {}
         if found is not None:
             row = found.row()
@@ -396,6 +399,14 @@ class Trainer:
         state.averages.since += seconds
         work.pace.pause(seconds)
         return row
+
+    def _from_first(self, found: Validated | None) -> Validated | None:
+        """The result of the first process, which validates alone, so that all of them decide the same."""
+        if self.world.size == 1:
+            return found
+        self.world.wait_for_first()
+        values = self.world.from_first(None if found is None else asdict(found))
+        return None if values is None else Validated(**values)
 
     def _spike(self, loss: float, microsteps: Sequence[Step]) -> dict[str, float | str]:
         """The numbers for the log if a spike of the loss begins with this update, with the ids of its first samples."""
@@ -419,16 +430,26 @@ class Trainer:
         return self.settings.keep == "best" and best is not None and best.step == self.state.steps
 
     def _load_best(self, work: Work) -> int:
-        """Loads the weights of the stage's best validation if the stage ends with them; returns their number of updates.
-
-        If their checkpoint cannot be read, the last weights stay, which is better than no weights.
-        """
-        state, best = self.state, self.state.best
+        """Loads the weights of the stage's best validation if the stage ends with them; returns their number of updates."""
+        best = self.state.best
         if self.settings.keep == "last" or best is None or self._is_kept() or self.read is None:
-            return state.steps
+            return self.state.steps
 
+        # Only the first process knows when its checkpoint is on disk.
+        steps = self._read_best(work, best.step, self.read) if self.world.is_first else 0
+        self.world.wait_for_first()
+        self.world.copy_from_first(list(self.model.state_dict().values()))
+        if work.optimizer.average is not None:
+            self.world.copy_from_first(list(work.optimizer.average.values.values()))
+        return int(self.world.from_first(steps))
+
+    def _read_best(self, work: Work, step: int, read: Callable[[int], State]) -> int:
+        """Loads the weights after this number of updates; returns the number of the weights that the model has then.
+
+        If the checkpoint cannot be read, the last weights stay, which is better than no weights.
+        """
         try:
-            saved = self.read(best.step)
+            saved = read(step)
             if work.optimizer.average is not None:
                 work.optimizer.average.load_state_tensors(saved.optimizer)
             self.model.load_state_dict(saved.model)
@@ -436,11 +457,11 @@ class Trainer:
             logger.warning(
                 "stage %s ends with its last weights, since those of step %s, the best, cannot be read: %s",
                 work.stage.name,
-                best.step,
+                step,
                 error,
             )
-            return state.steps
-        return best.step
+            return self.state.steps
+        return step
 
     def _open_log(
         self, console: Console | None, report: Report | None
