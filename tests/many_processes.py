@@ -87,25 +87,32 @@ class Training:
         save_every: int = 1,
         language_model: dict[str, Any] | None = None,
         state: State | None = None,
+        **settings: Any,
     ) -> None:
         form = "encoder_decoder" if case == "cross_attention" else "decoder_only"
         self.model, processor = compose(Case(case, (), form), language_model=language_model)
         self.folder, self.world, self.saves = folder, world, list[Found]()
+        self.states: dict[int, State] = {}
+        """The states that were saved, by their number of updates; only in the first process."""
         self.trainer = Trainer(
             self.model,
             processor,
-            TrainingData([Pictures(bad=bad, name=name)], TASKS),
-            Settings(stages=stages, log_every=1, save_every=save_every, num_threads=1),
+            TrainingData([Pictures(bad=bad, name=name)], TASKS, validation=[Pictures(5)] if settings else []),
+            Settings(stages=stages, log_every=1, save_every=save_every, num_threads=1, **settings),
             precision=Precision("fp32", torch.device("cpu"), "for tests"),
             out=folder,
             seed=3,
             save=self._save,
+            read=lambda steps: self.states[steps],
             state=state,
             world=world,
         )
 
     def _save(self, state: State, model: VLM) -> None:
         self.saves.append({**counts(state), "weights": digest(model)})
+        if state.model:
+            tensors = {name: value.clone() for name, value in state.to_tensors().items()}
+            self.states[state.steps] = State.of(state.to_json(), tensors)
         if state.steps == HALF and state.model:
             save_file(state.to_tensors(), self.folder / "state.safetensors")
             (self.folder / "state.json").write_text(json.dumps(state.to_json()))
@@ -290,6 +297,16 @@ def dropped(folder: Path, world: World) -> Found:
     return training.found() | {"seed": torch.initial_seed()}
 
 
+def validated(folder: Path, world: World) -> Found:
+    """With averages of the weights, and a rate so high that the stage ends with the best of them and not with the last."""
+    one = stage(steps=8, ema=0.5, optimizer={"lr": 0.5})
+    training = Training(folder, world, one, save_every=1000, validate_every=1, keep="best")
+    training.run()
+    state = training.trainer.state
+    losses = [found.loss for found in state.validations[0]]
+    return training.found() | {"kept": state.kept_steps, "losses": losses}
+
+
 STAGES = {
     "adamw": stage(),
     "accumulation": stage(gradient_accumulation_steps=3, max_grad_norm=0.1),
@@ -312,6 +329,7 @@ CASES: dict[str, Callable[[Path, World], Found]] = {
     "bad": trained(stage(gradient_accumulation_steps=2), bad=BAD),
     "bad_windows": trained(stage(pack_to=150, pack_window=2, gradient_accumulation_steps=2), bad=BAD),
     "dropout": dropped,
+    "validated": validated,
     "not_finite": not_finite,
     "stopped": stopped,
     "other_data": other_data,

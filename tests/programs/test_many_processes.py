@@ -146,7 +146,14 @@ def test_a_training_resumes_on_another_number_of_processes(
     assert first[f"{name} of {folder.name}"]["weights"] == read(folder, size, name)[0]["weights"]
 
 
-@pytest.mark.parametrize("name", [*TRAININGS, "bad_windows", "dropout"])
+def test_all_processes_end_with_the_weights_of_the_best_validation(many: tuple[Path, int]) -> None:
+    for found in read(*many, "validated"):
+        best = found["losses"].index(min(found["losses"])) + 1
+        assert found["kept"] == [best]
+        assert best < len(found["losses"]) == 8
+
+
+@pytest.mark.parametrize("name", [*TRAININGS, "bad_windows", "dropout", "validated"])
 def test_all_processes_hold_the_same_bits_and_only_the_first_saves(many: tuple[Path, int], name: str) -> None:
     first, *others = read(*many, name)
     for other in others:
