@@ -32,6 +32,7 @@ from sightweave.core.device import choose_device, processor_name
 from sightweave.core.errors import CheckpointError, DataError
 from sightweave.core.run_folder import CHECKPOINT as CHECKPOINT
 from sightweave.core.run_folder import FACTS as FACTS
+from sightweave.core.run_folder import GIVEN as GIVEN
 from sightweave.core.run_folder import facts_of as facts_of
 from sightweave.core.run_folder import unfinished as unfinished
 from sightweave.core.types import Asked, Medium, Part, Prediction, Sample
@@ -72,8 +73,6 @@ LANGUAGES = "languages"
 """Key of ``run.json`` for the language pairs, such as ``en-de``, in the training data."""
 EPOCH_IMAGES = "epoch_images"
 """Key of ``run.json`` for the number of images in one epoch of each stage."""
-GIVEN = "recipe_given"
-"""Key of ``run.json`` for the whole recipe as the user gave it, which a resume must repeat."""
 SOURCES = "sources"
 """Key of ``run.json`` for the fingerprint and the number of images of each source of the training split."""
 RESUMED = "resumed"
