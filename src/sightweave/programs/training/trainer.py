@@ -486,7 +486,8 @@ class Trainer:
         row = state.averages.row(self._seconds())
         row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr}
         row["peak_memory_bytes"] = memory.peak_bytes(self.precision.device)
-        row |= work.norms.take() | more
+        row |= work.norms.take()
+        row |= more
 
         if log is not None:
             log.progress.steps = state.planned_steps
