@@ -184,7 +184,7 @@ def _train_into(
         state = _started(run, plan, folder, world)
     else:
         state = _resumed(run, plan, folder, earlier, resumed, world, console)
-    world.wait_for_first()
+    world.barrier()  # the others have read the data later, and only the first one has checked the wiring
 
     if not world.is_first:
         ending = _trained(run, plan, folder, state, world, None, None)
