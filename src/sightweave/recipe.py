@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 _MAX_GENERATED = 5000
 """Maximum number of generated images whose answers are counted; for datasets read from files, all images are counted."""
 _ADAPTED = ("encoder", "language_model")
-"""Parts whose pretrained model Transformers or timm can run, if Sightweave does not support its architecture."""
+"""Parts that Transformers or timm can run in place of Sightweave, which does not support all architectures."""
 _PRETRAINED = ("encoder", "connector", "language_model")
 """Parts that can start from pretrained weights in a folder."""
 

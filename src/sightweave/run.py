@@ -527,7 +527,7 @@ def known_of(folder: Path) -> dict[str, Any]:
 def _compare_vocabulary(
     folder: Path, processor: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Raises `CheckpointError` if the processor's vocabulary is larger than any dimension of any weight."""
+    """Raises `CheckpointError` if the processor's vocabulary is larger than every dimension of every weight."""
     size = processor.get("vocab_size")
     largest = max([max(shape, default=0) for shape in shapes.values()], default=0)
     if isinstance(size, int) and size > largest:

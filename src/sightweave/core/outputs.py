@@ -1,4 +1,4 @@
-"""Checks output paths before anything slow is imported, so that no command overwrites files of others.
+"""Checks output paths before anything slow is imported, so that no command overwrites files it did not write.
 
 This module lists the files that each command writes, and how to recognise files that an earlier command wrote.
 """

@@ -42,7 +42,7 @@ class Config(FilesConfig):
     """A folder with question files, scene graphs and images, or one question file with the other files near it."""
 
     balanced: bool = True
-    """Whether to read only the balanced questions, if a split has files of balanced and of all questions."""
+    """Whether to read only the balanced questions, if a split has separate files for balanced and for all questions."""
     regions: bool = True
     """Whether to read the objects of scene graphs as regions, which are stored with each question."""
 

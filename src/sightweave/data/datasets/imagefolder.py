@@ -72,7 +72,7 @@ def _names_images(file: Path) -> bool:
 
 
 def _name_columns(names: Sequence[str]) -> list[str]:
-    """Names of the columns with image file names: the first group present of all that Hugging Face Datasets accepts."""
+    """Names of the columns that hold image file names, found by the same rules as in Hugging Face Datasets."""
     for chosen in ({"file_names"}, {"file_name"}, set(_IMAGE_COLUMNS)):
         found = [name for name in names if name in chosen]
         if found:

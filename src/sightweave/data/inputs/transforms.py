@@ -48,8 +48,8 @@ class Config:
     size: Annotated[int, Field(ge=1, le=_MAX_SIDE)]
     """Side of the square output in pixels."""
     fit: Fit = "pad"
-    """How images are fitted into the square: ``pad`` keeps the aspect ratio and pads, ``crop`` keeps only the centre, and
-    ``squash`` changes the aspect ratio."""
+    """Method of fitting images into the square: ``pad`` keeps the aspect ratio and pads, ``crop`` keeps only the centre,
+    and ``squash`` changes the aspect ratio."""
     resize_to: Annotated[int, Field(ge=0, le=_MAX_SIDE)] = 0
     """With ``crop``: shorter side in pixels before the crop, such as 256 for a crop of 224; 0 means `size`. With ``squash``
     and `exact`: longer side in pixels of a first resizing step, as in Idefics3; 0 skips this step."""

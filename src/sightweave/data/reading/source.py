@@ -1,4 +1,4 @@
-"""The options that all datasets read from files have in common, and the reading itself."""
+"""The options that all datasets read from files have in common, and the code that reads them."""
 
 from __future__ import annotations
 
