@@ -123,8 +123,8 @@ class Model:
     media: Annotated[Mapping[str, MediaParts], AfterValidator(_known_modalities)] = field(
         default_factory=dict
     )
-    """Encoder and connector of each modality other than images. Its name is that of a file in ``data/inputs/media``, or the
-    dotted path of your own module."""
+    """Encoder and connector of each modality other than images. A modality is named by its file in ``data/inputs/media``, or
+    by the dotted path of your own module."""
 
     @model_validator(mode="before")
     @classmethod

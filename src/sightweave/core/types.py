@@ -39,7 +39,7 @@ class Medium:
 
     @property
     def identity(self) -> str:
-        """The key, unique across modalities: the modality is prefixed, except for images."""
+        """A key that is unique across modalities: the medium's key, preceded by its modality unless it is an image."""
         return self.key if self.modality == "image" else f"{self.modality}:{self.key}"
 
 
@@ -167,7 +167,7 @@ class Prediction:
     tokens: int = 0
     """Number of generated tokens, including the end token."""
     finish: str = "stop"
-    """Why the text ended: ``stop`` (end token), ``length`` (token limit) or ``none`` (no text was requested)."""
+    """Reason why the text ended: ``stop`` (end token), ``length`` (token limit) or ``none`` (no text was requested)."""
     likelihoods: tuple[Likelihood, ...] = ()
     """Likelihoods of the texts that the model was asked to score, in the same order."""
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -124,7 +124,7 @@ class _View:
 
     @property
     def is_relit(self) -> bool:
-        """Whether brightness or contrast are changed."""
+        """Whether the brightness or the contrast is changed."""
         return self.brightness != 1 or self.contrast != 1
 
 
@@ -369,7 +369,7 @@ class ImageTransform:
         return round(spare / 2) if self.margin == "nearest" else spare // 2
 
     def _visible(self, side: int, scale: float, offset: float) -> tuple[int, int, int, int]:
-        """The range of image pixels along one axis that reach into the square, and their range there before clipping."""
+        """The visible part of the image along one axis: first and end pixel in the image, then in the square, unclipped."""
         epsilon = 1e-6  # tolerance, so that 2.9999999 counts as 3
         # Resampling reads pixels beyond the edge of the square, so the exact form resizes the parts that are cut off too.
         start = 0 if self.exact else min(max(0, math.floor(-offset / scale + epsilon)), side - 1)

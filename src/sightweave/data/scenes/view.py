@@ -38,7 +38,7 @@ class Phrase:
     color: str
     head: str
     level: str
-    """How specific the head noun is: ``noun``, ``category`` or ``thing``."""
+    """Level of the head noun, from specific to general: ``noun``, ``category`` or ``thing``."""
     text: str
     plural: str
     a: str
