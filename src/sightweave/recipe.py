@@ -90,7 +90,7 @@ class MediaParts:
 
 
 def _known_modalities(media: Mapping[str, MediaParts], info: ValidationInfo) -> Mapping[str, MediaParts]:
-    """Raises if a modality is unknown, or is a Python module that is named in a downloaded folder and not allowed."""
+    """Raises `ValueError` if a modality is unknown, or is a Python module that the recipe must not import."""
     source = downloaded(info)
     for modality in media:
         if modality == "image":

@@ -225,7 +225,7 @@ def samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
 
 
 def _stems(sample: _Sample, kinds: tuple[str, ...]) -> set[str]:
-    """What precedes the last dot in the suffixes that end in one of `kinds`, such as ``5`` in ``5.jpg``; empty for ``jpg``."""
+    """The parts before the last dot of the suffixes that end in one of `kinds`: ``5`` for ``5.jpg``, empty for ``jpg``."""
     return {suffix.rpartition(".")[0] for suffix, _ in sample if _last(suffix) in kinds}
 
 

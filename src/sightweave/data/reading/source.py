@@ -27,7 +27,7 @@ class FilesConfig(SourceConfig):
     path: str
     """Path of the dataset's folder, or of one of its files."""
     image_root: str | None = None
-    """Folder that image paths are relative to and must not lead out of; by default derived from `path`."""
+    """Folder that contains all images, to which image paths are relative; by default derived from `path`."""
     split: str = ""
     """Split to assign all rows to (train, validation or test); empty keeps the splits of the files and rows."""
     tasks: tuple[str, ...] = ()
