@@ -36,7 +36,7 @@ _METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _IMAGE_COLUMNS = ("image_file_name", "image_file_names", "images_file_name", "images_file_names")
 _COLUMN_SUFFIXES = ("_file_name", "_file_names")
 _OTHER_MEDIA = ("audio", "video", "text", "caption", "pdf")
-"""Prefixes of columns of file names that are not images."""
+"""Prefixes of the names of columns whose files are not images."""
 
 
 def recognise(path: Path) -> str:

@@ -328,7 +328,7 @@ def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
 def _checked_lines(
     file: BinaryIO, max_line_bytes: int, undecodable: list[RowError]
 ) -> Iterator[tuple[int, int, bytes | ValueError]]:
-    """Yields what `lines` does, and appends an error to `undecodable` for each line that is not UTF-8."""
+    """Yields the same as `lines`, and appends an error to `undecodable` for each line that is not UTF-8."""
     for number, offset, line in lines(file, max_line_bytes):
         if not isinstance(line, RowError):
             try:
