@@ -14,8 +14,9 @@ from sightweave.verbs.data import cache_data, check_data, sample_data
 from sightweave.verbs.evaluating import beside, evaluate, predictor, report
 from sightweave.verbs.exporting import export
 from sightweave.verbs.listing import FAMILIES, kinds, pairs, recipes
+from sightweave.verbs.runs import runs
 from sightweave.verbs.sources import detect_data, read_recipe, source
-from sightweave.verbs.training import check, compare, train
+from sightweave.verbs.training import check, compare, find_lr, train
 
 __all__ = [
     "FAMILIES",
@@ -33,6 +34,7 @@ __all__ = [
     "detect_data",
     "evaluate",
     "export",
+    "find_lr",
     "generate",
     "kinds",
     "load",
@@ -41,6 +43,7 @@ __all__ = [
     "read_recipe",
     "recipes",
     "report",
+    "runs",
     "sample_data",
     "source",
     "submission",

@@ -46,6 +46,7 @@ from sightweave.models.pairs import declared
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.training.settings import BOUNDS, DURATIONS, Settings
+from sightweave.programs.training.world import Mesh
 
 logger = logging.getLogger(__name__)
 _MAX_GENERATED = 5000
@@ -523,6 +524,8 @@ class Recipe(Measured):
     """Parts of the model."""
     train: Settings
     """Training stages, device and logging."""
+    mesh: Mesh = field(default_factory=Mesh)
+    """Number of processes that train together."""
     inputs: Inputs = field(default_factory=Inputs)
     """Settings for converting text and images to tensors."""
     init_from: str = ""

@@ -72,6 +72,14 @@ LANGUAGES = "languages"
 """Key of ``run.json`` for the language pairs, such as ``en-de``, in the training data."""
 EPOCH_IMAGES = "epoch_images"
 """Key of ``run.json`` for the number of images in one epoch of each stage."""
+GIVEN = "recipe_given"
+"""Key of ``run.json`` for the whole recipe as the user gave it, which a resume must repeat."""
+SOURCES = "sources"
+"""Key of ``run.json`` for the fingerprint and the number of images of each source of the training split."""
+RESUMED = "resumed"
+"""Key of ``run.json`` with one entry for each resume: the step, the time and the changes that were allowed."""
+_NOT_SHOWN = (ASKED, ASKED_MODEL, EPOCH_IMAGES, GIVEN, SOURCES)
+"""Keys of ``run.json`` that are shown with the recipe, or that only a resume needs."""
 
 
 _UNTRAINED = "the model is untrained, so its answers are meaningless; train it with sightweave train (or train in Python)"
@@ -93,6 +101,8 @@ class Run:
     """Whether training ended before its last step, because it was stopped, killed or failed."""
     stop_signal: int = 0
     """Number of the signal that stopped training in this process; 0 if there was none."""
+    rank: int = 0
+    """Number of this process among those that trained the run; process 0 writes its files and evaluates it."""
     unfinished: str = ""
     """Clause for messages that says when training was interrupted; empty if it was not."""
     is_trusted: bool = True
@@ -342,13 +352,23 @@ class Run:
         Raises:
             CheckpointError: As for `checkpoint.write_folder`.
         """
-        documents = {**self.processor.documents(), "recipe": self.recipe.to_plain()}
-        weights = (model or self.model).state_dict()
-        checkpoint.write_folder(folder / CHECKPOINT, {"model": weights}, documents)
-        files.write_text(folder / RECIPE, self.recipe.to_yaml())
+        write(folder, (model or self.model).state_dict(), self.processor, self.recipe)
         if self._is_untrained():  # zero steps make `load` log a warning
             record(folder, {"steps": 0})
         self.folder = folder
+
+
+def write(
+    folder: Path, weights: Mapping[str, torch.Tensor], processor: Processor, recipe: recipes.Recipe
+) -> None:
+    """Writes ``checkpoint/`` and ``recipe.yaml`` into a run's folder, each atomically.
+
+    Raises:
+        CheckpointError: the disk is full, or the folder cannot be written; existing files are unharmed.
+    """
+    documents = {**processor.documents(), "recipe": recipe.to_plain()}
+    checkpoint.write_folder(folder / CHECKPOINT, {"model": weights}, documents)
+    files.write_text(folder / RECIPE, recipe.to_yaml())
 
 
 def sums(model: VLM) -> tuple[float, ...]:
@@ -594,7 +614,7 @@ def shown_facts(known: Mapping[str, Any]) -> dict[str, Any]:
     Files of earlier versions contain only some of these facts, or have other names for them.
     """
     given = dict(known)
-    for name in (ASKED, ASKED_MODEL, EPOCH_IMAGES):  # these are shown with the recipe
+    for name in _NOT_SHOWN:
         given.pop(name, None)
     in_data = given.pop("pictures", None)  # the key in earlier versions, which counted all images
     in_data = given.pop("pictures_in_data", in_data)

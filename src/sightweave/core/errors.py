@@ -24,6 +24,9 @@ from collections.abc import Iterable
 class SightweaveError(ValueError):
     """Base class of all errors that a user can cause."""
 
+    is_reported = False
+    """Whether another process of the run reports it, so that this one need not print it too."""
+
 
 class RecipeError(SightweaveError):
     """A recipe, a setting or a combination of model parts is wrong."""

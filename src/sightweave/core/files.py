@@ -13,7 +13,6 @@ import glob
 import json
 import os
 import shutil
-import socket
 import stat
 import sys
 import time
@@ -27,6 +26,8 @@ from sightweave.core.errors import FolderError
 MARK = ".sightweave"
 """The file in an output folder that is locked while a command writes to it."""
 _LEFTOVER_SECONDS = 3600
+_PAUSES = (0.0, 0.02, 0.1)
+"""Seconds before each attempt to lock a folder."""
 _MOST_MARKER_BYTES = 1 << 26
 _SHOWN = 10
 
@@ -278,13 +279,41 @@ def check_free(folder: Path) -> None:
         os.close(_locked(folder, ""))
 
 
+def holder(folder: Path) -> str:
+    """What the process that writes to a folder is doing, such as ``training``; empty if there is none.
+
+    Nothing is written or created, and a link or a pipe in place of `MARK` is not opened.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        mark = os.open(folder / MARK, flags)
+    except OSError:
+        return ""
+
+    try:
+        if not stat.S_ISREG(os.fstat(mark).st_mode) or _lock(mark, is_shared=True):
+            return ""
+        purpose = json.loads(os.read(mark, 4096))["purpose"]
+        return str(purpose) or "unknown"
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ):  # the holder has not written its name yet
+        return "unknown"
+    finally:
+        os.close(mark)
+
+
 def _locked(folder: Path, purpose: str) -> int:
     """Opens and locks the `MARK` file of a folder, records this process in it, and returns its file descriptor."""
     path = folder / MARK
     while True:
         mark = _open(path)
         try:
-            if not _lock(mark):
+            if not _lock_soon(mark):
                 raise FolderError(
                     f"{folder}: in use by {_holder(mark)}. Wait until it ends, or choose another folder."
                 )
@@ -299,6 +328,15 @@ def _locked(folder: Path, purpose: str) -> int:
         if purpose:
             _sign(mark, purpose)
         return mark
+
+
+def _lock_soon(mark: int) -> bool:
+    """Locks a file for writing; `holder` may have it for a moment, so a second and a third attempt follow."""
+    for pause in _PAUSES:
+        time.sleep(pause)
+        if _lock(mark):
+            return True
+    return False
 
 
 def _open(path: Path) -> int:
@@ -329,6 +367,8 @@ def _is_same(mark: int, path: Path) -> bool:
 
 
 def _sign(mark: int, purpose: str) -> None:
+    import socket  # here, since `sightweave --help` needs no sockets
+
     who = {"format_version": 1, "pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose}
     with contextlib.suppress(OSError):  # the file may be open read-only, which is enough for the lock
         os.ftruncate(mark, 0)
@@ -348,7 +388,7 @@ def _holder(mark: int) -> str:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(mark: int) -> bool:
+    def _lock(mark: int, *, is_shared: bool = False) -> bool:  # every lock is exclusive here
         try:
             # Lock a byte far beyond the text, because other processes must be able to read the text meanwhile.
             os.lseek(mark, 1 << 30, os.SEEK_SET)
@@ -360,9 +400,10 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(mark: int) -> bool:
+    def _lock(mark: int, *, is_shared: bool = False) -> bool:
+        kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
         try:
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(mark, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:

@@ -62,6 +62,14 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("grad_checkpointing",), (f"{_STAGE}gradient_checkpointing",)),
     **dict.fromkeys(("save_steps", "save_interval", "checkpoint_every"), ("train.save_every",)),
     **dict.fromkeys(("logging_steps", "log_interval", "log_steps"), ("train.log_every",)),
+    **dict.fromkeys(
+        ("eval_steps", "eval_interval", "eval_every", "val_check_interval"), ("train.validate_every",)
+    ),
+    **dict.fromkeys(("max_eval_samples", "limit_val_batches"), ("train.validate_images",)),
+    **dict.fromkeys(("ema_decay", "use_ema"), (f"{_STAGE}ema",)),
+    **dict.fromkeys(("load_best_model_at_end",), ("train.keep",)),
+    **dict.fromkeys(("metric_for_best_model",), ("train.best_by",)),
+    **dict.fromkeys(("early_stopping_patience", "early_stopping"), ("train.patience",)),
     **dict.fromkeys(("load_in_4bit", "load_in_8bit", "quantization_config"), ("train.quantize",)),
     **dict.fromkeys(("random_seed", "manual_seed", "random_state", "data_seed", "seed"), ("seed",)),
     # Images, texts and data.

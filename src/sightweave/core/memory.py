@@ -46,6 +46,29 @@ def free_bytes(device: torch.device, root: Path = _ROOT) -> int:
     return max(0, min(limits, default=_UNKNOWN))
 
 
+def peak_bytes(device: torch.device, root: Path = _ROOT) -> int:
+    """Largest amount of memory that this process has used so far in bytes; 0 if the system does not say.
+
+    On CUDA, the memory that torch has reserved on the device; elsewhere, the physical memory of the process.
+
+    Args:
+        device: Device of the tensors.
+        root: Folder that contains ``proc``; tests pass another one.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_reserved(device))
+
+    # getrusage would count the memory of the process that started this one.
+    value = _fields(root / "proc" / "self" / "status").get("VmHWM:")
+    if value is not None:
+        return value * 1024
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return 0
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error reports a failed allocation; on a CPU, torch raises a plain RuntimeError for it."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):

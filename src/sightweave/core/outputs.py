@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sightweave.core import answer_files, files
 from sightweave.core.errors import DataError, FolderError, RecipeError
-from sightweave.core.run_folder import CHECKPOINT, FACTS, refuse_results
+from sightweave.core.run_folder import CHECKPOINT, CHECKPOINTS, FACTS, holds_run, refuse_other_results
 
 MARKERS = dict.fromkeys(
     (FACTS, f"{CHECKPOINT}/manifest.json", "manifest.json", "evaluation.json"), "format_version"
@@ -41,16 +41,19 @@ _SHEET_START = 4096
 def check_run(folder: Path, *, overwrite: bool = False) -> None:
     """Checks the output folder of a training run.
 
+    Whether a run in the folder can be resumed is checked later, since that needs its recipe.
+
     Args:
         folder: The folder, which need not exist.
-        overwrite: Whether an earlier run in the folder may be replaced.
+        overwrite: Whether an earlier run, or the results of another command, may be replaced.
 
     Raises:
-        FolderError: The folder holds an earlier run that may not be replaced, or files that Sightweave did not write.
+        FolderError: The folder holds results of another command that may not be replaced, or files that Sightweave did not
+            write.
     """
-    files.refuse_foreign(folder, (CHECKPOINT, *RUN_FILES, *ROWS_LEFT_OUT), MARKERS)
-    if not overwrite:
-        refuse_results(folder)
+    files.refuse_foreign(folder, (CHECKPOINT, CHECKPOINTS, *RUN_FILES, *ROWS_LEFT_OUT), MARKERS)
+    if not overwrite and not holds_run(folder):
+        refuse_other_results(folder)
 
 
 def check_evaluation(place: Path) -> None:

@@ -18,10 +18,12 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     Task,
     TaskID,
     TextColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from sightweave.core import terminal
@@ -35,6 +37,13 @@ _NOTEBOOK_SECONDS = 0.3
 class _Counts(MofNCompleteColumn):
     def render(self, task: Task) -> Text:
         return Text("") if task.total is None else super().render(task)
+
+
+class _Note(ProgressColumn):
+    """The text after the counts. A narrow terminal cuts its end; the title, the bar and the counts stay."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
 
 
 class LiveLine:
@@ -66,9 +75,9 @@ class LiveLine:
         if console is not None and self._notebook is None and console.is_interactive:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                _Counts(),
-                TextColumn("{task.fields[note]}", markup=False),
+                BarColumn(max(10, min(40, console.width // 5)), table_column=Column(no_wrap=True)),
+                _Counts(table_column=Column(no_wrap=True)),
+                _Note(),
                 console=console,
                 transient=transient,
                 # On a terminal, other output must go above the line; output to a file or a pipe must not be redirected.

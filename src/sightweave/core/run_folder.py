@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sightweave.core import bounded, files
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.errors import CheckpointError, FolderError
 
 CHECKPOINT, FACTS = "checkpoint", "run.json"
+CHECKPOINTS = "checkpoints"
+"""Folder in a run's folder with the states that an unfinished training resumes from."""
+TITLE, BEGAN, FAILURE = "title", "began", "failure"
+"""Keys of ``run.json``: the recipe's title, when training began (ISO 8601, UTC), and the error that ended it."""
 _RESULTS = ("evaluation.json", "comparison.json")
 """Files with the results of slow commands other than training."""
 _MOST_FACTS_BYTES = 8 << 20
@@ -48,13 +52,22 @@ def unfinished(known: Mapping[str, Any]) -> str:
     return f"training is unfinished: it was interrupted {where}"
 
 
-def refuse_results(folder: Path) -> None:
-    """Raises `FolderError` if a folder contains a trained run or the results of another slow command."""
-    hint = "choose another folder, or replace it with --overwrite (overwrite=True)."
-    if files.whole(folder / CHECKPOINT).is_dir():
-        note = unfinished(facts_of(folder))
-        raise FolderError(f"{folder}: already holds a trained run; {hint}{note and ' '}{note}")
+_HINT = "choose another folder, or replace it with --overwrite (overwrite=True)."
 
+
+def refuse_run(folder: Path, why: str = "") -> NoReturn:
+    """Raises `FolderError` for a folder that contains a run, with the reason why training cannot use it."""
+    notes = [one for one in (why, unfinished(facts_of(folder))) if one]
+    raise FolderError(" ".join([f"{folder}: already holds a trained run; {_HINT}", *notes]))
+
+
+def refuse_other_results(folder: Path) -> None:
+    """Raises `FolderError` if a folder that we wrote contains no run, but other results that took time to compute."""
     found = files.present(folder, _RESULTS)
     if found:
-        raise FolderError(f"{folder}: holds the results of an earlier command ({', '.join(found)}); {hint}")
+        raise FolderError(f"{folder}: holds the results of an earlier command ({', '.join(found)}); {_HINT}")
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a folder contains a run with a checkpoint."""
+    return files.whole(folder / CHECKPOINT).is_dir() or bool(files.present(folder / CHECKPOINTS, ("step-*",)))
