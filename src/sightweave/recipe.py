@@ -525,7 +525,7 @@ class Recipe(Measured):
     train: Settings
     """Training stages, device and logging."""
     mesh: Mesh = field(default_factory=Mesh)
-    """Number of processes that train together."""
+    """Settings for training in several processes."""
     inputs: Inputs = field(default_factory=Inputs)
     """Settings for converting text and images to tensors."""
     init_from: str = ""

@@ -41,7 +41,7 @@ _SHEET_START = 4096
 def check_run(folder: Path, *, overwrite: bool = False) -> None:
     """Checks the output folder of a training run.
 
-    Whether a run in the folder can be resumed is checked later, since that needs its recipe.
+    Whether a run in the folder can be resumed is checked later, because this depends on its recipe.
 
     Args:
         folder: The folder, which need not exist.
