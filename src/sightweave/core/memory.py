@@ -46,6 +46,12 @@ def free_bytes(device: torch.device, root: Path = _ROOT) -> int:
     return max(0, min(limits, default=_UNKNOWN))
 
 
+def resident_bytes(root: Path = _ROOT) -> int | None:
+    """Bytes of this process that are in memory; None if the system does not say."""
+    value = _fields(root / "proc" / "self" / "status").get("VmRSS:")
+    return None if value is None else value * 1024
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on any device: torch raises a plain RuntimeError on a CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
