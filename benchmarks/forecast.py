@@ -1,29 +1,32 @@
 """What `sightweave forecast` predicts, and what training takes: python -m benchmarks.forecast [--quick] [--paper].
 
-Eight recipes, from a few hundred thousand to 60 million weights, on one thread. Each is forecast in one process and trained in
-another. Memory is the peak of the resident memory above what the process held before the model was built. Time is CPU time of an
-update, as the machine may be shared: predicted from a trial, measured as the median over blocks of updates.
+Eight recipes from 1 to 40 million weights, on one thread. Each is forecast in one process and trained in another. Memory is
+the peak of the resident memory above what the process held before the model was built. Time is CPU time of an update, since
+the machine may be shared: trial and training take turns in one process, three times; medians.
 With --paper: models of 150 M, 2 B and 8 B weights on 8, 64 and 512 devices, computed and not measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from benchmarks._harness import environment, table
 
 _ROOT = Path(__file__).parent.parent
-_WARM, _BLOCK = 4, 4
-"""Updates before the first that is timed, and updates of one block."""
+_WARM, _ROUNDS = 4, 3
+"""Updates before the first that is timed, and turns of trial and training."""
+_TIMED = "timed"
 
 CNN = {"kind": "cnn", "channels": [32, 64, 128, 128], "blocks": [0, 0, 0, 1], "norm": "group"}
 VIT = {"kind": "vit", "image_size": 96, "patch_size": 8, "dim": 128, "depth": 4, "num_heads": 4}
@@ -41,7 +44,7 @@ def _recipe(
     fusion: Any = "concat",
     connector: Any = "linear",
     precision: str = "fp32",
-    steps: int = 32,
+    steps: int = 24,
 ) -> dict[str, Any]:
     return {
         "data": [{"kind": "scenes", "size": 2000}],
@@ -75,17 +78,16 @@ RECIPES = {
     "cross-attention": _recipe(VIT, DECODER, {"batch_size": 8}, fusion="cross_attention"),
     "encoder-decoder": _recipe(CNN, SEQ2SEQ, {"batch_size": 8}, fusion="memory"),
     "ViT, packed, bf16": _recipe(
-        SMALL_VIT, LARGE, {"batch_size": 8, "pack_to": 512}, connector=SHUFFLE, precision="bf16", steps=24
+        SMALL_VIT, LARGE, {"batch_size": 8, "pack_to": 512}, connector=SHUFFLE, precision="bf16"
     ),
     "40 M, recomputed": _recipe(
         SMALL_VIT,
         LARGE,
         {"batch_size": 8, "gradient_checkpointing": True},
         connector=SHUFFLE,
-        steps=24,
     ),
     "40 M, language model frozen": _recipe(
-        SMALL_VIT, LARGE, {"batch_size": 8, "parts": ["encoder", "connector"]}, connector=SHUFFLE, steps=24
+        SMALL_VIT, LARGE, {"batch_size": 8, "parts": ["encoder", "connector"]}, connector=SHUFFLE
     ),
 }
 HEADER = (
@@ -115,47 +117,74 @@ def _child(what: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _predict(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The forecast."""
     from sightweave.verbs.forecasting import forecast
 
-    found = forecast(recipe, now=time.process_time)
-    (stage,) = found.stages
+    (stage,) = forecast(recipe, now=time.process_time).stages
     weights = sum(part.trained + part.frozen for part in stage.parts)
-    return {
-        "bytes": stage.memory.total,
-        "seconds": stage.time.total,
-        "weights": weights,
-        "memory": stage.memory.to_json(),
-        "phases": stage.to_json()["step_seconds_by_phase"],
-    }
+    return {"bytes": stage.memory.total, "weights": weights, "memory": stage.memory.to_json()}
 
 
 def _measure(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Peak of the resident memory of a training run, above what the process held before the model was built."""
+    from sightweave.core.device import keep_freed_memory
+
+    keep_freed_memory()
+    started: list[int] = []
+    _train(values, [], before=lambda: started.append(_status("VmRSS")))
+    return {"bytes": _status("VmHWM") - started[0]}
+
+
+def _time(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Trials and training take turns in one process, as other programs change the speed of this one."""
     import torch
 
-    from sightweave.core.device import choose_precision, keep_freed_memory, set_threads
+    from sightweave.core.device import keep_freed_memory
+
+    keep_freed_memory()
+    predicted, measured = [], []
+    for _ in range(_ROUNDS):
+        stamps: list[float] = []
+        predicted.append(_train(values, stamps))
+        each = [after - before for before, after in pairwise(stamps[_WARM:])]
+        measured.append(sum(each) / len(each))
+        torch.set_num_threads(1)
+    phases = [dataclasses.asdict(one) for one in predicted]
+    return {
+        "predicted": statistics.median(one.total for one in predicted),
+        "measured": statistics.median(measured),
+        "phases": phases[0],
+    }
+
+
+def _train(values: Mapping[str, Any], stamps: list[float], before: Callable[[], None] = lambda: None) -> Any:
+    """Predicts the time of a step by a trial if `stamps` are wanted, trains, and notes the CPU time after each update."""
+    import torch
+
+    from sightweave.core.device import choose_precision, set_threads
+    from sightweave.models.parts import enter_training
+    from sightweave.programs.forecasting import timing
+    from sightweave.programs.forecasting.workload import Workload
     from sightweave.programs.training.trainer import Trainer, TrainingData
+    from sightweave.programs.training.work import prepare
     from sightweave.verbs.building import composed
     from sightweave.verbs.sources import build_sources, read_recipe
 
-    keep_freed_memory()
     recipe = read_recipe(values)
     set_threads(1)
     precision = choose_precision(recipe.train.precision, torch.device("cpu"))
     sources = build_sources(recipe, None, "train")
     torch.manual_seed(recipe.seed)
     recipe.build_tokenizer(sources)  # once before, so that its own memory is not counted
-
-    start = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before()
     run = composed(recipe, sources, torch.device("cpu"))
-    stamps: list[float] = []
 
     class Timed(Trainer):
-        """Notes the CPU time at the end of each update."""
+        """Notes the CPU time after each update."""
 
         def _count(self, *args: Any) -> None:
-            stamps.append(time.process_time())
             super()._count(*args)
+            stamps.append(time.process_time())
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = Timed(
@@ -168,10 +197,18 @@ def _measure(values: Mapping[str, Any]) -> dict[str, Any]:
             seed=recipe.seed,
             save=lambda *_: None,
         )
+        found = None
+        if recipe.title == _TIMED:
+            (stage,) = recipe.train.stages
+            prepare(run.model, stage, stage.lora)
+            enter_training(run.model, stage.parts)
+            workload = Workload(trainer.feeds[0])
+            found = timing.measured(run.model, workload, precision, threads=1, now=time.process_time)
+            rehearsal = timing.rehearse(run.model, workload, precision, seconds=20.0, now=time.process_time)
+            if rehearsal.seconds is not None:
+                found = found.with_total(rehearsal.seconds)
         trainer.run()
-    blocks = stamps[_WARM::_BLOCK]
-    each = [(after - before) / _BLOCK for before, after in zip(blocks, blocks[1:], strict=False)]
-    return {"bytes": _status("VmHWM") - start, "seconds": statistics.median(each)}
+    return found
 
 
 def _status(name: str) -> int:
@@ -183,9 +220,11 @@ def _status(name: str) -> int:
 def rows(names: Sequence[str]) -> list[list[str]]:
     found = []
     for name in names:
-        predicted, measured = _child("predict", RECIPES[name]), _child("measure", RECIPES[name])
+        recipe = RECIPES[name]
+        predicted, measured = _child("predict", recipe), _child("measure", recipe)
+        timed = _child("time", {**recipe, "title": _TIMED})
         memory = predicted["bytes"] / measured["bytes"] - 1
-        seconds = predicted["seconds"] / measured["seconds"] - 1
+        seconds = timed["predicted"] / timed["measured"] - 1
         found.append(
             [
                 name,
@@ -193,28 +232,28 @@ def rows(names: Sequence[str]) -> list[list[str]]:
                 f"{predicted['bytes'] / 2**20:.0f} MiB",
                 f"{measured['bytes'] / 2**20:.0f} MiB",
                 f"{memory:+.1%}",
-                f"{predicted['seconds']:.3f}",
-                f"{measured['seconds']:.3f}",
+                f"{timed['predicted']:.3f}",
+                f"{timed['measured']:.3f}",
                 f"{seconds:+.1%}",
             ]
         )
-        print(
-            f"# {' | '.join(found[-1])}  {predicted['memory']} {predicted['phases']}",
-            file=sys.stderr,
-            flush=True,
-        )
+        print(f"# {' | '.join(found[-1])}", file=sys.stderr)
+        print(f"#   {predicted['memory']} {timed['phases']}", file=sys.stderr, flush=True)
     return found
+
+
+_CHILDREN = {"predict": _predict, "measure": _measure, "time": _time}
+"""What a process of its own is asked for."""
 
 
 def main() -> list[list[str]]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the first two recipes only")
     parser.add_argument("--only", default="", help="recipes whose names contain this")
-    parser.add_argument("--child", choices=["predict", "measure"], help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=sorted(_CHILDREN), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        work = _predict if given.child == "predict" else _measure
-        print(json.dumps(work(json.load(sys.stdin))))
+        print(json.dumps(_CHILDREN[given.child](json.load(sys.stdin))))
         return []
 
     names = [name for name in RECIPES if given.only in name]

@@ -53,6 +53,7 @@ ROOMS = {
     "metrics": ("Metrics", "Answers to scores.", ["answers/metrics"]),
     "programs": ("Programs", "Generation, and who else can be asked.", ["programs"]),
     "training": ("Training", "Stages, optimizers, schedules and the loop.", ["programs/training"]),
+    "forecasting": ("Forecasting", "What a run will cost, before it starts.", ["programs/forecasting"]),
     "evaluation": ("Evaluation", "Scores with controls and intervals.", ["programs/evaluation"]),
     "checks": ("Checks", "Whether the parts are wired right.", ["programs/checks"]),
     "doctor": ("Doctor", "Whether a dataset is fit to train on.", ["programs/doctor"]),

@@ -30,6 +30,7 @@ NAMES = {
     "detect_data",
     "evaluate",
     "export",
+    "forecast",
     "generate",
     "kinds",
     "load",
@@ -44,7 +45,7 @@ NAMES = {
 NOT_IN_API = {"demo", "list"}
 """Commands that tell a story or print a table; `list` shows `kinds` and `pairs`."""
 COMPARED = (
-    *("train", "evaluate", "caption", "translate", "report"),
+    *("train", "forecast", "evaluate", "caption", "translate", "report"),
     *("sample_data", "check_data", "cache_data", "detect_data"),
 )
 ROOT = Path(__file__).parents[1]

@@ -1,7 +1,7 @@
 """The functions behind the commands, one for each, with the same names.
 
-``train`` a recipe or ``compare`` many, ``load`` a run, ``generate``, ``caption`` and ``translate`` with it, ``evaluate``
-it, and write its ``report``.
+``forecast`` what a recipe costs, ``train`` it or ``compare`` many, ``load`` a run, ``generate``, ``caption`` and
+``translate`` with it, ``evaluate`` it, and write its ``report``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sightweave.verbs.building import build, compose, load
 from sightweave.verbs.data import cache_data, check_data, sample_data
 from sightweave.verbs.evaluating import beside, evaluate, predictor, report
 from sightweave.verbs.exporting import export
+from sightweave.verbs.forecasting import forecast
 from sightweave.verbs.listing import FAMILIES, kinds, pairs, recipes
 from sightweave.verbs.sources import detect_data, read_recipe, source
 from sightweave.verbs.training import check, compare, train
@@ -33,6 +34,7 @@ __all__ = [
     "detect_data",
     "evaluate",
     "export",
+    "forecast",
     "generate",
     "kinds",
     "load",

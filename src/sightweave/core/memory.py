@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 from collections.abc import Iterator
@@ -44,6 +45,52 @@ def free_bytes(device: torch.device, root: Path = _ROOT) -> int:
 
     limits = [*_of_system(root), *_of_groups(root), *_of_process(root)]
     return max(0, min(limits, default=_UNKNOWN))
+
+
+def total_bytes(device: torch.device, root: Path = _ROOT) -> int | None:
+    """Bytes that a device has in total, used or not; None if unknown.
+
+    On a CPU, the memory and swap space of the system, or the least limit of the process and of its control groups.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+
+    fields = _fields(root / "proc" / "meminfo")
+    limits = []
+    if "MemTotal:" in fields:
+        limits.append((fields["MemTotal:"] + fields.get("SwapTotal:", 0)) * 1024)
+    for folder in control_groups(root, controller=""):
+        limits.append(_number(folder / "memory.max"))
+    for folder in control_groups(root, controller="memory", mount="memory"):
+        limits.append(_number(folder / "memory.limit_in_bytes"))
+
+    known = [limit for limit in limits if limit is not None]
+    return min(known, default=None)
+
+
+def reusable_bytes() -> int:
+    """Bytes that were freed and that the C library has kept for later; 0 if it does not say."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    try:
+        mallinfo = ctypes.CDLL(None).mallinfo2
+    except (OSError, AttributeError):  # a C library other than glibc, or an old one
+        return 0
+
+    mallinfo.restype = _MallInfo
+    return int(mallinfo().fordblks)
+
+
+class _MallInfo(ctypes.Structure):
+    """``struct mallinfo2`` of malloc.h."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
 
 
 def resident_bytes(root: Path = _ROOT) -> int | None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
+from sightweave import run as runs
 from sightweave.core import memory as system_memory
 from sightweave.core.device import (
     Precision,
     choose_device,
     choose_precision,
     keep_freed_memory,
+    processor_name,
     set_threads,
 )
 from sightweave.core.errors import RecipeError
@@ -35,7 +40,9 @@ from sightweave.programs.forecasting.forecast import (
     StagePlan,
     fitting_batch_size,
     parts_of,
+    size,
 )
+from sightweave.programs.forecasting.memory import GAPS, HEAP, Memory, of_state
 from sightweave.programs.forecasting.timing import StepTime
 from sightweave.programs.forecasting.workload import Workload
 from sightweave.programs.training import durations, trial
@@ -43,6 +50,9 @@ from sightweave.programs.training.feature_cache import FeatureCache
 from sightweave.programs.training.feed import Feed
 from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Settings, Stage
+from sightweave.programs.training.state import State
+from sightweave.programs.training.trainer import TrainingData
+from sightweave.programs.training.trial import Trials
 from sightweave.programs.training.work import prepare
 from sightweave.recipe import Recipe
 from sightweave.run import Run
@@ -55,11 +65,21 @@ from sightweave.verbs.sources import (
     holding_out,
     mixing,
     read_recipe,
+    say,
     with_data,
 )
 
-_MEMORY_SECONDS = 20.0
-"""Time after which no further update is tried to see how far the heap of a CPU grows."""
+logger = logging.getLogger(__name__)
+_FEWEST_TOKENS = 300
+"""Vocabulary with which a model is built to see whether it fits at all: that of a tokenizer with hardly any text."""
+_MOST_STATE = 4
+"""Most bytes of state per byte of weights: weights, gradients and two moments."""
+_FEW = 12
+"""Microsteps whose lengths are looked at before training."""
+_REHEARSAL_SECONDS = 20.0
+"""Time after which a rehearsal starts no further update."""
+_OVERHEAD = 1.1
+"""Time of a step per time of a trial, which repeats one batch; measured as 1.05 to 1.15."""
 _RATE_SHARE = 0.5
 """Share of the speed of a large matrix product that a step is assumed to reach where it cannot be tried."""
 
@@ -92,8 +112,8 @@ def forecast(
 ) -> Forecast:
     """Forecasts parameters, operations, memory, time, energy and cost of a training run; nothing is trained or written.
 
-    Memory and operations come from a step of the real model and the real data on the meta device. Time comes from a short trial on
-    this machine, or, with `device`, from the vendor's figures of that device.
+    Memory and operations come from a step of the real model with the real data on the meta device. Time comes from a short
+    trial on this machine, or, with `device`, from the vendor's figures for that device.
 
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
@@ -120,6 +140,231 @@ def forecast(
     if entry is None:
         return _here(planned, price, now)
     return _elsewhere(planned, entry, count, price)
+
+
+def check_fits(recipe: Recipe, device: torch.device) -> None:
+    """Checks, before anything is built, that the state of each stage fits into the memory of a device at all.
+
+    Raises:
+        RecipeError: weights, gradients and optimizer state alone need more than the device or its control group has.
+    """
+    total = system_memory.total_bytes(device)
+
+    def build() -> VLM:
+        with torch.device("meta"):
+            return recipe.model.build(vocab_size=_FEWEST_TOKENS, num_answers=1)
+
+    weights = sum(one.nbytes for one in build().parameters())
+    if total is None or _MOST_STATE * weights <= total:
+        return
+    for number, stage in enumerate(recipe.train.stages):
+        model = build()
+        prepare(model, stage, stage.lora)
+        state = of_state(model, stage, recipe.train.quantize)
+        if state.certain > total:
+            raise RecipeError(
+                f"train.stages, stage {stage.name!r}: weights ({size(state.weights)}), gradients ({size(state.gradients)}) "
+                f"and optimizer state ({size(state.optimizer)}) need {size(state.certain)}, but {device.type} has "
+                f"{size(total)} of memory. Train fewer parts (train.stages.{number}.parts), train adapters "
+                f"(train.stages.{number}.lora), quantize frozen parts (train.quantize), or use a smaller model or a larger "
+                "device."
+            )
+
+
+@contextlib.contextmanager
+def watched(
+    run: Run,
+    data: TrainingData,
+    settings: Settings,
+    precision: Precision,
+    folder: Path,
+    state: State,
+    console: Console | None,
+) -> Iterator[Callable[[Trials], None]]:
+    """Predicts memory and time when training begins, and reports them next to what was measured when it ends.
+
+    A run that does not seem to fit into memory is warned about. Both figures are written to ``run.json``.
+
+    Args:
+        run: The run, untrained.
+        data: Its training data.
+        settings: Training settings with steps or minutes.
+        precision: Device and number format.
+        folder: The run's folder.
+        state: State in which the training counts.
+        console: Where the lines are shown.
+
+    Yields:
+        A function that takes the results of the trials before the first step.
+    """
+    watch = Watch(run, data, settings, precision)
+    watch.predict_memory()
+    for line in watch.warnings:
+        logger.warning(line)
+        say(console, line)
+
+    steps, seconds = state.steps, state.seconds
+    yield watch.predict_time
+    done = [*state.stage_steps, state.step]
+    watch.measure(steps=state.steps - steps, seconds=state.seconds - seconds)
+    line = watch.to_text(done)
+    if line:
+        say(console, line)
+        runs.record(folder, {"forecast": watch.to_json(done)})
+
+
+class Watch:
+    """Predictions for a training run, and what was measured.
+
+    Args:
+        run: The run, untrained.
+        data: Its training data.
+        settings: Training settings with steps or minutes.
+        precision: Device and number format.
+    """
+
+    def __init__(self, run: Run, data: TrainingData, settings: Settings, precision: Precision) -> None:
+        self.run, self.data, self.settings, self.precision = run, data, settings, precision
+        self.device = precision.device
+        self.warnings: list[str] = []
+        self.stages: list[Memory] = []
+        """Predicted memory of each stage."""
+        self.predicted_bytes: int | None = None
+        self.measured_bytes: int | None = None
+        self.predicted_seconds: list[float | None] = []
+        """Seconds of an update in each stage; None without a trial."""
+        self.measured_seconds: float | None = None
+
+    def predict_memory(self) -> None:
+        """Predicts the peak of all stages, and warns if it is more than there is."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # loads libraries that training loads, too
+        own, free = self._held(), system_memory.free_bytes(self.device)
+
+        totals = []
+        for number, workload in enumerate(self._workloads()):
+            found = self._stage_memory(workload)
+            if found is None:
+                return
+            self.stages.append(found)
+            needed = found.total - found.weights  # the weights are there already
+            totals.append(int(HEAP * needed) if self.device.type == "cpu" else needed)
+            if totals[-1] > free:
+                self.warnings.append(_too_large(number, workload.stage, totals[-1], free, self.device))
+        self.predicted_bytes = own + max(totals)
+
+    def _held(self) -> int:
+        """Bytes that this process holds now, without those that it can use again."""
+        if self.device.type == "cuda":
+            return torch.cuda.memory_allocated(self.device)
+        return (system_memory.resident_bytes() or 0) - system_memory.reusable_bytes()
+
+    def _workloads(self) -> Iterator[Workload]:
+        for stage in self.settings.stages:
+            feed = Feed(
+                self.data.datasets,
+                dict(self.data.tasks),
+                self.run.processor,
+                stage,
+                seed=self.run.recipe.seed,
+                quarantine=Quarantine(),
+                mix=self.data.mix,
+                too_long=self.settings.too_long,
+            )
+            yield Workload(feed, most=_FEW)
+
+    def _stage_memory(self, workload: Workload) -> Memory | None:
+        """The memory of a stage; None if the model cannot run without data."""
+        processor, recipe = self.run.processor, self.run.recipe
+
+        def build() -> VLM:
+            with torch.device("meta"):
+                return recipe.model.build(
+                    vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers)
+                )
+
+        plan = StagePlan.of(
+            build,
+            workload,
+            precision=self.precision.name,
+            quantized=self.settings.quantize,
+            is_cpu=self.device.type == "cpu",
+            threads=torch.get_num_threads(),
+        )
+        batch = workload.batch(workload.largest)
+        try:
+            return plan.memory(batch, plan.simulate(batch))
+        except SIMULATION_ERRORS as error:
+            logger.info("memory is not predicted: the model cannot run without data (%s)", error)
+            return None
+
+    def predict_time(self, trials: Trials) -> None:
+        """Predicts the time of a step in each stage from the trials before the first step."""
+        for number, stage in enumerate(self.settings.stages):
+            seconds = trials.seconds_of(number)
+            if seconds is not None:
+                prepare(self.run.model, stage, None)
+                seconds *= _OVERHEAD
+                seconds += timing.update_seconds(
+                    self.run.model, stage, self.precision, threads=trials.threads
+                )
+            self.predicted_seconds.append(seconds)
+
+        # On a CPU the trial has shown how much memory the passes take; the optimizer's state and gaps in the heap follow.
+        resident = system_memory.resident_bytes() if self.device.type == "cpu" else None
+        if resident is not None and self.stages and None not in self.predicted_seconds:
+            later = [int(one.optimizer + GAPS * one.activations) for one in self.stages]
+            self.predicted_bytes = resident + max(later)
+
+    def measure(self, *, steps: int, seconds: float) -> None:
+        """Reads the peak of the memory, and the mean time of a step."""
+        if self.device.type == "cuda":
+            self.measured_bytes = torch.cuda.max_memory_allocated(self.device)
+        else:  # a heap that keeps freed memory is at its peak
+            self.measured_bytes = system_memory.resident_bytes()
+        self.measured_seconds = seconds / steps if steps else None
+
+    def predicted_step(self, done: Sequence[int]) -> float | None:
+        """Predicted mean seconds of a step, over the steps made in each stage; None if a stage had no trial."""
+        total, steps = 0.0, 0
+        for seconds, count in zip(self.predicted_seconds, done, strict=False):
+            if count and seconds is None:
+                return None
+            total += count * (seconds or 0.0)
+            steps += count
+        return total / steps if steps and self.predicted_seconds else None
+
+    def to_text(self, done: Sequence[int]) -> str:
+        """One line with predicted and measured figures; empty if nothing was predicted."""
+        parts = []
+        step = self.predicted_step(done)
+        if step is not None and self.measured_seconds is not None:
+            parts.append(f"step {step:.3g} s predicted, {self.measured_seconds:.3g} s measured")
+        if self.predicted_bytes and self.measured_bytes:
+            parts.append(
+                f"peak memory {size(self.predicted_bytes)} predicted, {size(self.measured_bytes)} measured"
+            )
+        return f"forecast: {'; '.join(parts)}" if parts else ""
+
+    def to_json(self, done: Sequence[int]) -> dict[str, Any]:
+        """The figures for ``run.json``."""
+        return {
+            "step_seconds_predicted": self.predicted_step(done),
+            "step_seconds_measured": self.measured_seconds,
+            "memory_bytes_predicted": self.predicted_bytes,
+            "memory_bytes_measured": self.measured_bytes,
+        }
+
+
+def _too_large(number: int, stage: Stage, needed: int, free: int, device: torch.device) -> str:
+    """The warning that a stage does not seem to fit."""
+    smaller = max(1, int(stage.batch_size * free / needed))
+    return (
+        f"stage {stage.name}: a step needs about {size(needed)}, but {size(free)} of memory is free on {device.type}, so it "
+        f"may run out of memory; try train.stages.{number}.batch_size={smaller}, "
+        f"train.stages.{number}.gradient_checkpointing=true, or adapters (train.stages.{number}.lora)"
+    )
 
 
 def _plan(asked: Recipe, records: list[Any] | None, *, count: int = 1) -> _Planned:
@@ -188,6 +433,7 @@ def _here(planned: _Planned, price: float | None, now: Callable[[], float]) -> F
     threads = set_threads(train.num_threads)
     precision = choose_precision(train.precision, device)
     capacity = system_memory.free_bytes(device)
+    before = system_memory.resident_bytes() if device.type == "cpu" else None
 
     # Memory first: what does not fit is not tried.
     plans = []
@@ -195,7 +441,7 @@ def _here(planned: _Planned, price: float | None, now: Callable[[], float]) -> F
         plans.append(_stage_plan(planned, workload, precision.name, device.type, threads))
     forecasts = [_stage(plan, capacity) for plan in plans]
     if all(one.fits for one in forecasts):
-        tried = _trials(planned, precision, threads, now)
+        tried = _trials(planned, precision, threads, now, before)
         forecasts = [_with_trial(*pair) for pair in zip(forecasts, tried, strict=True)]
     else:
         rate = _RATE_SHARE * _matmul_rate(precision)
@@ -203,8 +449,6 @@ def _here(planned: _Planned, price: float | None, now: Callable[[], float]) -> F
         for number, one in enumerate(forecasts):
             guessed = _with_time(one, StepTime(gradients=one.flops_of_step / rate))
             forecasts[number] = dataclasses.replace(guessed, notes=[*one.notes, note])
-
-    from sightweave.core.device import processor_name
 
     return Forecast(
         stages=forecasts,
@@ -271,6 +515,8 @@ def _fitting(plan: StagePlan, total: int, capacity: int) -> int:
     factor, rows = other
     batch = plan.workload.feed.batch_of(rows)
     found = plan.memory(batch, plan.simulate(batch)).total
+    if plan.is_cpu:
+        capacity = int(capacity / HEAP)
     return fitting_batch_size((size, total), (factor * size, found), capacity)
 
 
@@ -283,24 +529,25 @@ def _with_time(stage: StageForecast, step: StepTime) -> StageForecast:
 class _Tried:
     """What the trial of one stage found."""
 
-    gradients: dict[int, float]
-    """Seconds of the gradients by number of threads."""
     step: StepTime
     resident: int | None
     """Bytes of resident memory that the stage added to the process; None where it is not the device's."""
+    seconds: float | None
+    """Seconds of a real update; None if there were too few."""
 
 
 def _with_trial(stage: StageForecast, tried: _Tried) -> StageForecast:
-    found = stage if tried.resident is None else dataclasses.replace(
-        stage, memory=stage.memory.resident(tried.resident)
-    )  # fmt: skip
-    return _with_time(found, tried.step)
+    step = tried.step if tried.seconds is None else tried.step.with_total(tried.seconds)
+    if tried.resident is not None:
+        stage = dataclasses.replace(stage, memory=stage.memory.resident(tried.resident))
+    return _with_time(stage, step)
 
 
-def _trials(planned: _Planned, precision: Precision, threads: int, now: Callable[[], float]) -> list[_Tried]:
-    """Tries each stage with a model of its own, which is thrown away."""
+def _trials(
+    planned: _Planned, precision: Precision, threads: int, now: Callable[[], float], before: int | None
+) -> list[_Tried]:
+    """Tries each stage with a model of its own, which is thrown away; `before` is the memory that the process held."""
     train, device = planned.train, precision.device
-    before = system_memory.resident_bytes() if device.type == "cpu" else None
     run = composed(planned.recipe, planned.sources, torch.device("cpu") if train.quantize else device)
     model = run.model
     for part, form in train.quantize.items():
@@ -309,17 +556,22 @@ def _trials(planned: _Planned, precision: Precision, threads: int, now: Callable
 
     may_choose = train.num_threads is None and device.type == "cpu"
     numbers = trial.counts(threads) if may_choose else [threads]
-    found = []
-    for workload in planned.workloads:
-        found.append(_try_stage(model, workload, precision, numbers, now, before))
-    trials = trial.Trials.of(train.stages, [one.gradients for one in found], otherwise=threads)
+    # Choose the number of threads by all stages, then rehearse each of them with it.
+    found = [_try_stage(model, workload, precision, numbers, now) for workload in planned.workloads]
+    trials = trial.Trials.of(train.stages, [seconds for seconds, _ in found], otherwise=threads)
     torch.set_num_threads(trials.threads)
 
-    chosen = []
-    for one in found:
-        step = dataclasses.replace(one.step, gradients=one.gradients[trials.threads])
-        chosen.append(dataclasses.replace(one, step=step))
-    return chosen
+    tried = []
+    for workload, (seconds, rest) in zip(planned.workloads, found, strict=True):
+        step = dataclasses.replace(rest, gradients=seconds[trials.threads])
+        rehearsal = timing.rehearse(model, workload, precision, seconds=_REHEARSAL_SECONDS, now=now)
+        lora.merge(model)
+        known = before is not None and rehearsal.resident is not None
+        grown = rehearsal.resident - before if known else None  # type: ignore[operator]  # both are known
+        # A cache of features is still empty in a rehearsal.
+        has_time = not workload.stage.cache_features
+        tried.append(_Tried(step, grown, rehearsal.seconds if has_time else None))
+    return tried
 
 
 def _try_stage(
@@ -328,9 +580,8 @@ def _try_stage(
     precision: Precision,
     numbers: Sequence[int],
     now: Callable[[], float],
-    before: int | None,
-) -> _Tried:
-    """Times the gradients with each number of threads and the rest of a step, and reads the memory of real updates."""
+) -> tuple[dict[int, float], StepTime]:
+    """Seconds of the gradients with each number of threads, and of the rest of a step."""
     stage = workload.stage
     prepare(model, stage, stage.lora)
     enter_training(model, stage.parts)
@@ -345,13 +596,8 @@ def _try_stage(
         seconds = {count: new * seconds[count] + (1 - new) * known[count] for count in numbers}
 
     rest = timing.measured(model, workload, precision, threads=numbers[0], gradients=0.0, now=now)
-    resident = None
-    if before is not None:
-        lora.merge(model)  # `resident_after` adds adapters of its own
-        after = timing.resident_after(model, workload, precision, seconds=_MEMORY_SECONDS, now=now)
-        resident = None if after is None else after - before
     lora.merge(model)
-    return _Tried(seconds, rest, resident)
+    return seconds, rest
 
 
 def _share_of_new(workload: Workload) -> float:

@@ -43,6 +43,7 @@ from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
 from sightweave.programs.training.trial import Trials
 from sightweave.recipe import Recipe
 from sightweave.run import Run
+from sightweave.verbs import forecasting
 from sightweave.verbs.building import as_run, build, composed, plan_lengths
 from sightweave.verbs.evaluating import (
     GALLERY,
@@ -170,6 +171,7 @@ def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Conso
     set_threads(recipe.train.num_threads)
     precision = choose_precision(recipe.train.precision, device)
     recipe.check()
+    forecasting.check_fits(recipe, device)
     torch.manual_seed(recipe.seed)
 
     # The data determines what is held out, and the number of steps per epoch.
@@ -219,10 +221,11 @@ def _started(run: Run, plan: _Plan, folder: Path) -> State:
 def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console | None) -> Ending:
     """Trains, and updates the counts in `state`."""
     settings = plan.recipe.train
+    data = TrainingData(plan.sources, plan.tasks, plan.mix)
     trainer = Trainer(
         run.model,
         run.processor,
-        TrainingData(plan.sources, plan.tasks, plan.mix),
+        data,
         settings,
         precision=plan.precision,
         out=folder,
@@ -231,9 +234,12 @@ def _trained(run: Run, plan: _Plan, folder: Path, state: State, console: Console
         state=state,
     )
 
-    return trainer.run(
-        console=console, begins=lambda trials: _begin(folder, settings, plan.epochs, trials, console)
-    )
+    def begins(trials: Trials) -> None:
+        predict(trials)
+        _begin(folder, settings, plan.epochs, trials, console)
+
+    with forecasting.watched(run, data, settings, plan.precision, folder, state, console) as predict:
+        return trainer.run(console=console, begins=begins)
 
 
 def _score(run: Run, plan: _Plan, folder: Path, console: Console | None, *, step: int) -> None:

@@ -25,6 +25,8 @@ LIBRARIES = 90 << 20
 HEAP = 1.5
 """Resident memory on a CPU per byte of tensors. Training keeps freed memory (`core.device.keep_freed_memory`), so the heap
 also holds the gaps that tensors of changing sizes leave; measured as 1.3 to 2.2. A forecast tries it instead."""
+GAPS = 0.6
+"""Bytes of gaps that the heap gets after the first pass, per byte of activations; measured as 0.1 to 1.2."""
 _BYTES_PER_WEIGHT = {"int8": 1.0, "nf4": 0.5}
 _SCALE_BLOCK = 64
 """Weights of nf4 with a common scale; int8 has a scale per row."""

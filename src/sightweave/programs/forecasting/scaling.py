@@ -1,9 +1,9 @@
 """Several devices: what each of them holds, and what they exchange in a step.
 
-Two layouts. *Replicated* (DDP, arXiv:2006.15704): each device holds the whole model, and gradients are summed by a ring, in which
-each device sends twice its share of the others' bytes. *Sharded* (ZeRO stage 3, arXiv:1910.02054; FSDP2): weights,
-gradients and optimizer state are divided, and each step gathers the weights in bf16 twice, for the forward and the
-backward pass, and scatters the gradients in fp32.
+Two layouts. *Replicated* (DDP, arXiv:2006.15704): each device holds the whole model, and a ring sums the gradients, in which
+each device sends almost twice their bytes. *Sharded* (ZeRO stage 3, arXiv:1910.02054; FSDP2): weights, gradients and
+optimizer state are divided; each pass gathers the weights in bf16 twice, forward and backward, and scatters the gradients
+in fp32. Communication is assumed to overlap with the passes completely.
 """
 
 from __future__ import annotations

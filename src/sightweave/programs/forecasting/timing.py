@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ from sightweave.programs.training.settings import Stage
 from sightweave.programs.training.work import Work
 
 Clock = Callable[[], float]
-_FEWEST_UPDATES, _MOST_UPDATES = 2, 16
-"""Fewest and most real updates after which the resident memory is read."""
+_MOST_UPDATES, _WARM_UPDATES, _FEWEST_TIMED = 16, 2, 3
+"""Real updates at most, those that only warm up, and those that are needed for a mean time."""
 _FEWEST_FED = 3
 """Fewest microsteps whose batches are made to time the feed."""
 _MOST_UPDATED = 8_000_000
@@ -62,13 +63,24 @@ class StepTime:
         """Seconds of gradients and update."""
         return self.gradients + self.update
 
+    def with_total(self, seconds: float) -> StepTime:
+        """The same with another total; the difference belongs to the gradients."""
+        found = dataclasses.replace(self, gradients=max(0.0, self.gradients + seconds - self.total))
+        hidden = found.total - seconds  # the feed takes longer than all else, and was overestimated
+        return dataclasses.replace(found, feed=max(0.0, found.feed - hidden * self.lanes))
+
+    @property
+    def lanes(self) -> int:
+        """Batches that are made at the same time."""
+        return max(1, min(self.feed_threads, self.spare_cores))
+
     @property
     def total(self) -> float:
         """Seconds from one update to the next."""
         own = max(self.gradients, self.communication) + self.update
         if not self.spare_cores:
             return own + self.feed
-        return max(own, self.feed / min(self.feed_threads, self.spare_cores))
+        return max(own, self.feed / self.lanes)
 
 
 def measured(
@@ -235,15 +247,23 @@ def _flops_of_muon(matrix: Tensor) -> int:
     return _MUON_STEPS * (4 * short**2 * long + 2 * short**3)
 
 
-def resident_after(
-    model: VLM, workload: Workload, precision: Precision, *, seconds: float, now: Clock = time.perf_counter
-) -> int | None:
-    """Resident memory of this process after some real updates of a stage, in bytes; None if the system does not say.
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What some real updates took."""
 
-    The heap of a CPU grows over the first updates, as tensors of changing sizes leave gaps. The weights change.
+    resident: int | None
+    """Resident memory of this process after them, in bytes; None if the system does not say."""
+    seconds: float | None
+    """Mean time of an update with its feed, without the first ones; None if there were too few."""
+
+
+def rehearse(
+    model: VLM, workload: Workload, precision: Precision, *, seconds: float, now: Clock = time.perf_counter
+) -> Rehearsal:
+    """Makes some real updates, since a trial that repeats one batch finds its memory warm and its heap without gaps.
 
     Args:
-        model: A model that is thrown away afterwards, prepared for the stage.
+        model: A model that is thrown away afterwards; its weights change.
         workload: The microsteps of the stage.
         precision: Device and number format.
         seconds: Time after which no further update starts; there are at least two.
@@ -251,11 +271,19 @@ def resident_after(
     """
     feed, stage = workload.feed, workload.stage
     work = Work.begin(model, feed, stage, precision, spent=0.0)
-    began, updates = now(), 0
+    stamps = [now()]
     with contextlib.closing(feed.microsteps()) as steps:
-        while updates < _MOST_UPDATES and (updates < _FEWEST_UPDATES or now() - began < seconds):
+        while len(stamps) <= _MOST_UPDATES:
+            if len(stamps) > _WARM_UPDATES and stamps[-1] - stamps[0] > seconds:
+                break
             work.loss(list(islice(steps, stage.gradient_accumulation_steps)))
             work.clip()
             work.update(1.0)
-            updates += 1
-    return memory.resident_bytes()
+            if precision.device.type == "cuda":
+                torch.cuda.synchronize(precision.device)
+            stamps.append(now())
+
+    timed = stamps[_WARM_UPDATES:]
+    count = len(timed) - 1
+    mean = (timed[-1] - timed[0]) / count if count >= _FEWEST_TIMED else None
+    return Rehearsal(memory.resident_bytes(), mean)
