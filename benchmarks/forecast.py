@@ -242,6 +242,109 @@ def rows(names: Sequence[str]) -> list[list[str]]:
     return found
 
 
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """A model that is only computed."""
+
+    encoder: Mapping[str, Any]
+    language_model: Mapping[str, Any]
+    vocab_size: int
+    factor: int
+    """Of the pixel shuffle."""
+    images: int
+    """Images of a microstep on each device."""
+    recomputes: bool
+
+
+def _vit(dim: int, depth: int, *, side: int, patch: int) -> dict[str, Any]:
+    shape = {"dim": dim, "depth": depth, "num_heads": dim // 64 if dim != 1152 else 16}
+    return {"kind": "vit", "image_size": side, "patch_size": patch, **shape}
+
+
+def _decoder(dim: int, depth: int, hidden: int, *, heads: int, kv_heads: int) -> dict[str, Any]:
+    heads_of = {"num_heads": heads, "num_kv_heads": kv_heads}
+    return {"kind": "decoder_only", "dim": dim, "depth": depth, "hidden_dim": hidden, **heads_of}
+
+
+PAPER = {
+    "150 M": Paper(
+        _vit(512, 8, side=224, patch=16),
+        _decoder(640, 16, 1792, heads=10, kv_heads=5),
+        vocab_size=49_152,
+        factor=2,
+        images=64,
+        recomputes=False,
+    ),
+    "2 B": Paper(
+        _vit(1152, 27, side=378, patch=14),
+        _decoder(2048, 24, 6144, heads=32, kv_heads=8),
+        vocab_size=49_152,
+        factor=3,
+        images=32,
+        recomputes=True,
+    ),
+    "8 B": Paper(
+        _vit(1152, 27, side=378, patch=14),
+        _decoder(4096, 32, 14_336, heads=32, kv_heads=8),
+        vocab_size=128_256,
+        factor=3,
+        images=16,
+        recomputes=True,
+    ),
+}
+COUNTS = (8, 64, 512)
+PAPER_HEADER = (
+    *("model", "H100s", "layout", "memory per device", "tokens per step", "step", "of the peak"),
+    *("exchange", "bound by"),
+)
+
+
+def paper() -> list[list[str]]:
+    """Computed, not measured: the same batch on each device, so that more devices take larger steps."""
+    import torch
+
+    from sightweave.programs.forecasting.devices import device
+    from sightweave.programs.forecasting.forecast import StagePlan, size
+    from sightweave.verbs import forecasting
+    from sightweave.verbs.sources import read_recipe
+
+    h100 = device("h100")
+    found = []
+    for one in PAPER.values():
+        stage = {"batch_size": one.images, "pack_to": 2048, "gradient_checkpointing": one.recomputes}
+        connector = {"kind": "pixel_shuffle", "factor": one.factor}
+        recipe = read_recipe(_recipe(one.encoder, one.language_model, stage, connector=connector, steps=2))
+        planned = forecasting.plan(recipe, None)
+
+        def build(model: Any = recipe.model, vocab_size: int = one.vocab_size) -> Any:
+            with torch.device("meta"):
+                return model.build(vocab_size=vocab_size)
+
+        stage_plan = StagePlan.of(build, planned.workloads[0], precision="bf16", quantized={}, is_cpu=False)
+        alone = forecasting.simulated(stage_plan, h100.usable_bytes)
+        weights = sum(part.trained for part in alone.forecast.parts)
+        for count in COUNTS:
+            spread = forecasting.spread(stage_plan, alone, h100, count)
+            step = spread.time
+            share = alone.forecast.flops_of_step / (step.total * h100.flops)
+            is_bound = step.communication > step.gradients
+            found.append(
+                [
+                    f"{weights / 1e9:.2f} B",
+                    f"{count}",
+                    spread.layout,
+                    f"{size(spread.memory.total)}{'' if spread.fits else ' (does not fit)'}",
+                    f"{alone.forecast.tokens * count:,.0f}",
+                    f"{step.total:.3f} s",
+                    f"{share:.0%}",
+                    f"{step.communication:.3f} s",
+                    "exchange" if is_bound else "computing",
+                ]
+            )
+            print(f"# {' | '.join(found[-1])}", file=sys.stderr, flush=True)
+    return found
+
+
 _CHILDREN = {"predict": _predict, "measure": _measure, "time": _time}
 """What a process of its own is asked for."""
 
@@ -251,7 +354,11 @@ def main() -> list[list[str]]:
     parser.add_argument("--quick", action="store_true", help="the first two recipes only")
     parser.add_argument("--only", default="", help="recipes whose names contain this")
     parser.add_argument("--child", choices=sorted(_CHILDREN), help=argparse.SUPPRESS)
+    parser.add_argument("--paper", action="store_true", help="large models on many devices, computed")
     given = parser.parse_args()
+    if given.paper:
+        print(f"\ncomputed, not measured\n\n{table(PAPER_HEADER, paper())}")
+        return []
     if given.child:
         print(json.dumps(_CHILDREN[given.child](json.load(sys.stdin))))
         return []

@@ -56,7 +56,7 @@ def total_bytes(device: torch.device, root: Path = _ROOT) -> int | None:
         return int(torch.cuda.mem_get_info(device)[1])
 
     fields = _fields(root / "proc" / "meminfo")
-    limits = []
+    limits: list[int | None] = []
     if "MemTotal:" in fields:
         limits.append((fields["MemTotal:"] + fields.get("SwapTotal:", 0)) * 1024)
     for folder in control_groups(root, controller=""):

@@ -43,6 +43,7 @@ from sightweave.programs.forecasting.forecast import (
     size,
 )
 from sightweave.programs.forecasting.memory import GAPS, HEAP, Memory, of_state
+from sightweave.programs.forecasting.simulation import Simulation
 from sightweave.programs.forecasting.timing import StepTime
 from sightweave.programs.forecasting.workload import Workload
 from sightweave.programs.training import durations, trial
@@ -85,7 +86,7 @@ _RATE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class _Planned:
+class Planned:
     """A recipe with everything that a forecast reads of it; no weights."""
 
     recipe: Recipe
@@ -136,7 +137,7 @@ def forecast(
     entry = None if device is None else devices.device(device)
 
     recipe, settings, records = with_data(recipe, settings, data)
-    planned = _plan(read_recipe(recipe, settings), records, count=count)
+    planned = plan(read_recipe(recipe, settings), records, count=count)
     if entry is None:
         return _here(planned, price, now)
     return _elsewhere(planned, entry, count, price)
@@ -367,8 +368,8 @@ def _too_large(number: int, stage: Stage, needed: int, free: int, device: torch.
     )
 
 
-def _plan(asked: Recipe, records: list[Any] | None, *, count: int = 1) -> _Planned:
-    """Opens the data and builds everything but weights."""
+def plan(asked: Recipe, records: list[Any] | None, *, count: int = 1) -> Planned:
+    """Opens the data and builds everything but weights; with several devices, for the share of the batch that one has."""
     tasks = asked.build_tasks()
     recipe = asked.resolved()
     recipe.check()
@@ -395,7 +396,7 @@ def _plan(asked: Recipe, records: list[Any] | None, *, count: int = 1) -> _Plann
             too_long=recipe.train.too_long,
         )
         workloads.append(Workload(feed))
-    return _Planned(recipe, sources, processor, workloads, build)
+    return Planned(recipe, sources, processor, workloads, build)
 
 
 def _training_data(recipe: Recipe, records: list[Any] | None) -> tuple[Recipe, list[Dataset]]:
@@ -425,7 +426,7 @@ def _empty(recipe: Recipe, sources: Sequence[Dataset]) -> tuple[Callable[[], VLM
     return build, recipe.build_processor(tokenizer, build(), answers)
 
 
-def _here(planned: _Planned, price: float | None, now: Callable[[], float]) -> Forecast:
+def _here(planned: Planned, price: float | None, now: Callable[[], float]) -> Forecast:
     """The forecast for this machine, by a trial of each stage."""
     train = planned.train
     keep_freed_memory()
@@ -439,7 +440,7 @@ def _here(planned: _Planned, price: float | None, now: Callable[[], float]) -> F
     plans = []
     for workload in planned.workloads:
         plans.append(_stage_plan(planned, workload, precision.name, device.type, threads))
-    forecasts = [_stage(plan, capacity) for plan in plans]
+    forecasts = [simulated(plan, capacity).forecast for plan in plans]
     if all(one.fits for one in forecasts):
         tried = _trials(planned, precision, threads, now, before)
         forecasts = [_with_trial(*pair) for pair in zip(forecasts, tried, strict=True)]
@@ -459,9 +460,7 @@ def _here(planned: _Planned, price: float | None, now: Callable[[], float]) -> F
     )
 
 
-def _stage_plan(
-    planned: _Planned, workload: Workload, precision: str, device: str, threads: int
-) -> StagePlan:
+def _stage_plan(planned: Planned, workload: Workload, precision: str, device: str, threads: int) -> StagePlan:
     return StagePlan.of(
         planned.build,
         workload,
@@ -472,29 +471,46 @@ def _stage_plan(
     )
 
 
-def _stage(plan: StagePlan, capacity: int, *, count: int = 1) -> StageForecast:
-    """Parameters, operations and memory of a stage on one device, with the whole state."""
-    workload, stage, notes = plan.workload, plan.stage, []
-    largest = workload.batch(workload.largest)
-    typical = workload.typical(1)[0]
-    state = plan.state()
+@dataclass(frozen=True)
+class Simulated:
+    """A stage on one device with the whole state, and the simulations behind its forecast."""
+
+    forecast: StageForecast
+    typical: Simulation | None
+    """A microstep of mean size; None if the model cannot run without data."""
+    memory_by_size: Sequence[tuple[float, int]] = ()
+    """Two batch sizes with their bytes at the peak; none if the data is too small for two."""
+
+
+def simulated(plan: StagePlan, capacity: int, *, count: int = 1) -> Simulated:
+    """Parameters, operations and memory of a stage; its time is still to be found.
+
+    Args:
+        plan: The stage.
+        capacity: Bytes that a device has.
+        count: Number of devices, each with a batch of the plan's size.
+    """
+    workload, stage = plan.workload, plan.stage
+    memory, typical, flops = plan.state(), None, Flops()
+    sizes: list[tuple[float, int]] = []
+    notes = []
+    chosen = workload.typical(1)[0]
     try:
-        simulation = plan.simulate(largest)
-        memory = plan.memory(largest, simulation)
-        flops = plan.simulate(workload.batch(typical)).flops
-        fitting = _fitting(plan, memory.total, capacity)
+        largest = workload.batch(workload.largest)
+        memory = plan.memory(largest, plan.simulate(largest))
+        typical = plan.simulate(workload.batch(chosen))
+        each = max(1, chosen.samples)
+        flops = Flops(typical.flops.forward // each, typical.flops.backward // each)
+        sizes = _memory_by_size(plan, memory.total)
     except SIMULATION_ERRORS as error:
-        memory, fitting = state, stage.batch_size
-        flops = Flops()
         notes.append(f"activations and operations are unknown: the model cannot run without data ({error})")
 
-    each = max(1, typical.samples)
     per_step = stage.gradient_accumulation_steps * count
-    return StageForecast(
+    found = StageForecast(
         name=stage.name,
         steps=stage.steps,
         parts=parts_of(plan.subject.model),
-        flops=Flops(flops.forward // each, flops.backward // each),
+        flops=flops,
         samples=workload.samples * per_step,
         tokens=workload.tokens * per_step,
         memory=memory,
@@ -502,22 +518,30 @@ def _stage(plan: StagePlan, capacity: int, *, count: int = 1) -> StageForecast:
         time=StepTime(gradients=0.0),
         seconds=60 * (stage.minutes or 0.0),
         batch_size=stage.batch_size * count,
-        fitting_batch_size=fitting * count,
+        fitting_batch_size=_fitting(plan, sizes, memory.total, capacity) * count,
         notes=notes,
     )
+    return Simulated(found, typical, sizes)
 
 
-def _fitting(plan: StagePlan, total: int, capacity: int) -> int:
-    """The largest batch size that fits, by the memory of this one and of one twice or half as large."""
-    size, other = plan.stage.batch_size, plan.workload.other_size()
+def _memory_by_size(plan: StagePlan, total: int) -> list[tuple[float, int]]:
+    """The memory of the stage's batch size, and of one twice or half as large."""
+    size_here, other = plan.stage.batch_size, plan.workload.other_size()
     if other is None:
-        return size if total <= capacity else 0
+        return []
     factor, rows = other
     batch = plan.workload.feed.batch_of(rows)
     found = plan.memory(batch, plan.simulate(batch)).total
+    return [(size_here, total), (factor * size_here, found)]
+
+
+def _fitting(plan: StagePlan, sizes: Sequence[tuple[float, int]], total: int, capacity: int) -> int:
+    """The largest batch size that fits; the present one or none if the data is too small to tell."""
     if plan.is_cpu:
         capacity = int(capacity / HEAP)
-    return fitting_batch_size((size, total), (factor * size, found), capacity)
+    if len(sizes) < 2:
+        return plan.stage.batch_size if total <= capacity else 0
+    return fitting_batch_size(sizes[0], sizes[1], capacity)
 
 
 def _with_time(stage: StageForecast, step: StepTime) -> StageForecast:
@@ -544,7 +568,7 @@ def _with_trial(stage: StageForecast, tried: _Tried) -> StageForecast:
 
 
 def _trials(
-    planned: _Planned, precision: Precision, threads: int, now: Callable[[], float], before: int | None
+    planned: Planned, precision: Precision, threads: int, now: Callable[[], float], before: int | None
 ) -> list[_Tried]:
     """Tries each stage with a model of its own, which is thrown away; `before` is the memory that the process held."""
     train, device = planned.train, precision.device
@@ -624,7 +648,7 @@ def _matmul_rate(precision: Precision) -> float:
     return 2 * side**3 / max(seconds, 1e-9)
 
 
-def _elsewhere(planned: _Planned, device: Device, count: int, price: float | None) -> Forecast:
+def _elsewhere(planned: Planned, device: Device, count: int, price: float | None) -> Forecast:
     """The forecast for devices of the table."""
     precision = "fp32" if planned.train.precision == "fp32" else "bf16"
     notes = [
@@ -642,7 +666,8 @@ def _elsewhere(planned: _Planned, device: Device, count: int, price: float | Non
                 f"for {workload.stage.batch_size * count}"
             )
         plan = _stage_plan(planned, workload, precision, "cuda", 1)
-        stages.append(stage_elsewhere(plan, device, count))
+        found = simulated(plan, device.usable_bytes, count=count)
+        stages.append(spread(plan, found, device, count))
     return Forecast(
         stages=stages,
         device=device.title,
@@ -656,29 +681,25 @@ def _elsewhere(planned: _Planned, device: Device, count: int, price: float | Non
     )
 
 
-def stage_elsewhere(plan: StagePlan, device: Device, count: int) -> StageForecast:
-    """The forecast of a stage on `count` devices of the table, each with its share of the batch."""
-    found = _stage(plan, device.usable_bytes, count=count)
+def spread(plan: StagePlan, found: Simulated, device: Device, count: int) -> StageForecast:
+    """The forecast of a stage on `count` devices of the table, each with a batch of the plan's size."""
+    forecast, stage = found.forecast, plan.stage
     model = scaling.Model.of(plan.subject.model)
-    layout = scaling.choose(found.memory, model, device, count)
-    memory = scaling.per_device(found.memory, model, layout, count)
+    layout = scaling.choose(forecast.memory, model, device, count)
+    memory = scaling.per_device(forecast.memory, model, layout, count)
 
-    # Time: operators of the microsteps, the optimizer's share, and what is exchanged.
-    stage = plan.stage
-    try:
-        simulation = plan.simulate(plan.workload.batch(plan.workload.typical(1)[0]))
-    except SIMULATION_ERRORS:
-        return dataclasses.replace(found, memory=memory, layout=layout)
+    # Sharding leaves more room for the batch.
+    saved = forecast.memory.total - memory.total
+    fitting = _fitting(plan, found.memory_by_size, forecast.memory.total, device.usable_bytes + saved)
+    forecast = dataclasses.replace(forecast, memory=memory, layout=layout, fitting_batch_size=fitting * count)
+    if found.typical is None:
+        return forecast
+
+    # Time: operators of the microsteps, the device's share of the update, and what is exchanged.
     update = timing.Update.of(plan.subject.model, stage)
     own = update.shared(count) if layout == "sharded" else update
-    step = timing.computed([simulation] * stage.gradient_accumulation_steps, device, own)
+    step = timing.computed([found.typical] * stage.gradient_accumulation_steps, device, own)
     exchange = scaling.exchange_seconds(model, layout, device, count)
     if layout == "sharded":  # weights are gathered again in each microstep
         exchange *= stage.gradient_accumulation_steps
-    step = dataclasses.replace(step, communication=exchange)
-
-    # Sharding leaves more room for the batch.
-    saved = found.memory.total - memory.total
-    fitting = _fitting(plan, found.memory.total, device.usable_bytes + saved) * count
-    done = dataclasses.replace(found, memory=memory, layout=layout, fitting_batch_size=fitting)
-    return _with_time(done, step)
+    return _with_time(forecast, dataclasses.replace(step, communication=exchange))

@@ -63,14 +63,14 @@ class Simulation:
         return sum(one.bytes for one in self.operators)
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its hooks untyped
     """Records each operator, and the bytes of all tensors made under it that are still alive.
 
     A context manager. Works with real tensors, too, so that a simulation can be compared with them.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.operators: list[Operator] = []
         self.alive = 0
         """Bytes of the storages that were made and still exist."""
