@@ -69,7 +69,10 @@ def total_bytes(device: torch.device, root: Path = _ROOT) -> int | None:
 
 
 def reusable_bytes() -> int:
-    """Bytes that were freed and that the C library has kept for later; 0 if it does not say."""
+    """Bytes that were freed and that the C library has kept for later; 0 if it does not say.
+
+    The end of the heap is left out, since its pages may never have been used.
+    """
     if not sys.platform.startswith("linux"):
         return 0
     try:
@@ -78,7 +81,8 @@ def reusable_bytes() -> int:
         return 0
 
     mallinfo.restype = _MallInfo
-    return int(mallinfo().fordblks)
+    found = mallinfo()
+    return max(0, int(found.fordblks) - int(found.keepcost))
 
 
 class _MallInfo(ctypes.Structure):

@@ -241,7 +241,9 @@ class Watch:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # loads libraries that training loads, too
-        own, free = self._held(), system_memory.free_bytes(self.device)
+        is_cuda = self.device.type == "cuda"
+        own = torch.cuda.memory_allocated(self.device) if is_cuda else _held() or 0
+        free = system_memory.free_bytes(self.device)
 
         totals = []
         for number, workload in enumerate(self._workloads()):
@@ -254,12 +256,6 @@ class Watch:
             if totals[-1] > free:
                 self.warnings.append(_too_large(number, workload.stage, totals[-1], free, self.device))
         self.predicted_bytes = own + max(totals)
-
-    def _held(self) -> int:
-        """Bytes that this process holds now, without those that it can use again."""
-        if self.device.type == "cuda":
-            return torch.cuda.memory_allocated(self.device)
-        return (system_memory.resident_bytes() or 0) - system_memory.reusable_bytes()
 
     def _workloads(self) -> Iterator[Workload]:
         for stage in self.settings.stages:
@@ -434,7 +430,7 @@ def _here(planned: Planned, price: float | None, now: Callable[[], float]) -> Fo
     threads = set_threads(train.num_threads)
     precision = choose_precision(train.precision, device)
     capacity = system_memory.free_bytes(device)
-    before = system_memory.resident_bytes() if device.type == "cpu" else None
+    before = _held() if device.type == "cpu" else None
 
     # Memory first: what does not fit is not tried.
     plans = []
@@ -458,6 +454,12 @@ def _here(planned: Planned, price: float | None, now: Callable[[], float]) -> Fo
         price=price,
         notes=["energy is unknown for this machine; name a device of the table for it"],
     )
+
+
+def _held() -> int | None:
+    """Bytes that this process holds, without those that it can use again; None if the system does not say."""
+    resident = system_memory.resident_bytes()
+    return None if resident is None else resident - system_memory.reusable_bytes()
 
 
 def _stage_plan(planned: Planned, workload: Workload, precision: str, device: str, threads: int) -> StagePlan:

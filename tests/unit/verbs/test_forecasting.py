@@ -13,9 +13,10 @@ import tiny
 import torch
 
 import sightweave
+from sightweave.core.device import choose_precision
 from sightweave.core.errors import BackendError, RecipeError
 from sightweave.programs.training.settings import Stage
-from sightweave.programs.training.trial import Trials
+from sightweave.programs.training.trainer import TrainingData
 from sightweave.verbs import forecasting
 from sightweave.verbs.sources import read_recipe
 
@@ -95,14 +96,13 @@ def test_a_run_ends_with_predicted_and_measured(tmp_path: Path, capsys: pytest.C
     assert found["memory_bytes_predicted"] > 0
 
 
-def test_training_is_refused_if_its_state_alone_cannot_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_is_refused_if_its_state_alone_cannot_fit() -> None:
     read = read_recipe(recipe(), ["data=scenes"])
     cpu = torch.device("cpu")
     forecasting.check_fits(read, cpu)
-    huge = read_recipe(
-        {**recipe(), "model": {**tiny.MODEL, "language_model": {"kind": "decoder_only", "dim": 65536, "depth": 90, "num_heads": 64}}},
-        ["data=scenes"],
-    )  # fmt: skip
+    huge_decoder = {"kind": "decoder_only", "dim": 65536, "depth": 90, "num_heads": 64}
+    model = {**tiny.MODEL, "language_model": huge_decoder}
+    huge = read_recipe({**recipe(), "model": model}, ["data=scenes"])
     with pytest.raises(
         RecipeError, match=r"stage 'main': weights \(.*TiB\), gradients .* need .* but cpu has .* of memory"
     ):
@@ -123,12 +123,11 @@ def test_a_stage_that_may_not_fit_is_warned_about() -> None:
 
 def test_the_predicted_time_is_the_mean_over_the_steps_made() -> None:
     run = sightweave.build(recipe(), *SETTINGS, data=tiny.ROWS)
-    watch = forecasting.Watch.__new__(forecasting.Watch)
+    precision = choose_precision("fp32", torch.device("cpu"))
+    watch = forecasting.Watch(run, TrainingData([], {}), run.recipe.train, precision)
     watch.predicted_seconds = [1.0, 3.0]
     assert watch.predicted_step([10, 10]) == 2.0
     assert watch.predicted_step([10]) == 1.0
     assert watch.predicted_step([10, 0]) == 1.0
     watch.predicted_seconds = [1.0, None]
     assert watch.predicted_step([10, 10]) is None
-    assert run.model is not None
-    assert Trials((None,), 1, {}).seconds_of(0) is None
