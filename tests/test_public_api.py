@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import sightweave
 from sightweave import api, cli
@@ -38,6 +39,7 @@ NAMES = {
     "read_recipe",
     "recipes",
     "report",
+    "runs",
     "sample_data",
     "train",
     "translate",
@@ -45,7 +47,7 @@ NAMES = {
 NOT_IN_API = {"demo", "list"}
 """Commands that tell a story or print a table; `list` shows `kinds` and `pairs`."""
 COMPARED = (
-    *("train", "forecast", "evaluate", "caption", "translate", "report"),
+    *("train", "forecast", "evaluate", "caption", "translate", "report", "runs"),
     *("sample_data", "check_data", "cache_data", "detect_data"),
 )
 ROOT = Path(__file__).parents[1]
@@ -71,10 +73,11 @@ def test_what_is_not_there_is_an_attribute_error() -> None:
 
 def commands() -> dict[str, object]:
     """By the name of their function: `sightweave data check` is `check_data`."""
-    found = {(one.name or one.callback.__name__): one.callback for one in cli.app.registered_commands}
-    for group in cli.app.registered_groups:
-        for one in group.typer_instance.registered_commands:
-            found[f"{one.name or one.callback.__name__}_{group.name}"] = one.callback
+    found = {}
+    for app, end in ((cli.app, ""), (cli.data_app, "_data")):
+        for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]  # a group has some
+            if not hasattr(command, "commands"):
+                found[f"{name}{end}"] = command.function
     return found
 
 
@@ -118,6 +121,7 @@ def test_names_that_the_documents_use_exist() -> None:
     ("code", "forbidden"),
     [
         ("import sightweave", ["torch", "numpy", "pydantic", "transformers"]),
+        ("import sightweave; sightweave.runs('.')", ["torch", "numpy", "pydantic", "transformers"]),
         ("import sightweave.cli", ["torch", "transformers", "matplotlib"]),
         ("import sightweave.api", ["transformers", "matplotlib.pyplot"]),
     ],

@@ -15,8 +15,9 @@ from sightweave.verbs.evaluating import beside, evaluate, predictor, report
 from sightweave.verbs.exporting import export
 from sightweave.verbs.forecasting import forecast
 from sightweave.verbs.listing import FAMILIES, kinds, pairs, recipes
+from sightweave.verbs.runs import runs
 from sightweave.verbs.sources import detect_data, read_recipe, source
-from sightweave.verbs.training import check, compare, train
+from sightweave.verbs.training import check, compare, find_lr, train
 
 __all__ = [
     "FAMILIES",
@@ -34,6 +35,7 @@ __all__ = [
     "detect_data",
     "evaluate",
     "export",
+    "find_lr",
     "forecast",
     "generate",
     "kinds",
@@ -43,6 +45,7 @@ __all__ = [
     "read_recipe",
     "recipes",
     "report",
+    "runs",
     "sample_data",
     "source",
     "submission",

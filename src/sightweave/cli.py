@@ -8,26 +8,29 @@ import contextlib
 import logging
 import signal
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sightweave.command_line import (
-    Command,
     Result,
     check_setting,
+    command,
     data_of,
     json_line,
     refuse,
 )
 from sightweave.core import answer_files, catalog, files, outputs, places, recipe_files, terminal
 from sightweave.core.errors import SightweaveError
+from sightweave.verbs import runs as run_list
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from sightweave import json_results
+    from sightweave.core.run_summary import RunSummary
 
 app = typer.Typer(
     name="sightweave",
@@ -148,7 +151,7 @@ def _options(
     """Build, train, evaluate and use vision-language models assembled from interchangeable parts."""
 
 
-@app.command(cls=Command)
+@command(app)
 def train(
     recipe: RecipeArgument,
     settings: Settings = None,
@@ -159,8 +162,18 @@ def train(
         bool,
         typer.Option("--overwrite", help="Replace an existing run in --out. Other files are never replaced."),
     ] = False,
+    allow_changes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-changes",
+            help="Resume an unfinished run in --out although the recipe or the data has changed.",
+        ),
+    ] = False,
 ) -> Result:
-    """Train a model from a recipe. Writes a run folder with a checkpoint, training curves and a report."""
+    """Train a model from a recipe. Writes a run folder with a checkpoint, training curves and a report.
+
+    The same command resumes a run that was stopped or killed.
+    """
     if out is not None:
         outputs.check_run(out, overwrite=overwrite)
 
@@ -173,8 +186,12 @@ def train(
         out=out,
         evaluate=evaluate,
         overwrite=overwrite,
+        allow_changes=allow_changes,
         console=_console(),
     )
+
+    if run.rank:  # process 0 prints the result
+        return Result(lambda: iter(()), lambda: None, _status(run))
 
     def show() -> None:
         if evaluate and not run.is_interrupted:
@@ -214,7 +231,7 @@ def _show_scores(evaluation: Any, console: "Console") -> None:
     show(evaluation, console)
 
 
-@app.command(cls=Command)
+@command(app)
 def evaluate(
     who: Annotated[
         str,
@@ -259,7 +276,7 @@ def evaluate(
 ) -> Result:
     """Evaluate a model on held-out data, with confidence intervals, chance levels and controls.
 
-    If interrupted, run the same command again to resume.
+    To resume after an interruption, run the same command again.
     """
     from sightweave import api
 
@@ -286,7 +303,7 @@ def evaluate(
     return Result(plain, show)
 
 
-@app.command(cls=Command)
+@command(app)
 def compare(
     recipe: RecipeArgument,
     settings: Annotated[
@@ -323,10 +340,11 @@ def compare(
     jobs: Annotated[int, typer.Option(min=1, help="Number of runs to train in parallel.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per run.")] = None,
 ) -> Result:
-    """Train and evaluate every combination of settings, and compare them in one table.
+    r"""Train and evaluate every combination of settings, and compare them in one table.
 
-    If interrupted, run the same command again to resume. To choose between recipes, set evaluate.splits=[validation], and
-    use the test splits only for the recipe that you choose.
+    To resume after an interruption, run the same command again.
+
+    To choose between recipes, set evaluate.splits=\[validation], and only test the recipe that you choose.
     """
     from sightweave import api
     from sightweave.comparison.results import as_markdown
@@ -358,7 +376,7 @@ def _check_asked(ctx: typer.Context, prompt: list[str] | None) -> list[str] | No
     return prompt
 
 
-@app.command(cls=Command)  # one parameter per option: typer reads the options from the signature
+@command(app)  # one parameter per option: typer reads the options from the signature
 def generate(  # one parameter for each option of the command
     run: RunArgument,
     image: Annotated[
@@ -463,7 +481,7 @@ def _answered(rows: Iterator[Any], out: Path | None, submission: str | None) -> 
     return Result(written, show)
 
 
-@app.command(cls=Command)
+@command(app)
 def caption(
     run: RunArgument,
     image: ImageArgument,
@@ -481,7 +499,7 @@ def caption(
     return Result(lambda: _answer(image, asked, answer), lambda: echo(answer.text))
 
 
-@app.command(cls=Command)
+@command(app)
 def translate(
     run: RunArgument,
     image: ImageArgument,
@@ -501,7 +519,7 @@ def translate(
     return Result(lambda: _answer(image, asked, answer), lambda: echo(answer.text))
 
 
-@app.command(cls=Command)
+@command(app)
 def report(
     run: Annotated[
         Path,
@@ -524,7 +542,7 @@ WhoArgument = typer.Argument(
 )
 
 
-@app.command(cls=Command)
+@command(app)
 def beside(
     first: Annotated[str, WhoArgument],
     second: Annotated[str, WhoArgument],
@@ -556,7 +574,7 @@ def beside(
     return Result(plain, lambda: echo(f"{found.text}\npage: {path}"))
 
 
-@app.command(cls=Command)
+@command(app)
 def check(
     what: Annotated[
         Path,
@@ -579,7 +597,33 @@ def check(
     )
 
 
-@app.command(cls=Command)
+@command(app, name="find-lr")
+def find_lr(
+    recipe: RecipeArgument,
+    settings: Settings = None,
+    data: Data = None,
+    stage: Annotated[int, typer.Option(help="Index of the stage to test.", min=0)] = 0,
+    steps: Annotated[int, typer.Option(help="Number of updates.", min=2)] = 100,
+    lowest: Annotated[float, typer.Option(help="First learning rate.")] = 1e-6,
+    highest: Annotated[float, typer.Option(help="Last learning rate.")] = 1.0,
+) -> Result:
+    """Suggest a peak learning rate by a short test with growing rates. Writes nothing."""
+    from sightweave import api
+
+    found = api.find_lr(
+        recipe,
+        *(settings or []),
+        data=data_of(data),
+        stage=stage,
+        steps=steps,
+        lowest=lowest,
+        highest=highest,
+        console=_console(),
+    )
+    return Result(found.to_plain, lambda: echo(found.to_text(stage)))
+
+
+@command(app)
 def forecast(
     recipe: RecipeArgument,
     settings: Settings = None,
@@ -606,7 +650,7 @@ def forecast(
     return Result(plain, lambda: echo(found.to_text()))
 
 
-@app.command(cls=Command)  # one parameter per option, as for generate
+@command(app)  # one parameter per option, as for generate
 def export(  # one parameter for each option of the command
     run: RunArgument,
     settings: Annotated[
@@ -657,7 +701,7 @@ def export(  # one parameter for each option of the command
     return Result(exported.to_plain, lambda: echo(exported.to_text()))
 
 
-@app.command(name="list", cls=Command)
+@command(app, "list")
 def list_kinds(
     family: Annotated[
         str | None, typer.Argument(help="Family: encoders, connectors, fusions, language_models, ...")
@@ -676,6 +720,84 @@ def list_kinds(
         {"fusion": fusion, "language_model": model, "can": can} for (fusion, model), can in pairs.items()
     )
     return Result(lambda: matrix, lambda: _show_pairs(pairs, list(api.FAMILIES)))
+
+
+@command(app)
+def runs(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with runs.", callback=refuse(run_list.check_folder))
+    ] = Path("runs"),
+    sort: Annotated[
+        str,
+        typer.Option(
+            help="Order: date (newest first), score (best first), time (longest training first) or size."
+        ),
+    ] = "date",
+    task: Annotated[
+        str | None, typer.Option(help="Task whose score is shown; by default the first task of each run.")
+    ] = None,
+) -> Result:
+    """List runs with their state, progress, score, training time and size on disk."""
+    found = run_list.runs(folder, sort=sort, task=task)
+
+    def plain() -> Iterator[Any]:
+        yield from (one.to_json() for one in found)
+
+    return Result(plain, lambda: _show_runs(found, folder, task))
+
+
+_WIDE = 120
+"""Columns of a terminal from which the list of runs has titles."""
+
+
+def _show_runs(found: "list[RunSummary]", folder: Path, task: str | None) -> None:
+    """Prints a table of runs, and below it what is wrong with some of them."""
+    from rich import box
+    from rich.table import Column, Table
+
+    if not found:
+        echo(f"{folder}: no runs found", err=True)
+        return
+
+    console = _stdout()
+    has_titles = console.width >= _WIDE
+    fixed = [Column("state", no_wrap=True)]
+    fixed += [Column(name, justify="right", no_wrap=True) for name in ("steps", "training", "size")]
+    titles = ["title"] if has_titles else []
+    table = Table(
+        Column("run", overflow="fold"),
+        *fixed,
+        "score",
+        Column("date", no_wrap=True),
+        *titles,
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+
+    for one in found:
+        score = one.score(task)
+        cells = [
+            str(one.folder if one.folder == folder else one.folder.relative_to(folder)),
+            one.state,
+            _steps_of(one),
+            "" if one.training_seconds is None else str(timedelta(seconds=round(one.training_seconds))),
+            f"{one.disk_bytes / 1e6:.1f} MB",
+            "" if score is None else f"{score.split}: {score.to_text()}",
+            f"{one.date.astimezone():%Y-%m-%d %H:%M}",
+        ]
+        cells += [one.title] * has_titles
+        table.add_row(*map(terminal.markup, cells))
+    console.print(table)
+
+    for one in found:
+        if one.problem:
+            echo(f"{one.folder}: {one.state}: {one.problem}")
+
+
+def _steps_of(found: "RunSummary") -> str:
+    if found.steps is None:
+        return ""
+    return f"{found.steps}" + (f"/{found.planned_steps}" if found.planned_steps else "")
 
 
 def _show_table(rows: dict[str, str], *columns: str, title: str | None = None) -> None:
@@ -700,7 +822,7 @@ def _show_pairs(pairs: dict[tuple[str, str], str], families: list[str]) -> None:
     console.print("Families: " + ", ".join(families) + ". `sightweave list FAMILY` shows its kinds.")
 
 
-@app.command(cls=Command)
+@command(app)
 def recipes(
     name: Annotated[
         str | None,
@@ -725,7 +847,7 @@ def recipes(
     return Result(lambda: rows, lambda: _show_table(about, "recipe", "what it is for"))
 
 
-@data_app.command(cls=Command)
+@command(data_app)
 def sample(
     data: DataArgument,
     out: Annotated[
@@ -747,7 +869,7 @@ def sample(
     return Result(plain, lambda: echo(path))
 
 
-@data_app.command(name="check", cls=Command)
+@command(data_app, "check")
 def check_data(
     data: DataArgument,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings to override in --recipe.")] = None,
@@ -803,7 +925,7 @@ def check_data(
     )
 
 
-@data_app.command(cls=Command)
+@command(data_app)
 def cache(
     recipe: RecipeArgument,
     settings: Settings = None,
@@ -825,7 +947,7 @@ def cache(
     return Result(plain, lambda: echo(text))
 
 
-@data_app.command(cls=Command)
+@command(data_app)
 def detect(
     data: Annotated[
         Path,
@@ -848,7 +970,7 @@ def detect(
     return Result(lambda: rows, lambda: echo(text, nl=bool(text)), status=int(not found))
 
 
-@app.command(cls=Command)
+@command(app)
 def demo(
     quick: Annotated[bool, typer.Option(help="Train for about three minutes instead of ten.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder.", callback=refuse(outputs.check_run))] = None,
@@ -870,7 +992,8 @@ def main() -> None:
         with _clean_ends():
             app()
     except SightweaveError as error:
-        echo(f"error: {error}", err=True)
+        if not error.is_reported:
+            echo(f"error: {error}", err=True)
         raise SystemExit(1) from None
     except OSError as error:
         echo(f"error: {error}", err=True)

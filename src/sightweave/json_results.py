@@ -72,6 +72,23 @@ class SideBySide(TypedDict):
     difference."""
 
 
+class FoundRate(TypedDict):
+    """``find-lr``: one object."""
+
+    suggestion: float | None
+    """The suggested peak learning rate of AdamW; null if there is none."""
+    muon_lr: float | None
+    """That of Muon, in the recipe's proportion; null without Muon."""
+    reason: str
+    """Why it is suggested, or why nothing is."""
+    rates: Sequence[float]
+    """Learning rate of each update."""
+    losses: Sequence[float]
+    """Loss before each update."""
+    smoothed: Sequence[float]
+    """Moving average of the losses."""
+
+
 class Checked(TypedDict):
     """``check``: a line for each check."""
 
@@ -87,6 +104,37 @@ class Checked(TypedDict):
     """The required value."""
     seconds: float
     """Duration of the check."""
+
+
+class ListedRun(TypedDict):
+    """``runs``: a line for each run."""
+
+    run: str
+    """The run's folder."""
+    date: str
+    """When training began, in UTC as ISO 8601; for runs of earlier versions, when ``run.json`` was last written."""
+    state: str
+    """``training`` (a process is training it now), ``finished``, ``interrupted``, ``failed``, ``damaged``, ``untrained`` or
+    ``unknown`` (no ``run.json``)."""
+    title: str
+    """The recipe's title."""
+    problem: str
+    """Why the run failed or is damaged; empty for other states."""
+    steps: int | None
+    """Number of training steps done."""
+    planned_steps: int | None
+    """Number of steps that training should make."""
+    scores: Sequence[Mapping[str, Any]]
+    """The score of each task on each split: ``split``, ``task``, ``metric``, ``value``, ``low`` and ``high`` (the
+    interval), ``unit`` and ``less_is_better``. With the unit ``%``, numbers are shares from 0 to 1."""
+    training_seconds: float | None
+    """Wall time of training."""
+    device: str
+    """Device that the run was trained on."""
+    parameters: int | None
+    """Number of weights."""
+    disk_bytes: int
+    """Size of all files in the folder."""
 
 
 class Forecasted(TypedDict):

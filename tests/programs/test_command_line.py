@@ -115,10 +115,12 @@ REFUSED = [
     ("caption", "trained", "nowhere.png"),
     ("translate", "here", "picture.png", "Hello.", "--to", "de"),
     ("report", "nowhere"),
+    ("runs", "nowhere"),
     ("beside", "nowhere", "trained"),
     ("beside", "trained", "trained"),
     ("beside", "trained", "nowhere", "--data", "here"),
     ("check", "nowhere"),
+    ("find-lr", "nowhere"),
     ("check", "here"),
     ("export", "nowhere"),
     ("export", "trained", "--data", "{path: nowhere}"),
@@ -168,35 +170,50 @@ def test_a_wrong_path_is_refused_before_torch_is_loaded(tmp_path: Path, words: t
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_every_command_refuses_something() -> None:
-    def names(group: Any, before: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-        inner = getattr(group, "commands", None)
-        if inner is None:
-            return {before}
-        return {name for key, one in inner.items() for name in names(one, (*before, key))}
+def names(group: Any, before: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """The words of every command."""
+    inner = getattr(group, "commands", None)
+    if inner is None:
+        return {before}
+    return {name for key, one in inner.items() for name in names(one, (*before, key))}
 
+
+def test_every_command_refuses_something() -> None:
     tried = {words[: 2 if words[0] == "data" else 1] for words in REFUSED}
     assert names(get_command(cli.app)) - tried == {("list",)}  # which takes no path
 
 
+PRINTED = [
+    (("evaluate", "run", "--max-images", "2"), json_results.Evaluated),
+    (("generate", "run", "photos/0.png", "What color is it?", "What is it?"), json_results.Answer),
+    (("caption", "run", "photos/0.png"), json_results.Answer),
+    (("translate", "run", "photos/0.png", "red", "--to", "de"), json_results.Answer),
+    (("report", "run"), json_results.Page),
+    (("runs", "."), json_results.ListedRun),
+    (("beside", "run", "run", "--out", "beside.html"), json_results.SideBySide),
+    (("list",), json_results.Pair),
+    (("list", "encoders"), json_results.Kind),
+    (("recipes",), json_results.RecipeFile),
+    (("data", "sample", "photos"), json_results.Sheet),
+    (("data", "detect", "photos"), json_results.Detected),
+    (("data", "cache", "tiny.yaml"), json_results.Cached),
+    (("export", "run", "--to", "custom_code", "--samples", "1"), json_results.Exported),
+    (("check", "run", "--trust-run"), json_results.Checked),
+    (("find-lr", "tiny.yaml", "--steps", "3"), json_results.FoundRate),
+]
+"""Commands and the fields of what they print. The others have tests of their own."""
+PRINTED_ELSEWHERE = {("train",), ("compare",), ("data", "check")}
+SAME_AS_TRAIN = {("demo",)}
+
+
+def test_the_json_of_every_command_is_tested() -> None:
+    tried = {words[: 2 if words[0] == "data" else 1] for words, _ in PRINTED}
+    assert names(get_command(cli.app)) - tried - PRINTED_ELSEWHERE == SAME_AS_TRAIN
+
+
 @pytest.mark.parametrize(
     ("words", "shape"),
-    [
-        (("evaluate", "run", "--max-images", "2"), json_results.Evaluated),
-        (("generate", "run", "photos/0.png", "What color is it?", "What is it?"), json_results.Answer),
-        (("caption", "run", "photos/0.png"), json_results.Answer),
-        (("translate", "run", "photos/0.png", "red", "--to", "de"), json_results.Answer),
-        (("report", "run"), json_results.Page),
-        (("beside", "run", "run", "--out", "beside.html"), json_results.SideBySide),
-        (("list",), json_results.Pair),
-        (("list", "encoders"), json_results.Kind),
-        (("recipes",), json_results.RecipeFile),
-        (("data", "sample", "photos"), json_results.Sheet),
-        (("data", "detect", "photos"), json_results.Detected),
-        (("data", "cache", "tiny.yaml"), json_results.Cached),
-        (("export", "run", "--to", "custom_code", "--samples", "1"), json_results.Exported),
-        (("check", "run", "--trust-run"), json_results.Checked),
-    ],
+    PRINTED,
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else value.__name__,
 )
 def test_a_command_prints_its_result_as_json_and_nothing_else(

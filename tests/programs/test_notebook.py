@@ -93,7 +93,11 @@ def test_progress_is_one_line_that_is_rewritten_in_its_place(trained: list[dict[
     training = [one for one in lines if one["data"]["text/plain"].startswith("train ")]
     assert len(training) > 1
     assert len({one["transient"]["display_id"] for one in training}) == 1
-    assert training[-1]["data"]["text/plain"].startswith("train 40/40 main: loss ")
+    last = training[-1]["data"]["text/plain"]
+    assert last.startswith("train 40/40 main: loss ")
+    for word in (" left, ", " samples/s, ", " tokens/s, ", "% waiting for data, ", " GB"):
+        assert word in last
+    assert not any("\n" in one["data"]["text/plain"] for one in training)
     # Each piece of work has an output of its own, and only its first message makes one.
     assert len(of_type(trained, "display_data")) == len({one["transient"]["display_id"] for one in lines})
 

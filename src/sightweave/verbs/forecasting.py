@@ -55,6 +55,7 @@ from sightweave.programs.training.state import State
 from sightweave.programs.training.trainer import TrainingData
 from sightweave.programs.training.trial import Trials
 from sightweave.programs.training.work import prepare
+from sightweave.programs.training.world import World
 from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs.building import composed
@@ -180,6 +181,7 @@ def watched(
     precision: Precision,
     folder: Path,
     state: State,
+    world: World,
     console: Console | None,
 ) -> Iterator[Callable[[Trials], None]]:
     """Predicts memory and time when training begins, and reports them next to what was measured when it ends.
@@ -193,12 +195,17 @@ def watched(
         precision: Device and number format.
         folder: The run's folder.
         state: State in which the training counts.
+        world: The processes that train together; the first one predicts and reports.
         console: Where the lines are shown.
 
     Yields:
         A function that takes the results of the trials before the first step.
     """
-    watch = Watch(run, data, settings, precision)
+    watch = Watch(run, data, settings, precision, num_processes=world.size)
+    if not world.is_first:
+        yield watch.predict_time
+        return
+
     watch.predict_memory()
     for line in watch.warnings:
         logger.warning(line)
@@ -222,10 +229,20 @@ class Watch:
         data: Its training data.
         settings: Training settings with steps or minutes.
         precision: Device and number format.
+        num_processes: Number of processes that share each batch.
     """
 
-    def __init__(self, run: Run, data: TrainingData, settings: Settings, precision: Precision) -> None:
+    def __init__(
+        self,
+        run: Run,
+        data: TrainingData,
+        settings: Settings,
+        precision: Precision,
+        *,
+        num_processes: int = 1,
+    ) -> None:
         self.run, self.data, self.settings, self.precision = run, data, settings, precision
+        self.num_processes = num_processes
         self.device = precision.device
         self.warnings: list[str] = []
         self.stages: list[Memory] = []
@@ -252,18 +269,24 @@ class Watch:
                 return
             self.stages.append(found)
             needed = found.total - found.weights  # the weights are there already
-            totals.append(int(HEAP * needed) if self.device.type == "cpu" else needed)
+            if self.device.type == "cpu":
+                needed = int(HEAP * needed) + self._snapshot(found, workload.stage)
+            totals.append(needed)
             if totals[-1] > free:
                 self.warnings.append(_too_large(number, workload.stage, totals[-1], free, self.device))
         self.predicted_bytes = own + max(totals)
 
+    def _snapshot(self, found: Memory, stage: Stage) -> int:
+        return found.snapshot if _is_saved_within(stage.steps, self.settings) else 0
+
     def _workloads(self) -> Iterator[Workload]:
         for stage in self.settings.stages:
+            own = dataclasses.replace(stage, batch_size=-(-stage.batch_size // self.num_processes))
             feed = Feed(
                 self.data.datasets,
                 dict(self.data.tasks),
                 self.run.processor,
-                stage,
+                own,
                 seed=self.run.recipe.seed,
                 quarantine=Quarantine(),
                 mix=self.data.mix,
@@ -311,7 +334,9 @@ class Watch:
         # On a CPU the trial has shown how much memory the passes take; the optimizer's state and gaps in the heap follow.
         resident = system_memory.resident_bytes() if self.device.type == "cpu" else None
         if resident is not None and self.stages and None not in self.predicted_seconds:
-            later = [int(one.optimizer + GAPS * one.activations) for one in self.stages]
+            later = []
+            for one, stage in zip(self.stages, self.settings.stages, strict=True):
+                later.append(int(one.optimizer + GAPS * one.activations) + self._snapshot(one, stage))
             self.predicted_bytes = resident + max(later)
 
     def measure(self, *, steps: int, seconds: float) -> None:
@@ -440,6 +465,8 @@ def _here(planned: Planned, price: float | None, now: Callable[[], float]) -> Fo
     if all(one.fits for one in forecasts):
         tried = _trials(planned, precision, threads, now, before)
         forecasts = [_with_trial(*pair) for pair in zip(forecasts, tried, strict=True)]
+        if device.type == "cpu":
+            forecasts = [_with_snapshot(one, train) for one in forecasts]
     else:
         rate = _RATE_SHARE * _matmul_rate(precision)
         note = "a step does not fit, so its time is that of its operations at half the speed of a matrix product here"
@@ -567,6 +594,18 @@ def _with_trial(stage: StageForecast, tried: _Tried) -> StageForecast:
     if tried.resident is not None:
         stage = dataclasses.replace(stage, memory=stage.memory.resident(tried.resident))
     return _with_time(stage, step)
+
+
+def _with_snapshot(stage: StageForecast, train: Settings) -> StageForecast:
+    """Adds the snapshot of a checkpoint, if the stage is long enough for one."""
+    if not _is_saved_within(stage.steps, train):
+        return stage
+    return dataclasses.replace(stage, memory=stage.memory.plus(other=stage.memory.snapshot))
+
+
+def _is_saved_within(steps: int | None, train: Settings) -> bool:
+    """Whether a stage of this many steps saves a checkpoint before it ends; one with minutes may."""
+    return steps is None or steps > train.save_every
 
 
 def _trials(

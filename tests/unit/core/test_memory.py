@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sightweave.core.memory import free_bytes, is_out_of_memory
+from sightweave.core.memory import free_bytes, is_out_of_memory, peak_bytes
 
 CPU = torch.device("cpu")
 GROUPS = "sys/fs/cgroup"
@@ -93,3 +93,14 @@ assert 0 < free_bytes(torch.device("cpu")) <= 64 << 20
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_peak_is_that_of_this_process(tmp_path: Path) -> None:
+    status = {"proc/self/status": "Name:\tpython\nVmPeak:\t 9000 kB\nVmHWM:\t 3000 kB\nVmRSS:\t 2000 kB\n"}
+    assert peak_bytes(CPU, machine(tmp_path, status)) == 3000 * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+def test_the_peak_grows_with_what_is_used() -> None:
+    used = torch.ones(1 << 20)
+    assert peak_bytes(CPU) > used.nbytes

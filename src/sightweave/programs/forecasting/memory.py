@@ -45,7 +45,8 @@ class Memory:
     activations: int
     """What a step needs at its peak beyond the other kinds: activations that the backward pass reads, and temporaries."""
     other: int
-    """Buffers, batches on their way, cached features, and on a CPU the memory of libraries and the gaps in the heap."""
+    """Buffers, averages of weights, batches on their way, cached features; on a CPU also a snapshot that is being saved, the
+    memory of libraries, and the gaps in the heap."""
 
     @property
     def total(self) -> int:
@@ -71,6 +72,11 @@ class Memory:
             total = int(LIBRARIES + HEAP * self.total)
         return self.plus(other=max(0, total - self.total))
 
+    @property
+    def snapshot(self) -> int:
+        """Bytes of the copies that are written in the background while training continues: weights and optimizer state."""
+        return self.weights + self.optimizer
+
     def to_json(self) -> dict[str, int]:
         """Bytes by kind, with their total."""
         return {**dataclasses.asdict(self), "total": self.total}
@@ -86,12 +92,13 @@ def of_state(model: VLM, stage: Stage, quantized: Mapping[PartName, quantization
     """
     trained = [one for one in model.parameters() if one.requires_grad]
     gradients = sum(one.nbytes for one in trained)
+    averages = gradients if stage.ema else 0
     return Memory(
         weights=weight_bytes(model, quantized),
         gradients=gradients,
         optimizer=optimizer_bytes(model, stage),
         activations=0,
-        other=sum(one.nbytes for one in model.buffers()),
+        other=sum(one.nbytes for one in model.buffers()) + averages,
     )
 
 

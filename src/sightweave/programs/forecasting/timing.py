@@ -278,7 +278,7 @@ def rehearse(
                 break
             work.loss(list(islice(steps, stage.gradient_accumulation_steps)))
             work.clip()
-            work.update(1.0)
+            work.update(1.0, len(stamps) - 1)
             if precision.device.type == "cuda":
                 torch.cuda.synchronize(precision.device)
             stamps.append(now())

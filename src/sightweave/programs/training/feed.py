@@ -5,12 +5,13 @@ Images that cannot be read and samples that cannot be used are quarantined with 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from typing import Any
 
 from sightweave.core.batch import Batch
@@ -27,8 +28,11 @@ from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Stage
 from sightweave.programs.training.world import World
 
+logger = logging.getLogger(__name__)
 _DRAWS = 1 << 30
 """Number of possible values of a random draw."""
+_STALLED_SECONDS = 60
+"""Time without a microstep after which a warning is logged."""
 _LOOKED_AT = 200
 """Maximum number of images that are searched for regions."""
 _ALONE = World()
@@ -38,7 +42,8 @@ _ALONE = World()
 class Step:
     """The input of one microstep."""
 
-    batch: Batch
+    batch: Batch | None
+    """None if this process has nothing to compute."""
     ids: tuple[str, ...]
     """Ids of its samples, for messages."""
     position: int = 0
@@ -49,6 +54,8 @@ class Step:
     """Numbers of its images, counted through all sources."""
     end: int = 0
     """Position after the last of its images, where the next stage begins so that it repeats none of them."""
+    is_readable: bool = True
+    """Whether all of its images can be read. If not, `Feed.updates` makes it again without those that cannot."""
 
 
 _TRANSLATION = "translation"
@@ -83,6 +90,11 @@ def decoding_threads(asked: int) -> int:
     return asked or min(8, max(1, num_cores() - 1))
 
 
+def fingerprint_of(datasets: Sequence[Dataset]) -> str:
+    """SHA-256 over sources: the ``fingerprint`` of each, or its number of images if it has none."""
+    return fingerprint(getattr(dataset, "fingerprint", len(dataset)) for dataset in datasets)
+
+
 class Feed:
     """An endless, repeatable stream of microsteps for one stage.
 
@@ -92,8 +104,8 @@ class Feed:
         too_long: Handling of samples with more tokens than the processor's ``max_length``.
         world: The processes that train together; their number must divide the batch size. All of them step through the same
             positions, and each takes its share of the images of every microstep, or of every window, which it then packs.
-            With several processes, an unreadable image leaves its place empty, since the other processes do not know about
-            it. The same applies to a window, whose rows must not depend on earlier attempts.
+            An unreadable image is replaced by the next one, in all processes alike. In a window it leaves its place empty,
+            since the rows must not depend on earlier attempts.
         workers: Number of threads that decode images; 0 means one fewer than the CPU cores, from 1 to 8.
         tasks: Tasks by name.
         processor: Makes the batches.
@@ -125,7 +137,7 @@ class Feed:
         self.seed, self.quarantine = seed, quarantine
         self.world, self.too_long = world, too_long
         self.workers = decoding_threads(workers)
-        self._fills_gaps = world.size == 1 and stage.pack_window == 1
+        self._fills_gaps = stage.pack_window == 1
 
         if stage.batch_size % world.size:
             raise RecipeError(
@@ -143,8 +155,8 @@ class Feed:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all sources: the ``fingerprint`` of each, or its length if it has none."""
-        return fingerprint(getattr(dataset, "fingerprint", len(dataset)) for dataset in self.datasets)
+        """Fingerprint of the sources (see `fingerprint_of`)."""
+        return fingerprint_of(self.datasets)
 
     def _words(self) -> Words:
         """Source of the words for image embeddings, with auto resolved by a look at the data."""
@@ -188,6 +200,25 @@ class Feed:
                 found.append(self.tasks[task].sample(record))
         return found
 
+    def updates(self, start: int = 0, within: int = 0) -> Generator[list[Step], None, None]:
+        """The microsteps of each update from a position on; the arguments are those of `microsteps`.
+
+        All processes must take the same number of updates. If one of them meets an image that cannot be read, all of them
+        leave it out and make the update again, so that its images do not depend on the number of processes.
+        """
+        while True:
+            with closing(self.microsteps(start, within)) as stream:
+                while True:
+                    update = list(islice(stream, self.stage.gradient_accumulation_steps))
+                    if self.world.agree(not all(step.is_readable for step in update)):
+                        break
+                    yield update
+                    start, within = update[-1].position, update[-1].within
+
+            # The threads that add to the set have ended.
+            for unreadable in self.world.gather(sorted(self.quarantine.unreadable)):
+                self.quarantine.unreadable.update(unreadable)
+
     def microsteps(self, start: int = 0, within: int = 0) -> Generator[Step, None, None]:
         """Microsteps from a position on; those of the next update are prepared while the current one is computed.
 
@@ -219,9 +250,35 @@ class Feed:
                 worker.submit(advance, pool) for _ in range(self.stage.gradient_accumulation_steps)
             )
             while True:
-                step = pending.popleft().result()
+                step = self._waited_for(pending.popleft(), lambda: position)
                 pending.append(worker.submit(advance, pool))
                 yield step
+
+    def _waited_for(self, microstep: Future[Step], position: Callable[[], int]) -> Step:
+        """The microstep. As long as it does not arrive, a warning says every minute which images are being read.
+
+        Args:
+            microstep: The microstep that is being prepared.
+            position: Returns the position at which it begins.
+        """
+        seconds = 0
+        while True:
+            done, _ = wait([microstep], timeout=_STALLED_SECONDS)
+            if done:
+                return microstep.result()
+
+            seconds += _STALLED_SECONDS
+            first = position()
+            source, index = self.mix.at(first)
+            logger.warning(
+                "stage %r: waiting for images for %s s, from position %s on (data.%s, image %s and those that follow); the "
+                "disk or the network may hang. A second stop signal ends the process.",
+                self.stage.name,
+                seconds,
+                first,
+                source,
+                index,
+            )
 
     def trial(self) -> Iterator[Batch]:
         """Batches like those of `microsteps`, made on demand, to time a step before training."""
@@ -234,6 +291,7 @@ class Feed:
             else:
                 step = self._dealt(window, number % self.stage.pack_window, None)
             number += 1
+            assert step.batch is not None  # trials are for single processes
             yield step.batch
 
     def planned(self, start: int = 0) -> Generator[list[list[Bundle]], None, None]:
@@ -281,8 +339,9 @@ class Feed:
                 )
             except MediaError:
                 readable = {at: self._readable(group) for at, group in share.items()}
-                if self._fills_gaps:
-                    samples = {at: group for at, group in readable.items() if group}
+                if self.world.size > 1:  # the other processes do not know about the images yet
+                    return Step(None, (), position, end=position, is_readable=False)
+                samples = {at: group for at, group in readable.items() if group}
                 failures += 1
                 if failures > self.size:
                     raise
@@ -301,11 +360,11 @@ class Feed:
         return _Window(start, end, deal(rows, self.stage.pack_window), positions)
 
     def _dealt(self, window: _Window, number: int, pool: Executor | None) -> Step:
-        """One microstep of a window, without unreadable images. It always has at least one."""
+        """One microstep of a window, without unreadable images."""
         count = self.stage.pack_window
         place = (window.start, number + 1) if number + 1 < count else (window.end, 0)
-        # If none of its images can be read, it repeats the next microstep that has some.
-        for offset in range(count):
+        # If none of its images can be read, it repeats the next microstep that has some, or leaves it to other processes.
+        for offset in range(count if self.world.size == 1 else 1):
             rows = self._known_rows(window.hands[(number + offset) % count])
             while rows:
                 try:
@@ -324,6 +383,9 @@ class Feed:
                 except MediaError:
                     self._readable(_samples_of(rows))
                     rows = self._known_rows(rows)
+
+        if self.world.size > 1:
+            return Step(None, (), *place, end=window.end)
         raise DataError(
             f"stage {self.stage.name!r}: none of the images at positions {window.start} to {window.end - 1} can be read; "
             "see the quarantine."
@@ -370,19 +432,8 @@ class Feed:
         return position
 
     def _share(self, samples: dict[int, list[Encoded]]) -> dict[int, list[Encoded]]:
-        """This process's share of the images, without those known to be unreadable. It always has at least one."""
-        if self.world.size == 1:
-            return samples
-        groups = list(samples.items())
-        for first in (self.world.rank, *range(self.world.size)):  # another process's images rather than none
-            known = {at: self._known(group) for at, group in groups[first :: self.world.size]}
-            share = {at: group for at, group in known.items() if group}
-            if share:
-                return share
-        raise DataError(
-            f"stage {self.stage.name!r}: none of the {len(groups)} images at positions {groups[0][0]} to "
-            f"{groups[-1][0]} can be read; see the quarantine."
-        )
+        """This process's share of the images of a microstep."""
+        return dict(list(samples.items())[self.world.rank :: self.world.size])
 
     def _known(self, encoded: Sequence[Encoded]) -> list[Encoded]:
         bad = self.quarantine.unreadable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,44 @@ def test_progress_on_a_terminal_is_a_live_line() -> None:
     line.close()
     assert "loss 1.500" in out.getvalue()
     assert "2/2" in out.getvalue()
+
+
+ROW = {
+    "stage": "answers",
+    "loss": 0.83,
+    "samples_per_second": 12.345,
+    "tokens_per_second": 3412.4,
+    "waiting_share": 0.021,
+    "peak_memory_bytes": 1.4e9,
+}
+SPEEDS = "12.3 samples/s, 3,412 tokens/s, 2% waiting for data, 1.40 GB"
+
+
+def test_a_log_shows_speeds_waiting_and_memory_of_the_newest_row() -> None:
+    out = io.StringIO()
+    line = ProgressLine(steps=2, console=Console(file=out, width=60))
+    line.update(0, ROW | {"samples_per_second": 1.0})
+    line.update(1, ROW)
+    line.close()
+    (said,) = out.getvalue().splitlines()  # however narrow the terminal is said to be
+    assert said.startswith("train 2/2 answers: loss 0.830, ")
+    assert said.endswith(f" left, {SPEEDS}")
+    assert ProgressLine(steps=2).note() == ""
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_the_live_line_is_one_line_and_keeps_title_and_counts(width: int) -> None:
+    out = io.StringIO()
+    line = ProgressLine(steps=500, console=Console(file=out, force_terminal=True, width=width))
+    line.update(119, ROW)
+    line.close()
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue()).rstrip("\n")
+    assert "\n" not in shown
+    last = shown.rpartition("\r")[2]
+    assert len(last) <= width
+    assert last.startswith("train ")
+    assert "120/500 answers: loss 0.830" in last
+    assert (SPEEDS in last) == (width == 200)
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

@@ -317,8 +317,9 @@ def test_generators_of_the_cpu_are_always_there() -> None:
 
 def test_averages_are_of_the_updates_since_the_last_row() -> None:
     averages = Averages(since=10.0)
-    averages.add(loss=1.0, norm=2.0, tokens=30, pictures=4)
-    averages.add(loss=2.0, norm=4.0, tokens=50, pictures=4)
+    averages.add(loss=1.0, norm=2.0, tokens=30, pictures=4, samples=6)
+    averages.add(loss=2.0, norm=4.0, tokens=50, pictures=4, samples=8)
+    averages.waiting += 0.5
     assert averages.row(now=12.0) == {
         "loss": 1.5,
         "grad_norm": 3.0,
@@ -326,4 +327,6 @@ def test_averages_are_of_the_updates_since_the_last_row() -> None:
         "steps_per_second": 1.0,
         "tokens_per_second": 40.0,
         "pictures_per_second": 4.0,
+        "samples_per_second": 7.0,
+        "waiting_share": 0.25,
     }
