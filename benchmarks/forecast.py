@@ -128,11 +128,10 @@ def _predict(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def _measure(values: Mapping[str, Any]) -> dict[str, Any]:
     """Peak of the resident memory of a training run, above what the process held before the model was built."""
     from sightweave.core.device import keep_freed_memory
-    from sightweave.core.memory import reusable_bytes
 
     keep_freed_memory()
     started: list[int] = []
-    _train(values, [], before=lambda: started.append(_status("VmRSS") - reusable_bytes()))
+    _train(values, [], before=lambda: started.append(_status("VmRSS")))
     return {"bytes": _status("VmHWM") - started[0]}
 
 
@@ -281,7 +280,7 @@ PAPER = {
         _decoder(2048, 24, 6144, heads=32, kv_heads=8),
         vocab_size=49_152,
         factor=3,
-        images=32,
+        images=64,
         recomputes=True,
     ),
     "8 B": Paper(
@@ -289,7 +288,7 @@ PAPER = {
         _decoder(4096, 32, 14_336, heads=32, kv_heads=8),
         vocab_size=128_256,
         factor=3,
-        images=16,
+        images=64,
         recomputes=True,
     ),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import sys
 from collections.abc import Iterator
@@ -66,35 +65,6 @@ def total_bytes(device: torch.device, root: Path = _ROOT) -> int | None:
 
     known = [limit for limit in limits if limit is not None]
     return min(known, default=None)
-
-
-def reusable_bytes() -> int:
-    """Bytes that were freed and that the C library has kept for later; 0 if it does not say.
-
-    The end of the heap is left out, since its pages may never have been used.
-    """
-    if not sys.platform.startswith("linux"):
-        return 0
-    try:
-        mallinfo = ctypes.CDLL(None).mallinfo2
-    except (OSError, AttributeError):  # a C library other than glibc, or an old one
-        return 0
-
-    mallinfo.restype = _MallInfo
-    found = mallinfo()
-    return max(0, int(found.fordblks) - int(found.keepcost))
-
-
-class _MallInfo(ctypes.Structure):
-    """``struct mallinfo2`` of malloc.h."""
-
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in (
-            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
-            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
-        )
-    ]
 
 
 def resident_bytes(root: Path = _ROOT) -> int | None:

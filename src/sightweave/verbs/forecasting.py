@@ -96,6 +96,8 @@ class Planned:
     workloads: list[Workload]
     build: Callable[[], VLM]
     """Builds the model on the meta device."""
+    resident: int | None
+    """Resident memory of this process before the microsteps were planned, in bytes; None if the system does not say."""
 
     @property
     def train(self) -> Settings:
@@ -259,7 +261,7 @@ class Watch:
             torch.cuda.reset_peak_memory_stats(self.device)
         torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # loads libraries that training loads, too
         is_cuda = self.device.type == "cuda"
-        own = torch.cuda.memory_allocated(self.device) if is_cuda else _held() or 0
+        own = torch.cuda.memory_allocated(self.device) if is_cuda else system_memory.resident_bytes() or 0
         free = system_memory.free_bytes(self.device)
 
         totals = []
@@ -403,6 +405,7 @@ def plan(asked: Recipe, records: list[Any] | None, *, count: int = 1) -> Planned
     recipe = dataclasses.replace(recipe, train=durations.resolved(recipe.train, epochs))
     build, processor = _empty(recipe, sources)
 
+    resident = system_memory.resident_bytes()
     workloads = []
     for stage in recipe.train.stages:
         own = dataclasses.replace(stage, batch_size=-(-stage.batch_size // count))
@@ -417,7 +420,7 @@ def plan(asked: Recipe, records: list[Any] | None, *, count: int = 1) -> Planned
             too_long=recipe.train.too_long,
         )
         workloads.append(Workload(feed))
-    return Planned(recipe, sources, processor, workloads, build)
+    return Planned(recipe, sources, processor, workloads, build, resident)
 
 
 def _training_data(recipe: Recipe, records: list[Any] | None) -> tuple[Recipe, list[Dataset]]:
@@ -455,7 +458,7 @@ def _here(planned: Planned, price: float | None, now: Callable[[], float]) -> Fo
     threads = set_threads(train.num_threads)
     precision = choose_precision(train.precision, device)
     capacity = system_memory.free_bytes(device)
-    before = _held() if device.type == "cpu" else None
+    before = planned.resident if device.type == "cpu" else None
 
     # Memory first: what does not fit is not tried.
     plans = []
@@ -481,12 +484,6 @@ def _here(planned: Planned, price: float | None, now: Callable[[], float]) -> Fo
         price=price,
         notes=["energy is unknown for this machine; name a device of the table for it"],
     )
-
-
-def _held() -> int | None:
-    """Bytes that this process holds, without those that it can use again; None if the system does not say."""
-    resident = system_memory.resident_bytes()
-    return None if resident is None else resident - system_memory.reusable_bytes()
 
 
 def _stage_plan(planned: Planned, workload: Workload, precision: str, device: str, threads: int) -> StagePlan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from sightweave.core.errors import MediaError
 from sightweave.models.vlm import VLM
 from sightweave.programs.forecasting.devices import Device
 from sightweave.programs.forecasting.simulation import Simulation
-from sightweave.programs.forecasting.workload import Microstep, Workload
+from sightweave.programs.forecasting.workload import Workload
 from sightweave.programs.training import trial
 from sightweave.programs.training.feed import decoding_threads
 from sightweave.programs.training.optimizers import Muon, hidden_matrices
@@ -124,7 +125,7 @@ def measured(
 
 def batches_of(workload: Workload, count: int) -> list[Batch]:
     """Typical batches of an update of `count` microsteps."""
-    return [workload.batch(one) for one in _repeated(workload.typical(count), count)]
+    return [workload.batch(one) for one in workload.typical(count)]
 
 
 def feed_seconds(workload: Workload, now: Clock) -> float:
@@ -139,11 +140,6 @@ def feed_seconds(workload: Workload, now: Clock) -> float:
             with contextlib.suppress(MediaError):  # training leaves such media out
                 feed.batch_of(next(planned))
     return (now() - began) / tried * count
-
-
-def _repeated(chosen: Sequence[Microstep], count: int) -> list[Microstep]:
-    """This many microsteps; the few that there are come again."""
-    return [chosen[number % len(chosen)] for number in range(count)]
 
 
 def update_seconds(
@@ -269,6 +265,7 @@ def rehearse(
         seconds: Time after which no further update starts; there are at least two.
         now: Clock in seconds.
     """
+    importlib.import_module("tensorboard.summary.writer.record_writer")  # a log loads it
     feed, stage = workload.feed, workload.stage
     work = Work.begin(model, feed, stage, precision, spent=0.0)
     stamps = [now()]

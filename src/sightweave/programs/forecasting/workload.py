@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sightweave.core.batch import Batch, Features, Media
-from sightweave.core.errors import DataError, MediaError
+from sightweave.core.errors import MediaError
 from sightweave.data.inputs.collate import Bundle
 from sightweave.models.paths import MediaPaths
 from sightweave.programs.training.feed import Feed
@@ -48,18 +49,25 @@ class Workload:
     def __init__(self, feed: Feed, *, most: int = MOST) -> None:
         self.feed, self.stage = feed, feed.stage
         count = min(most, microsteps_of(feed.stage) or most)
-        self.microsteps = [_microstep(rows, feed.stage) for rows in islice(feed.planned(), count)]
+        found = [_microstep(rows, feed.stage) for rows in islice(feed.planned(), count)]
 
-    @property
-    def largest(self) -> Microstep:
-        """The one with the most slots, which decides the memory."""
-        return max(self.microsteps, key=lambda one: one.size)
+        by_size = sorted(found, key=lambda one: -one.size)
+        mean = sum(one.size for one in found) / len(found)
+        nearest = sorted(found, key=lambda one: abs(one.size - mean))
+        self.largest = by_size[0]
+        """The microstep with the most slots, which decides the memory."""
+        self.second = by_size[1] if len(by_size) > 1 else None
+        """The one with the most slots after it."""
+        self._typical = nearest[: feed.stage.gradient_accumulation_steps]
+
+        # The rows of all others are dropped: their samples would take more memory than a small model.
+        kept = {id(one) for one in (self.largest, self.second, *self._typical)}
+        self.microsteps = [one if id(one) in kept else dataclasses.replace(one, rows=()) for one in found]
+        """All of them, in order; most without rows."""
 
     def typical(self, count: int) -> list[Microstep]:
-        """The `count` microsteps whose sizes are nearest to the mean; fewer if there are not as many."""
-        mean = sum(one.size for one in self.microsteps) / len(self.microsteps)
-        nearest = sorted(self.microsteps, key=lambda one: abs(one.size - mean))
-        return nearest[:count]
+        """`count` microsteps whose sizes are nearest to the mean; the few that there are come again."""
+        return [self._typical[number % len(self._typical)] for number in range(count)]
 
     @property
     def samples(self) -> float:
@@ -74,27 +82,24 @@ class Workload:
     def other_size(self) -> tuple[float, Rows] | None:
         """Rows like those of the largest microstep, but twice or half as many, and that factor; None for a single row."""
         rows = self.largest.rows
-        others = [one for one in self.microsteps if one is not self.largest]
-        if others:
-            second = max(others, key=lambda one: one.size)
-            return 2.0, [*rows, *second.rows]
+        if self.second is not None:
+            return 2.0, [*rows, *self.second.rows]
         half = len(rows) // 2
         return (half / len(rows), rows[:half]) if half else None
 
     def batch(self, microstep: Microstep) -> Batch:
-        """The batch of a microstep, or of the next one whose media can be read.
+        """The batch of a microstep, or of the first one whose media can be read.
 
         Raises:
-            MediaError: no microstep can be read.
+            MediaError: none of the microsteps can be read.
         """
-        start = self.microsteps.index(microstep) if microstep in self.microsteps else 0
-        failed: DataError | None = None
-        for one in [microstep, *self.microsteps[start + 1 :], *self.microsteps[:start]]:
-            try:
-                return self.feed.batch_of(one.rows)
-            except MediaError as error:
-                failed = error
-        assert failed is not None
+        try:
+            return self.feed.batch_of(microstep.rows)
+        except MediaError as error:
+            failed = error
+        for rows in islice(self.feed.planned(), len(self.microsteps)):
+            with contextlib.suppress(MediaError):
+                return self.feed.batch_of(rows)
         raise failed
 
 

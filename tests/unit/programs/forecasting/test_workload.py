@@ -43,8 +43,8 @@ def test_planned_rows_make_the_batches_that_training_gets(changes: dict[str, obj
 def test_sizes_are_slots_with_padding_and_the_largest_decides() -> None:
     work = Workload(feed())
     assert len(work.microsteps) == 6  # as many as the stage has
-    for one in work.microsteps:
-        target = work.batch(one).target
+    for one, rows in zip(work.microsteps, feed().planned(), strict=False):
+        target = work.feed.batch_of(rows).target
         assert target is not None
         assert target.ids.numel() == one.size
         assert int(target.valid.sum()) == one.tokens
@@ -59,8 +59,7 @@ def test_another_size_is_twice_or_half_the_rows() -> None:
     assert found is not None
     assert found[0] == 2.0
     assert len(found[1]) == 2 * len(work.largest.rows)
-    work.microsteps = work.microsteps[:1]
-    found = work.other_size()
+    found = Workload(feed(), most=1).other_size()
     assert found is not None
     assert (found[0], len(found[1])) == (0.5, 1)
 
