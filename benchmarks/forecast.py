@@ -269,7 +269,7 @@ def _decoder(dim: int, depth: int, hidden: int, *, heads: int, kv_heads: int) ->
 PAPER = {
     "150 M": Paper(
         _vit(512, 8, side=224, patch=16),
-        _decoder(640, 16, 1792, heads=10, kv_heads=5),
+        _decoder(640, 20, 1792, heads=10, kv_heads=5),
         vocab_size=49_152,
         factor=2,
         images=64,
