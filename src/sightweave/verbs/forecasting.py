@@ -208,7 +208,10 @@ def watched(
         yield watch.predict_time
         return
 
-    watch.predict_memory()
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # adapters are built with random numbers, which are those of the training
+        watch.predict_memory()
     for line in watch.warnings:
         logger.warning(line)
         say(console, line)
@@ -290,7 +293,7 @@ class Watch:
                 self.run.processor,
                 own,
                 seed=self.run.recipe.seed,
-                quarantine=Quarantine(),
+                quarantine=Quarantine(is_silent=True),
                 mix=self.data.mix,
                 too_long=self.settings.too_long,
             )

@@ -96,6 +96,25 @@ def test_a_run_ends_with_predicted_and_measured(tmp_path: Path, capsys: pytest.C
     assert found["memory_bytes_predicted"] > 0
 
 
+def test_a_prediction_changes_nothing_in_the_training_and_logs_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("peft")
+    rows = [{**tiny.ROWS[0], "image": tiny.PICTURE + number, "id": str(number)} for number in range(3)]
+    rows.append({**tiny.ROWS[0], "image": tiny.PICTURE + 9, "answer": "red " * 200, "id": "long"})
+    adapted = recipe(steps=3, lora={"language_model": {"rank": 2}})
+    settings = (*SETTINGS, "inputs.max_length=60", "train.check=false")
+
+    digests = []
+    for name in ("with", "without"):
+        sightweave.train(adapted, *settings, data=rows, out=tmp_path / name, evaluate=False, progress=False)
+        digests.append((tmp_path / name / "checkpoint" / "model.safetensors").read_bytes())
+        monkeypatch.setattr(forecasting.Watch, "predict_memory", lambda _: None)
+        monkeypatch.setattr(forecasting.Watch, "to_text", lambda *_: "")
+    assert digests[0] == digests[1]
+    assert caplog.text.count("skipped long: ") == 2  # once in each run
+
+
 def test_training_is_refused_if_its_state_alone_cannot_fit() -> None:
     read = read_recipe(recipe(), ["data=scenes"])
     cpu = torch.device("cpu")
