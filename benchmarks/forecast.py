@@ -305,6 +305,7 @@ def paper() -> list[list[str]]:
 
     from sightweave.programs.forecasting.devices import device
     from sightweave.programs.forecasting.forecast import StagePlan, size
+    from sightweave.programs.forecasting.stages import simulated, spread
     from sightweave.verbs import forecasting
     from sightweave.verbs.sources import read_recipe
 
@@ -321,19 +322,19 @@ def paper() -> list[list[str]]:
                 return model.build(vocab_size=vocab_size)
 
         stage_plan = StagePlan.of(build, planned.workloads[0], precision="bf16", quantized={}, is_cpu=False)
-        alone = forecasting.simulated(stage_plan, h100.usable_bytes)
+        alone = simulated(stage_plan, h100.usable_bytes)
         weights = sum(part.trained for part in alone.forecast.parts)
         for count in COUNTS:
-            spread = forecasting.spread(stage_plan, alone, h100, count)
-            step = spread.time
+            found_here = spread(stage_plan, alone, h100, count)
+            step = found_here.time
             share = alone.forecast.flops_of_step / (step.total * h100.flops)
             is_bound = step.communication > step.gradients
             found.append(
                 [
                     f"{weights / 1e9:.2f} B",
                     f"{count}",
-                    spread.layout,
-                    f"{size(spread.memory.total)}{'' if spread.fits else ' (does not fit)'}",
+                    found_here.layout,
+                    f"{size(found_here.memory.total)}{'' if found_here.fits else ' (does not fit)'}",
                     f"{alone.forecast.tokens * count:,.0f}",
                     f"{step.total:.3f} s",
                     f"{share:.0%}",
