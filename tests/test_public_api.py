@@ -31,6 +31,7 @@ NAMES = {
     "detect_data",
     "evaluate",
     "export",
+    "find_lr",
     "forecast",
     "generate",
     "kinds",

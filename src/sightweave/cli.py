@@ -166,13 +166,13 @@ def train(
         bool,
         typer.Option(
             "--allow-changes",
-            help="Resume an unfinished run in --out although the recipe or the data has changed.",
+            help="Resume an unfinished run in --out even if the recipe or the data has changed.",
         ),
     ] = False,
 ) -> Result:
     """Train a model from a recipe. Writes a run folder with a checkpoint, training curves and a report.
 
-    The same command resumes a run that was stopped or killed.
+    To resume a run that was stopped or killed, run the same command again.
     """
     if out is not None:
         outputs.check_run(out, overwrite=overwrite)
@@ -607,7 +607,7 @@ def find_lr(
     lowest: Annotated[float, typer.Option(help="First learning rate.")] = 1e-6,
     highest: Annotated[float, typer.Option(help="Last learning rate.")] = 1.0,
 ) -> Result:
-    """Suggest a peak learning rate by a short test with growing rates. Writes nothing."""
+    """Suggest a peak learning rate from a short test with increasing rates. Writes no files."""
     from sightweave import api
 
     found = api.find_lr(

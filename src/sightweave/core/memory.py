@@ -74,9 +74,9 @@ def resident_bytes(root: Path = _ROOT) -> int | None:
 
 
 def peak_bytes(device: torch.device, root: Path = _ROOT) -> int:
-    """Largest amount of memory that this process has used so far in bytes; 0 if the system does not say.
+    """Peak memory of this process so far in bytes; 0 if the system does not report it.
 
-    On CUDA, the memory that torch has reserved on the device; elsewhere, the physical memory of the process.
+    On CUDA, this is the memory that torch has reserved on the device; otherwise, it is the process's physical memory.
 
     Args:
         device: Device of the tensors.
@@ -85,7 +85,7 @@ def peak_bytes(device: torch.device, root: Path = _ROOT) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_reserved(device))
 
-    # getrusage would count the memory of the process that started this one.
+    # On Linux, getrusage would also count the memory of the process that started this one.
     value = _fields(root / "proc" / "self" / "status").get("VmHWM:")
     if value is not None:
         return value * 1024
