@@ -87,6 +87,8 @@ class Training:
         save_every: int = 1,
         language_model: dict[str, Any] | None = None,
         state: State | None = None,
+        validation: Pictures | None = None,
+        **settings: Any,
     ) -> None:
         form = "encoder_decoder" if case == "cross_attention" else "decoder_only"
         self.model, processor = compose(Case(case, (), form), language_model=language_model)
@@ -94,21 +96,28 @@ class Training:
         self.trainer = Trainer(
             self.model,
             processor,
-            TrainingData([Pictures(bad=bad, name=name)], TASKS),
-            Settings(stages=stages, log_every=1, save_every=save_every, num_threads=1),
+            TrainingData(
+                [Pictures(bad=bad, name=name)], TASKS, validation=[validation] if validation else []
+            ),
+            Settings(stages=stages, log_every=1, save_every=save_every, num_threads=1, **settings),
             precision=Precision("fp32", torch.device("cpu"), "for tests"),
             out=folder,
             seed=3,
             save=self._save,
+            read=self._read if validation else None,
             state=state,
             world=world,
         )
 
     def _save(self, state: State, model: VLM) -> None:
         self.saves.append({**counts(state), "weights": digest(model)})
-        if state.steps == HALF and state.model:
-            save_file(state.to_tensors(), self.folder / "state.safetensors")
-            (self.folder / "state.json").write_text(json.dumps(state.to_json()))
+        if state.model and (state.steps == HALF or self.trainer.read is not None):
+            name = "state" if state.steps == HALF else f"state-{state.steps}"
+            save_file(state.to_tensors(), self.folder / f"{name}.safetensors")
+            (self.folder / f"{name}.json").write_text(json.dumps(state.to_json()))
+
+    def _read(self, steps: int) -> State:
+        return read_state(self.folder / ("state" if steps == HALF else f"state-{steps}"))
 
     def run(self) -> Ending:
         return self.trainer.run()
@@ -138,6 +147,7 @@ def counts(state: State) -> Found:
         "position": [state.position, state.within],
         "seen": seen,
         "left_out": state.left_out,
+        "kept": state.kept_steps,
     }
 
 
@@ -244,11 +254,15 @@ def resumed(folder: Path, world: World) -> Found:
 
 def resume(name: str, began: Path, folder: Path, world: World) -> Found:
     """The rest of a training, from the state in a folder."""
-    document = json.loads((began / "state.json").read_text())
-    state = State.of(document, load_file(began / "state.safetensors"))
-    training = Training(folder, world, STAGES[name], state=state)
+    training = Training(folder, world, STAGES[name], state=read_state(began / "state"))
     training.run()
     return training.found()
+
+
+def read_state(path: Path) -> State:
+    return State.of(
+        json.loads(path.with_suffix(".json").read_text()), load_file(path.with_suffix(".safetensors"))
+    )
 
 
 def other_data(folder: Path, world: World) -> Found:
@@ -308,6 +322,13 @@ CASES: dict[str, Callable[[Path, World], Found]] = {
     "stages": trained(
         stage(learn="words", words="captions", steps=6, name="one"),
         stage(parts=("connector", "language_model"), steps=14, name="two"),
+    ),
+    # The stage ends with the averages at its best validation.
+    "validated": trained(
+        stage(ema=0.5, optimizer={"lr": 0.02}),
+        validation=Pictures(6),
+        validate_every=2,
+        keep="best",
     ),
     "bad": trained(stage(gradient_accumulation_steps=2), bad=BAD),
     "bad_windows": trained(stage(pack_to=150, pack_window=2, gradient_accumulation_steps=2), bad=BAD),

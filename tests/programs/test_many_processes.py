@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are f
 TESTS = Path(many_processes.__file__).parent
 LIMIT = 1800.0
 """Seconds after which processes that still run are killed, so that a deadlock fails; no test waits for it."""
-TRAININGS = ("adamw", "muon", "accumulation", "packing", "mixed", "stages", "bad")
+TRAININGS = ("adamw", "muon", "accumulation", "packing", "mixed", "stages", "bad", "validated")
 SIZES = (2, 4)
 
 

@@ -15,6 +15,8 @@ CHECKPOINTS = "checkpoints"
 """Folder in a run's folder with the states that an unfinished training resumes from."""
 TITLE, BEGAN, FAILURE = "title", "began", "failure"
 """Keys of ``run.json``: the recipe's title, when training began (ISO 8601, UTC), and the error that ended it."""
+GIVEN = "recipe_given"
+"""Key of ``run.json`` for the whole recipe as the user gave it, which a resume must repeat."""
 _RESULTS = ("evaluation.json", "comparison.json")
 """Files with the results of slow commands other than training."""
 _MOST_FACTS_BYTES = 8 << 20

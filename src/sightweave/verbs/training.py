@@ -54,6 +54,7 @@ from sightweave.programs.training.feed import fingerprint_of
 from sightweave.programs.training.logs import METRICS, Report, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
 from sightweave.programs.training.rate_finder import RateTest
+from sightweave.programs.training.rates import batch_factor
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
 from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
@@ -806,7 +807,7 @@ def find_lr(
 
         with LiveLine(console, transient=True) as line:
             line.start("learning rates", steps)
-            return rate_finder.find(
+            found = rate_finder.find(
                 trainer.model,
                 trainer.feeds[stage],
                 trainer.feeds[stage].stage,
@@ -816,6 +817,7 @@ def find_lr(
                 steps=steps,
                 progress=lambda done, loss: line.update(done, total=steps, note=f"loss {loss:.3f}"),
             )
+    return found.before_scaling(batch_factor(plan.recipe.train, plan.recipe.train.stages[stage]))
 
 
 def _opening(run: Run, folder: Path, precision: str, reason: str) -> str:

@@ -102,7 +102,7 @@ class Kept:
             write: Whether to generate answers; if not, texts are only scored.
 
         Raises:
-            DataError: not one list of texts per sample, not one prediction per sample, or the file cannot be written.
+            DataError: there is not one list of texts or one prediction per sample, or the file cannot be written.
             UnansweredError: a server answered none of the first prompts.
         """
         found = self._found(samples, texts, write=write)
