@@ -253,7 +253,8 @@ class World:
         except RuntimeError as error:
             raise OtherProcessError(
                 f"process {self.rank} of {self.size} could not {doing}: another process stopped, hangs for more than "
-                f"mesh.timeout ({self.link.timeout:g} s) or cannot be reached ({_reason(error)}). See the messages of the others."
+                f"mesh.timeout ({self.link.timeout:g} s) or cannot be reached ({_reason(error)}). See the messages of "
+                "the others."
             ) from error
 
 
@@ -359,8 +360,8 @@ def _connected(timeout: float, environment: Mapping[str, str]) -> Link:
     except RuntimeError as error:
         raise OtherProcessError(
             f"process {environment['RANK']} of {environment['WORLD_SIZE']} could not connect to the others at "
-            f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']} within mesh.timeout ({timeout:g} s): {_reason(error)}. "
-            "Check that all of them were started and that the address can be reached."
+            f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']} within mesh.timeout ({timeout:g} s): "
+            f"{_reason(error)}. Check that all of them were started and that the address can be reached."
         ) from error
     return Link(store, timeout)
 
