@@ -58,6 +58,8 @@ class Quarantine:
     """Whether several processes train together. Too many bad images then stop all of them, in `merge`."""
     _known: set[str] = field(default_factory=set)
     _news: deque[Entry] = field(default_factory=deque)
+    is_silent: bool = False
+    """Whether nothing is logged, for a look at data that training will read too."""
     _lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
 
     def add(self, key: str, error: DataError) -> None:
@@ -70,7 +72,8 @@ class Quarantine:
         if not self._record(entry):
             return
 
-        logger.warning("skipped %s: %s", key, error)
+        if not self.is_silent:
+            logger.warning("skipped %s: %s", key, error)
         self._news.append(entry)
         if not self.is_shared:
             self._check(entry)
