@@ -101,6 +101,8 @@ class Media(_OnDevice):
     """Keys of the media, if they are known."""
     features: Features | tuple[Features, ...] | None = None
     """Features of all media together, or of each one, if they are already encoded; the values are then not read."""
+    rows: tuple[int, ...] | None = None
+    """``row`` as plain numbers, which can be read without waiting for a device; None if they are not known."""
 
     @property
     def dense(self) -> Tensor:
@@ -170,13 +172,22 @@ class MediaEmbeddings(_OnDevice):
     """int64 E."""
     branch: Tensor
     """int64 E."""
+    lengths: tuple[int, ...] | None = None
+    """Number of embeddings in each row, as plain numbers; later rows have none. None if they are not known."""
 
     def per_row(self, rows: int) -> Memory:
-        """The same embeddings arranged by row of the batch, padded at the end: B M D."""
-        counts = torch.bincount(self.row, minlength=rows)
+        """The same embeddings arranged by row of the batch, padded at the end: B M D.
+
+        M is the number in the fullest row. Where `lengths` is known, no accelerator is waited for.
+        """
+        counts = torch.zeros(rows, dtype=torch.int64, device=self.row.device)
+        counts = counts.scatter_add(0, self.row, torch.ones_like(self.row))
+        lengths = counts.tolist() if self.lengths is None else self.lengths
+        length = max(lengths, default=0)
+
+        # The place of each embedding: its row, and its number within that row.
         starts = counts.cumsum(0) - counts
         slot = torch.arange(len(self.row), device=self.row.device) - starts[self.row]
-        length = int(counts.max()) if len(self.row) else 0
         where = self.row * length + slot
 
         def dense(values: Tensor, fill: int) -> Tensor:
