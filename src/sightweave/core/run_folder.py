@@ -13,6 +13,8 @@ from sightweave.core.errors import CheckpointError, FolderError
 CHECKPOINT, FACTS = "checkpoint", "run.json"
 TITLE, BEGAN, FAILURE = "title", "began", "failure"
 """Keys of ``run.json``: the recipe's title, when training began (ISO 8601, UTC), and the error that ended it."""
+TRACKERS = "trackers"
+"""Key of ``run.json``: the id of the run in each experiment tracker."""
 _RESULTS = ("evaluation.json", "comparison.json")
 """Results of slow commands other than training."""
 _MOST_FACTS_BYTES = 8 << 20

@@ -28,7 +28,7 @@ from sightweave.core.device import (
 from sightweave.core.errors import CheckpointError, FolderError, RecipeError, WiringError
 from sightweave.core.outputs import MARKERS, ROWS_LEFT_OUT, RUN_FILES
 from sightweave.core.progress import LiveLine, wanted
-from sightweave.core.run_folder import BEGAN, FAILURE, TITLE, refuse_results
+from sightweave.core.run_folder import BEGAN, FAILURE, TITLE, TRACKERS, refuse_results
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import Dataset
 from sightweave.models.vlm import VLM
@@ -36,10 +36,11 @@ from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
 from sightweave.programs.training import durations, summary
 from sightweave.programs.training.durations import Epoch
-from sightweave.programs.training.logs import METRICS, Report, read_metrics
+from sightweave.programs.training.logs import METRICS, Report, TrainingProgress, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
+from sightweave.programs.training.tracking import Tracking
 from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
 from sightweave.programs.training.trial import Trials
 from sightweave.recipe import Recipe
@@ -51,6 +52,7 @@ from sightweave.verbs.evaluating import (
     add_to_tensorboard,
     evaluate_into,
     report,
+    scores_by_tag,
 )
 from sightweave.verbs.sources import (
     FEWEST,
@@ -108,6 +110,7 @@ def train(
     Raises:
         RecipeError: a mistake in the recipe, or parts that do not fit.
         DataError: nothing to train on, or too many rows that cannot be read.
+        BackendError: a tracker of ``train.trackers`` is not installed or cannot be reached.
         FolderError: `out` holds a run, holds files that Sightweave did not write and would overwrite, or another process
             writes into it.
     """
@@ -116,14 +119,22 @@ def train(
     check_splits(asked)
     report_to = progress if callable(progress) else None
     console = wanted(console, None if callable(progress) else progress)
+    tracking = Tracking(asked.train.trackers)
 
     with _claimed(out, asked) as folder:
         if not overwrite:
             refuse_results(folder)
         try:
-            return _train_into(
-                folder, asked, records, evaluate=evaluate, console=console, report_to=report_to
-            )
+            with tracking:
+                return _train_into(
+                    folder,
+                    asked,
+                    records,
+                    evaluate=evaluate,
+                    console=console,
+                    tracking=tracking,
+                    report_to=report_to,
+                )
         except BaseException as error:
             _forget_unstarted(folder)
             _record_failure(folder, error)
@@ -154,23 +165,55 @@ def _train_into(
     *,
     evaluate: bool,
     console: Console | None,
+    tracking: Tracking,
     report_to: Report | None,
 ) -> Run:
     """Plans, builds, trains, scores and reports a run in a folder that is locked for it."""
     plan = _plan(folder, asked, records, console)
     run = _built(plan, folder, console)
 
+    # The trackers first: one that cannot be reached must not cost an earlier run.
+    ids = _track(tracking, run, folder, {}, console)
     state = _started(run, plan, folder)
-    ending = _trained(run, plan, folder, state, console, report_to)
+    runs.record(folder, {TRACKERS: ids})
+    ending = _trained(run, plan, folder, state, console, _reporting(tracking, report_to))
     _end(run, folder, state, ending, plan.sources, console)
 
+    scores: dict[str, float] = {}
     if evaluate and plan.held_out and not ending.stop_signal:
-        _score(run, plan, folder, console, step=state.steps)
+        scores = _score(run, plan, folder, console, step=state.steps)
     elif not plan.held_out:
         say(console, _NOTHING_HELD_OUT)
 
-    report(folder)
+    page = report(folder)
+    tracking.finish("interrupted" if ending.is_interrupted else "finished", scores=scores, report=page)
     return run
+
+
+def _track(
+    tracking: Tracking, run: Run, folder: Path, known: Mapping[str, Any], console: Console | None
+) -> dict[str, str]:
+    """Starts the trackers or resumes their runs, whose ids `known` has, and reports where they can be seen."""
+    ids = tracking.start(
+        folder,
+        title=run.recipe.title,
+        recipe=run.recipe.to_plain(),
+        ids={name: value for name, value in known.items() if isinstance(value, str)},
+    )
+    for name, place in tracking.places.items():
+        say(console, f"{name}: {place}")
+    return ids
+
+
+def _reporting(tracking: Tracking, report_to: Report | None) -> Report:
+    """Passes each row of the log to the trackers, and then to the caller's function."""
+
+    def report_all(progress: TrainingProgress) -> None:
+        tracking.log(progress)
+        if report_to is not None:
+            report_to(progress)
+
+    return report_all
 
 
 def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Console | None) -> _Plan:
@@ -259,11 +302,12 @@ def _trained(
     )
 
 
-def _score(run: Run, plan: _Plan, folder: Path, console: Console | None, *, step: int) -> None:
-    """Evaluates the held-out splits, and adds the scores to TensorBoard at this step."""
+def _score(run: Run, plan: _Plan, folder: Path, console: Console | None, *, step: int) -> dict[str, float]:
+    """Evaluates the held-out splits, adds the scores to TensorBoard at this step, and returns them by name."""
     answering = Answering(run.predictor(), plan.recipe, plan.recipe, folder, lambda: plan.sources)
     found = evaluate_into(answering, plan.recipe, folder, plan.held_out, console, lambda: plan.sources)
     add_to_tensorboard(folder, found, step=step)
+    return {tag.replace(", ", "/"): value for tag, value in scores_by_tag(found).items()}
 
 
 def _languages_before(recipe: Recipe) -> set[str] | None:
