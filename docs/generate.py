@@ -21,47 +21,66 @@ FAMILIES = {
     "Language models": "models/language_models",
     "Shared blocks": "models/nn",
     "Tasks": "data/tasks",
-    "Data sets": "data/datasets",
-    "Text, pictures and order": "data/inputs",
+    "Datasets": "data/datasets",
+    "Text, images and order": "data/inputs",
     "Metrics": "answers/metrics",
     "Decoding": "answers/decoding",
     "Training": "programs/training",
 }
 ROOMS = {
-    "api": ("Python API", "What a program calls first: the verbs, a run and a recipe.", ["", "verbs"]),
-    "comparison": ("Comparison", "Grids of runs, and tests of their differences.", ["comparison"]),
-    "harnesses": ("Harnesses", "A run as a model of lmms-eval, VLMEvalKit and Transformers.", ["harnesses"]),
-    "core": ("Core", "Types, batches, settings, checkpoints and errors, which every room uses.", ["core"]),
-    "pages": ("Pages", "HTML reports and what a notebook shows.", ["pages"]),
-    "models": ("Models", "A whole model, its loss and its adapters.", ["models"]),
-    "encoders": ("Encoders", "Pixels to features.", ["models/encoders"]),
+    "api": (
+        "Python API",
+        "The functions most programs need, and the classes of a run and a recipe.",
+        ["", "verbs"],
+    ),
+    "comparison": (
+        "Comparison",
+        "Grids of runs, and significance tests of their differences.",
+        ["comparison"],
+    ),
+    "harnesses": (
+        "Harnesses",
+        "Adapters that run a model in lmms-eval, VLMEvalKit and Transformers.",
+        ["harnesses"],
+    ),
+    "core": (
+        "Core",
+        "Types, batches, settings, checkpoints and errors, used by all other packages.",
+        ["core"],
+    ),
+    "pages": ("Pages", "HTML reports, and the display of results in notebooks.", ["pages"]),
+    "models": ("Models", "The complete model, its loss and its adapters.", ["models"]),
+    "encoders": ("Encoders", "From pixels to features.", ["models/encoders"]),
     "connectors": (
         "Connectors",
-        "How many embeddings an image gives, and how wide they are.",
+        "How many embeddings an image has, and how wide they are.",
         ["models/connectors"],
     ),
     "fusions": ("Fusions", "Where the image enters the text.", ["models/fusions"]),
-    "language-models": ("Language models", "Text to logits.", ["models/language_models"]),
+    "language-models": ("Language models", "From text to logits.", ["models/language_models"]),
     "blocks": ("Blocks", "Attention, feed-forward layers, norms and masks.", ["models/nn"]),
-    "keymaps": ("Key maps", "Names and shapes of published checkpoints.", ["models/keymaps"]),
-    "inputs": ("Inputs", "Samples to batches: tokens, pixels, their order and packing.", ["data"]),
-    "datasets": ("Datasets", "Formats that are read.", ["data/datasets"]),
-    "reading": ("Reading", "What the formats share.", ["data/reading"]),
-    "tasks": ("Tasks", "Records to prompts and targets.", ["data/tasks", "data/phrasing"]),
-    "scenes": ("Scenes", "The drawn world of the demo.", ["data/scenes"]),
-    "answers": ("Answers", "Logits to text, and what the metrics share.", ["answers"]),
-    "metrics": ("Metrics", "Answers to scores.", ["answers/metrics"]),
-    "programs": ("Programs", "Generation, and who else can be asked.", ["programs"]),
+    "keymaps": ("Key maps", "Names and shapes of the weights in published checkpoints.", ["models/keymaps"]),
+    "inputs": ("Inputs", "From samples to batches: tokens, pixels, their order, and packing.", ["data"]),
+    "datasets": ("Datasets", "The dataset formats that can be read.", ["data/datasets"]),
+    "reading": ("Reading", "Code shared by the dataset formats.", ["data/reading"]),
+    "tasks": ("Tasks", "From records to prompts and targets.", ["data/tasks", "data/phrasing"]),
+    "scenes": ("Scenes", "The generated scenes of the demo.", ["data/scenes"]),
+    "answers": ("Answers", "From logits to text, and code shared by the metrics.", ["answers"]),
+    "metrics": ("Metrics", "From answers to scores.", ["answers/metrics"]),
+    "programs": ("Programs", "Generation, and other models that can be evaluated.", ["programs"]),
     "training": ("Training", "Stages, optimizers, schedules and the loop.", ["programs/training"]),
     "evaluation": ("Evaluation", "Scores with controls and intervals.", ["programs/evaluation"]),
-    "checks": ("Checks", "Whether the parts are wired right.", ["programs/checks"]),
-    "doctor": ("Doctor", "Whether a dataset is fit to train on.", ["programs/doctor"]),
-    "exports": ("Exports", "Runs in the formats of other programs.", ["programs/exports"]),
+    "checks": ("Checks", "Checks that the parts are connected correctly.", ["programs/checks"]),
+    "doctor": ("Doctor", "Checks that a dataset can be trained on.", ["programs/doctor"]),
+    "exports": ("Exports", "Exports of runs to the formats of other programs.", ["programs/exports"]),
 }
-"""Pages of the reference: title, what the room is for, and its folders. A module is on the page of its nearest folder."""
+"""Pages of the reference: title, purpose, and folders. A module is on the page of its nearest folder."""
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
-_ON_THE_SITE = "Each function and class with its first line; the site (`make docs`) has the full docstrings."
-_GENERATED = "This page is made by `docs/generate.py`; change the docstring, not the page."
+_ON_THE_SITE = (
+    "The page lists each function and class with the first line of its docstring; "
+    "the site (`make docs`) has the full docstrings."
+)
+_GENERATED = "This page is generated by `docs/generate.py`; change the docstring, not the page."
 _SECTION = re.compile(r"^## `(sightweave[\w.]*)`\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -84,7 +103,7 @@ def papers() -> str:
     lines = [
         "# Papers",
         "",
-        "Where each kind comes from and how it differs, taken from the first lines of its file.",
+        "The source of each kind and how it differs from it, taken from the docstring of its file.",
         _GENERATED,
     ]
     for title, folder in FAMILIES.items():
@@ -166,7 +185,7 @@ def modules(room: str) -> list[Path]:
 
 
 def reference(room: str) -> str:
-    """Every public function and class of a room with the first line of its docstring."""
+    """Every public function and class of a page with the first line of its docstring."""
     title, purpose, _ = ROOMS[room]
     lines = [
         f"# {title}",
@@ -186,17 +205,22 @@ def reference(room: str) -> str:
 
 
 def reference_index() -> str:
-    """The way into the reference: what a program calls, then the rooms."""
+    """The first page of the reference: the public functions, then the packages."""
     lines = [
         "# Reference",
         "",
-        "Most programs need `import sightweave` and nothing else:",
+        "Most programs only need `import sightweave`:",
         "",
         "| name | what it does |",
         "|---|---|",
     ]
     lines += [f"| `sightweave.{name}` | {first} |" for name, first in _public_names()]
-    lines += ["", "Every public module is on the page of its room:", "", "| room | what it holds | modules |"]
+    lines += [
+        "",
+        "Every public module is on the page of its package:",
+        "",
+        "| package | contents | modules |",
+    ]
     lines += ["|---|---|---|"]
     for room, (title, purpose, _) in ROOMS.items():
         lines.append(f"| [{title}]({room}.md) | {purpose} | {len(modules(room))} |")

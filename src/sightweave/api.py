@@ -16,7 +16,7 @@ from sightweave.verbs.exporting import export
 from sightweave.verbs.listing import FAMILIES, kinds, pairs, recipes
 from sightweave.verbs.runs import runs
 from sightweave.verbs.sources import detect_data, read_recipe, source
-from sightweave.verbs.training import check, compare, train
+from sightweave.verbs.training import check, compare, find_lr, train
 
 __all__ = [
     "FAMILIES",
@@ -34,6 +34,7 @@ __all__ = [
     "detect_data",
     "evaluate",
     "export",
+    "find_lr",
     "generate",
     "kinds",
     "load",

@@ -162,8 +162,18 @@ def train(
         bool,
         typer.Option("--overwrite", help="Replace an existing run in --out. Other files are never replaced."),
     ] = False,
+    allow_changes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-changes",
+            help="Resume an unfinished run in --out although the recipe or the data has changed.",
+        ),
+    ] = False,
 ) -> Result:
-    """Train a model from a recipe. Writes a run folder with a checkpoint, training curves and a report."""
+    """Train a model from a recipe. Writes a run folder with a checkpoint, training curves and a report.
+
+    The same command resumes a run that was stopped or killed.
+    """
     if out is not None:
         outputs.check_run(out, overwrite=overwrite)
 
@@ -176,8 +186,12 @@ def train(
         out=out,
         evaluate=evaluate,
         overwrite=overwrite,
+        allow_changes=allow_changes,
         console=_console(),
     )
+
+    if run.rank:  # process 0 prints the result
+        return Result(lambda: iter(()), lambda: None, _status(run))
 
     def show() -> None:
         if evaluate and not run.is_interrupted:
@@ -262,7 +276,7 @@ def evaluate(
 ) -> Result:
     """Evaluate a model on held-out data, with confidence intervals, chance levels and controls.
 
-    If interrupted, run the same command again to resume.
+    To resume after an interruption, run the same command again.
     """
     from sightweave import api
 
@@ -326,10 +340,11 @@ def compare(
     jobs: Annotated[int, typer.Option(min=1, help="Number of runs to train in parallel.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per run.")] = None,
 ) -> Result:
-    """Train and evaluate every combination of settings, and compare them in one table.
+    r"""Train and evaluate every combination of settings, and compare them in one table.
 
-    If interrupted, run the same command again to resume. To choose between recipes, set evaluate.splits=[validation], and
-    use the test splits only for the recipe that you choose.
+    To resume after an interruption, run the same command again.
+
+    To choose between recipes, set evaluate.splits=\[validation], and only test the recipe that you choose.
     """
     from sightweave import api
     from sightweave.comparison.results import as_markdown
@@ -580,6 +595,32 @@ def check(
         lambda: _stdout().print(checks.table(found)),
         status=int(has_failed),
     )
+
+
+@app.command(name="find-lr", cls=Command)
+def find_lr(
+    recipe: RecipeArgument,
+    settings: Settings = None,
+    data: Data = None,
+    stage: Annotated[int, typer.Option(help="Index of the stage to test.", min=0)] = 0,
+    steps: Annotated[int, typer.Option(help="Number of updates.", min=2)] = 100,
+    lowest: Annotated[float, typer.Option(help="First learning rate.")] = 1e-6,
+    highest: Annotated[float, typer.Option(help="Last learning rate.")] = 1.0,
+) -> Result:
+    """Suggest a peak learning rate by a short test with growing rates. Writes nothing."""
+    from sightweave import api
+
+    found = api.find_lr(
+        recipe,
+        *(settings or []),
+        data=data_of(data),
+        stage=stage,
+        steps=steps,
+        lowest=lowest,
+        highest=highest,
+        console=_console(),
+    )
+    return Result(found.to_plain, lambda: echo(found.to_text(stage)))
 
 
 @app.command(cls=Command)  # one parameter per option, as for generate
@@ -924,7 +965,8 @@ def main() -> None:
         with _clean_ends():
             app()
     except SightweaveError as error:
-        echo(f"error: {error}", err=True)
+        if not error.is_reported:
+            echo(f"error: {error}", err=True)
         raise SystemExit(1) from None
     except OSError as error:
         echo(f"error: {error}", err=True)

@@ -72,6 +72,23 @@ class SideBySide(TypedDict):
     difference."""
 
 
+class FoundRate(TypedDict):
+    """``find-lr``: one object."""
+
+    suggestion: float | None
+    """The suggested peak learning rate of AdamW; null if there is none."""
+    muon_lr: float | None
+    """That of Muon, in the recipe's proportion; null without Muon."""
+    reason: str
+    """Why it is suggested, or why nothing is."""
+    rates: Sequence[float]
+    """Learning rate of each update."""
+    losses: Sequence[float]
+    """Loss before each update."""
+    smoothed: Sequence[float]
+    """Moving average of the losses."""
+
+
 class Checked(TypedDict):
     """``check``: a line for each check."""
 

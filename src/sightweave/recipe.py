@@ -45,6 +45,7 @@ from sightweave.models.pairs import declared
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.training.settings import BOUNDS, DURATIONS, Settings
+from sightweave.programs.training.world import Mesh
 
 logger = logging.getLogger(__name__)
 _MAX_GENERATED = 5000
@@ -172,7 +173,7 @@ class Model:
         """Builds the parts and the model.
 
         Raises:
-            RecipeError: parts that cannot work together, or sizes that do not match (the message has the path), or names on
+            RecipeError: Parts that cannot work together, or sizes that do not match (the message has the path), or names on
                 the Hub that are not read yet.
         """
         if self.hub_names:
@@ -210,7 +211,7 @@ class Model:
         """Loads the pretrained weights of the parts that have a folder.
 
         Raises:
-            CheckpointError: a folder is missing, or its weights are damaged or have different shapes.
+            CheckpointError: A folder is missing, or its weights are damaged or have different shapes.
         """
         for part, folder in self.pretrained.items():
             module = getattr(model, part)
@@ -234,7 +235,7 @@ def _read_folders(values: Mapping[str, Any], *, with_hub: bool) -> dict[str, Any
         with_hub: Whether names on the Hub are read too; if not, they are kept.
 
     Raises:
-        ValueError: a folder cannot be read, or does not have the part.
+        ValueError: A folder cannot be read, or does not have the part.
     """
     found = dict(values)
     given = values.get("pretrained")
@@ -513,6 +514,8 @@ class Recipe(Measured):
     """Parts of the model."""
     train: Settings
     """Training stages, device and logging."""
+    mesh: Mesh = field(default_factory=Mesh)
+    """Number of processes that train together."""
     inputs: Inputs = field(default_factory=Inputs)
     """How text and images become tensors."""
     init_from: str = ""
@@ -532,8 +535,8 @@ class Recipe(Measured):
         """Replaces names on the Hub with kinds and sizes, downloading their files if necessary.
 
         Raises:
-            RecipeError: a name cannot be read, does not have the part, or has invalid fields.
-            CheckpointError: the same for the ``folder`` of a part that another library runs.
+            RecipeError: A name cannot be read, does not have the part, or has invalid fields.
+            CheckpointError: The same for the ``folder`` of a part that another library runs.
         """
         if not self.model.hub_names:
             return self
@@ -555,7 +558,7 @@ class Recipe(Measured):
         """Builds the model without memory for weights, so that mismatched parts are reported before the data is read.
 
         Raises:
-            RecipeError: as `Model.build` and `resolved`.
+            RecipeError: As for `Model.build` and `resolved`.
         """
         model = self.resolved().model
         with torch.device("meta"):
@@ -565,7 +568,7 @@ class Recipe(Measured):
         """Reads the tokenizer of a pretrained language model, or trains one on all texts of the data and the tasks.
 
         Raises:
-            CheckpointError: the tokenizer of a pretrained language model is missing or damaged.
+            CheckpointError: The tokenizer of a pretrained language model is missing or damaged.
         """
         folder = self.model.pretrained.get("language_model")
         if folder:
@@ -586,7 +589,7 @@ class Recipe(Measured):
         """The most common short answers in the training data, for a language model that classifies; empty for others.
 
         Raises:
-            RecipeError: the language model classifies, but the data has no answers.
+            RecipeError: The language model classifies, but the data has no answers.
         """
         chosen = self.model.language_model
         form = getattr(chosen, "form", None)
@@ -615,8 +618,8 @@ class Recipe(Measured):
         or its own mapping ``preprocessing`` of fields of `transforms.Config`, such as mean, std and exact.
 
         Raises:
-            RecipeError: the encoder's preprocessing has an unknown field or an invalid value.
-            CheckpointError: the folder of a pretrained encoder does not define how images are prepared.
+            RecipeError: The encoder's preprocessing has an unknown field or an invalid value.
+            CheckpointError: The folder of a pretrained encoder does not define how images are prepared.
         """
         settings = {modality: self.inputs.media.get(modality, {}) for modality in self.model.media}
         return Processor(
@@ -649,7 +652,7 @@ class Recipe(Measured):
         Only the encoder matters for images, so the files of a pretrained language model are neither read nor downloaded.
 
         Raises:
-            RecipeError, CheckpointError: as `resolved` and `build_processor`, for the encoder.
+            RecipeError, CheckpointError: As for `resolved` and `build_processor`, for the encoder.
         """
         # A minimal language model replaces the recipe's.
         values = self.to_plain()
@@ -683,7 +686,7 @@ def measured(
         source: Where the values come from; None means from the user.
 
     Raises:
-        RecipeError: all mistakes in the values at once.
+        RecipeError: All mistakes in the values at once.
     """
     current = old_names.update(values, tell=source is None)
     return configs.build(Measured, configs.override(current, settings), where="evaluation", source=source)
@@ -695,7 +698,7 @@ def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
     `source` may also be the name of a built-in recipe, such as ``own``.
 
     Raises:
-        RecipeError: the file does not exist, or all mistakes in it at once.
+        RecipeError: The file does not exist, or all mistakes in it at once.
     """
     if isinstance(source, Mapping):
         values, where = dict(source), "recipe"
@@ -732,7 +735,7 @@ def of_run(values: Mapping[str, Any], *, where: str, source: configs.Downloaded 
         source: What the folder may name; None if the user trusts it as a recipe of their own.
 
     Raises:
-        RecipeError: all mistakes in the recipe, and all Python modules that it names but is not allowed to.
+        RecipeError: All mistakes in the recipe, and all Python modules that it names but is not allowed to.
     """
     current = old_names.update(values, where=where, tell=False)
     return configs.build(Recipe, without_outputs(current), where=where, source=source)

@@ -72,6 +72,12 @@ LANGUAGES = "languages"
 """Key of ``run.json``: language pairs, such as ``en-de``, in the translations of the training data."""
 EPOCH_IMAGES = "epoch_images"
 """Key of ``run.json``: number of images in one epoch of each stage."""
+GIVEN = "recipe_given"
+"""Key of ``run.json``: the whole recipe as the user gave it, which a resume must repeat."""
+SOURCES = "sources"
+"""Key of ``run.json``: fingerprint and number of images of each source of the training split."""
+RESUMED = "resumed"
+"""Key of ``run.json``: one entry for each resume, with the step, the time and the changes that were allowed."""
 
 
 _UNTRAINED = "the model is untrained, so its answers are meaningless; train it with sightweave train (or train in Python)"
@@ -93,6 +99,8 @@ class Run:
     """Whether training ended before its last step because it was stopped, killed or failed."""
     stop_signal: int = 0
     """Number of the signal that stopped training in this process; 0 if none did."""
+    rank: int = 0
+    """Number of this process among those that trained the run; process 0 writes its files and evaluates it."""
     unfinished: str = ""
     """A sentence about training that ended before its last step; empty if it did not."""
     is_trusted: bool = True
@@ -109,7 +117,7 @@ class Run:
         """Scores of each split in the run's folder; empty if the run was not evaluated yet.
 
         Raises:
-            DataError: the scores are damaged.
+            DataError: The scores are damaged.
         """
         place = self._place()
         return [] if place is None else Shown(stored.read_scores(place))
@@ -202,7 +210,7 @@ class Run:
             A `Prediction` for one prompt, a list of them for several.
 
         Raises:
-            DataError: a prompt is empty.
+            DataError: A prompt is empty.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         media = as_media(image)
@@ -246,7 +254,7 @@ class Run:
             options: As for `generate`.
 
         Raises:
-            DataError: the text is empty, or the run was not trained on the language.
+            DataError: The text is empty, or the run was not trained on the language.
         """
         if not text.strip():
             raise DataError("translate: the text is empty.")
@@ -335,13 +343,23 @@ class Run:
             folder: Folder of the run.
             model: Model to write instead of the run's own, such as a copy with merged adapters.
         """
-        documents = {**self.processor.documents(), "recipe": self.recipe.to_plain()}
-        weights = (model or self.model).state_dict()
-        checkpoint.write_folder(folder / CHECKPOINT, {"model": weights}, documents)
-        files.write_text(folder / RECIPE, self.recipe.to_yaml())
+        write(folder, (model or self.model).state_dict(), self.processor, self.recipe)
         if self._is_untrained():  # `load` warns about it
             record(folder, {"steps": 0})
         self.folder = folder
+
+
+def write(
+    folder: Path, weights: Mapping[str, torch.Tensor], processor: Processor, recipe: recipes.Recipe
+) -> None:
+    """Writes ``checkpoint/`` and ``recipe.yaml`` into a run's folder, each atomically.
+
+    Raises:
+        CheckpointError: the disk is full, or the folder cannot be written; existing files are unharmed.
+    """
+    documents = {**processor.documents(), "recipe": recipe.to_plain()}
+    checkpoint.write_folder(folder / CHECKPOINT, {"model": weights}, documents)
+    files.write_text(folder / RECIPE, recipe.to_yaml())
 
 
 def sums(model: VLM) -> tuple[float, ...]:
@@ -400,7 +418,7 @@ def as_media(image: Any) -> tuple[Medium, ...]:
     """Converts None, one image or several to media with distinct keys.
 
     Raises:
-        MediaError: a text is a network URL, or does not refer to an image.
+        MediaError: A text is a network URL, or does not refer to an image.
     """
     if image is None:
         return ()
@@ -436,8 +454,8 @@ def load(
         only_model: Whether to leave out the recipe's data and tasks.
 
     Raises:
-        CheckpointError: the folder contains no run, or one that is damaged or from another program.
-        RecipeError: the recipe names a Python module, and `trust_run` is False.
+        CheckpointError: The folder contains no run, or one that is damaged or from another program.
+        RecipeError: The recipe names a Python module, and `trust_run` is False.
     """
     path = Path(folder)
     inner = files.whole(path / CHECKPOINT)
@@ -536,8 +554,8 @@ def _empty_model(
     """Builds the recipe's model without weights: it takes no memory, and time in proportion to the weights in the file.
 
     Raises:
-        CheckpointError: the recipe's model cannot be built, or is larger than the weights.
-        RecipeError: parts that do not match.
+        CheckpointError: The recipe's model cannot be built, or is larger than the weights.
+        RecipeError: Parts that do not match.
     """
     # The meta device skips initial weights, which those of the file would replace at once.
     with checkpoint.no_larger_than(shapes, where=folder), torch.device("meta"):
@@ -578,7 +596,13 @@ def asked_of(known: Mapping[str, Any]) -> dict[str, Any]:
 def shown_facts(known: Mapping[str, Any]) -> dict[str, Any]:
     """``run.json`` for display, with the facts about training grouped; earlier versions recorded only some of them."""
     given = dict(known)
-    for name in (ASKED, ASKED_MODEL, EPOCH_IMAGES):  # shown with the recipe
+    for name in (
+        ASKED,
+        ASKED_MODEL,
+        EPOCH_IMAGES,
+        GIVEN,
+        SOURCES,
+    ):  # shown with the recipe, or only for a resume
         given.pop(name, None)
     in_data = given.pop("pictures", None)  # the name in earlier versions, which counted all images
     in_data = given.pop("pictures_in_data", in_data)

@@ -26,7 +26,7 @@ import sightweave
 from sightweave import cli
 from sightweave import run as runs
 from sightweave.core import files
-from sightweave.core.errors import FolderError, SightweaveError
+from sightweave.core.errors import FolderError, RecipeError, SightweaveError
 
 _SECONDS = 120
 """After which a process that does not come to the awaited point is taken for stuck."""
@@ -189,8 +189,10 @@ def test_a_killed_run_says_so_everywhere_and_can_be_replaced(
     assert told in caplog.text
     assert any(told in note for one in found for note in one.notes)
     assert told in (out / "report.html").read_text(encoding="utf-8")
-    with pytest.raises(FolderError, match=rf": already holds a trained run;.*overwrite=True.*{told[:40]}"):
-        sightweave.train(recipe(place, 2), out=out)
+    with pytest.raises(
+        RecipeError, match=rf"{told[:40]}.*\n.*stages.0.steps: {_ENDLESS} -> 2\n.*allow_changes=True"
+    ):
+        sightweave.train(recipe(place, 2, save_every=1), out=out)
     (out / "notes.txt").write_text("mine")
     assert not sightweave.train(recipe(place, 2), out=out, overwrite=True, evaluate=False).unfinished
     assert not sightweave.load(out).unfinished
@@ -239,7 +241,7 @@ def test_a_run_killed_between_two_renames_is_found(trained: Path, where: str) ->
     assert run.generate(None, "What is it?", max_tokens=2).tokens
     assert sightweave.evaluate(trained / where, controls=[], out=trained / "scores")
     with pytest.raises(FolderError, match=": already holds a trained run;"):
-        sightweave.train(recipe(trained, 2), out=trained)
+        sightweave.train(recipe(trained, 3), out=trained)
 
 
 NAMES = (

@@ -120,6 +120,7 @@ REFUSED = [
     ("beside", "trained", "trained"),
     ("beside", "trained", "nowhere", "--data", "here"),
     ("check", "nowhere"),
+    ("find-lr", "nowhere"),
     ("check", "here"),
     ("export", "nowhere"),
     ("export", "trained", "--data", "{path: nowhere}"),
@@ -198,6 +199,7 @@ PRINTED = [
     (("data", "cache", "tiny.yaml"), json_results.Cached),
     (("export", "run", "--to", "custom_code", "--samples", "1"), json_results.Exported),
     (("check", "run", "--trust-run"), json_results.Checked),
+    (("find-lr", "tiny.yaml", "--steps", "3"), json_results.FoundRate),
 ]
 """Commands and the fields of what they print. The others have tests of their own."""
 PRINTED_ELSEWHERE = {("train",), ("compare",), ("data", "check")}

@@ -69,9 +69,11 @@ def test_training_on_records_leaves_a_scored_run(trained: api.Run) -> None:
     )
 
 
-def test_a_trained_run_is_not_overwritten(trained: api.Run) -> None:
-    with pytest.raises(FolderError, match="already holds a trained run; choose another folder"):
-        api.train(RECIPE, data=rows(), out=trained.folder)
+def test_a_trained_run_is_not_overwritten_by_another_recipe(trained: api.Run) -> None:
+    with pytest.raises(
+        FolderError, match=r"already holds a trained run; choose another folder.*\n.*seed: 7 -> 8"
+    ):
+        api.train(RECIPE, "seed=8", data=rows(), out=trained.folder)
 
 
 def test_batches_of_an_evaluation_are_bounded_and_halved_without_another_answer(

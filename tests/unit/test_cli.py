@@ -42,6 +42,12 @@ def test_help_names_every_command(
         assert name in said
 
 
+def test_help_shows_brackets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rich would read ``[validation]`` as markup and drop it."""
+    assert run(monkeypatch, "compare", "--help") == 0
+    assert "evaluate.splits=[validation]" in capsys.readouterr().out
+
+
 def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--version") == 0
     assert capsys.readouterr().out == f"sightweave {sightweave.__version__}\n"

@@ -20,6 +20,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sightweave import api
 from sightweave.core.errors import RecipeError
 from sightweave.programs.training.logs import METRICS, read_metrics
+from sightweave.verbs import training
+from sightweave.verbs.sources import read_recipe, samples_of
 
 RECIPE: dict[str, Any] = {
     "data": [],
@@ -68,7 +70,7 @@ def facts(run: api.Run) -> dict[str, Any]:
 
 def test_the_start_says_what_is_seen_and_how_long_it_takes(trained: tuple[api.Run, str]) -> None:
     _, said = trained
-    assert "stage main: 10 steps, 2.9 passes over 7 images with 7 samples, about 1 s" in said
+    assert "stage main: 10 steps of 2 images, 2.9 passes over 7 images with 7 samples, about 1 s" in said
     assert said.index("stage main: 10 steps") < said.index("train 10/10 main: loss")
 
 
@@ -108,6 +110,65 @@ def test_records_that_hold_out_nothing_have_a_share_held_out(tmp_path: Path) -> 
     assert evaluation["split"] == "validation"
     assert 0 < evaluation["count"] == 30 - _shown(run)
     assert "are held out" in said
+
+
+def _split_rows(**counts: int) -> list[dict[str, Any]]:
+    """Rows of several splits, each with pictures of its own."""
+    made = []
+    for split, count in counts.items():
+        for row in rows(count, split, shades=200):
+            image = row["image"] + len(made)
+            made.append({**row, "image": image, "id": f"{split}-{len(made)}"})
+    return made
+
+
+def test_training_is_validated_on_the_validation_split_and_never_on_a_test_split(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "mine", _split_rows(train=8, validation=3, test=5))
+    recipe = read_recipe(RECIPE, [f"data={folder}"])
+    for records in (None, _split_rows(train=8, validation=3, test=5)):
+        _, sources, held_out, validation = training._data(recipe, records, tmp_path)
+        ids = [sample.id for sample in samples_of(validation, recipe.build_tasks())]
+        assert len(ids) == 3
+        assert all(name.startswith("validation-") for name in ids)
+        assert list(held_out) == ["test"]
+        assert sum(map(len, sources)) == 8
+    off = read_recipe(RECIPE, [f"data={folder}", "train.validate_every=0"])
+    assert training._data(off, None, tmp_path)[3] == []
+
+
+def test_the_curve_of_validation_is_in_every_log_and_the_end_of_patience_is_said(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "mine", _split_rows(train=8, validation=3, test=2))
+    parts = ["connector", "language_model"]  # a frozen encoder keeps its running statistics
+    stage = {"steps": 12, "batch_size": 2, "parts": parts, "optimizer": {"lr": 0.0}}
+    run, said = train(
+        tmp_path / "run",
+        f"data={folder}",
+        f"train.stages={json.dumps([stage])}",
+        "train.log_every=1",
+        "train.validate_every=2",
+        "train.validate_samples=2",
+        "train.patience=2",
+        progress=True,
+    )
+    assert run.folder is not None
+    found = facts(run)
+    (stopped,) = found["stopped_early"]
+    assert (stopped["step"], stopped["planned_steps"], stopped["best"]) == (6, 12, found["best"])
+    assert (found["best"]["step"], found["best"]["by"]) == (2, "loss")
+    assert (found["steps"], found["steps_planned"], found["interrupted"]) == (6, 6, False)
+    assert "ended early, after 6 of 12 steps: no improvement in 2 validations" in said
+    assert f"validation loss {found['best']['score']:.3f}" in said
+
+    rows_of = [row for row in read_metrics(run.folder / METRICS) if "validation_loss" in row]
+    assert [row["step"] for row in rows_of] == [1, 3, 5]
+    assert len({row["validation_loss"] for row in rows_of}) == 1
+    events = EventAccumulator(str(run.folder)).Reload()
+    assert {"validation_loss", "validation_score_vqa"} <= set(events.Tags()["scalars"])
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "validation_loss" in page
+    assert "Validation scores" in page
+    # The recipe keeps the steps that its schedule was made for.
+    assert yaml.safe_load((run.folder / "recipe.yaml").read_text())["train"]["stages"][0]["steps"] == 12
 
 
 def _shown(run: api.Run) -> int:

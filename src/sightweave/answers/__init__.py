@@ -1,1 +1,1 @@
-"""From logits to an answer and its score."""
+"""Turns logits into answers and scores: decoding methods, writers and metrics."""

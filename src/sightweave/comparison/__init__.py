@@ -1,1 +1,1 @@
-"""Many recipes at an equal budget, trained and scored side by side."""
+"""Trains and scores many recipes at an equal budget and compares the results."""

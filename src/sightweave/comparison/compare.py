@@ -1,11 +1,11 @@
 """Compares many recipes at an equal budget: trains and scores every combination of the given settings.
 
-Each cell of the grid is a run in its own process; several run in parallel. Finished work is kept: the same command resumes
-where it stopped, trains again only runs that did not finish or used another recipe, and evaluates again only runs without
-readable scores.
+Each cell of the grid is a run in its own process; several run in parallel. Finished work is kept: the same command
+resumes where it stopped. It trains again only runs that did not finish or used another recipe, and evaluates again only
+runs without readable scores.
 
-The budget is the recipe's own steps, or minutes or tokens: then a short trial of each composition measures how many steps
-fit. Recipes still count steps, so every run can be repeated.
+The budget is the recipe's own steps, or a number of minutes or tokens per run. For minutes and tokens, a short trial of
+each composition measures how many steps fit. Recipes still count steps, so every run can be repeated.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from sightweave.programs.training.settings import Stage
 _TRIALS = "trials"
 """Subfolder for the trials."""
 _TRIAL_STEPS = 24
-"""Steps of each stage of a trial."""
+"""Number of steps in each stage of a trial."""
 _WARM_STEPS = 8
-"""First steps of each stage of a trial, which are not timed because they allocate memory."""
+"""Number of steps at the start of each stage of a trial that are not timed, because they allocate memory."""
 _FACTS = (
     "steps",
     "training_seconds",
@@ -53,16 +53,16 @@ _FACTS = (
 )
 """Fields of ``run.json`` that are copied into ``comparison.json``."""
 _Run = Callable[[Sequence[Job]], None]
-"""Runs jobs to their end."""
+"""Function that runs jobs until all have ended."""
 
 
 class ComparisonError(SightweaveError):
-    """A run of the comparison failed; the reason is in its log."""
+    """Raised when a run of the comparison failed; its log has the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """The runs to compare, and how."""
+    """The runs to compare and their common settings."""
 
     recipe: str | Path
     settings: Sequence[str]
@@ -80,7 +80,7 @@ class _Plan:
         return self.out / cell.name
 
     def trial_folder(self, cell: Cell) -> Path:
-        """The folder of a composition's trial, which is named after its first run."""
+        """The folder of a composition's trial, named after the composition's first run."""
         return self.out / _TRIALS / cell.name
 
 
@@ -103,22 +103,23 @@ def compare(
         recipe: A YAML file.
         settings: ``path=value`` for all runs, ``path=value,value`` for an axis of the grid.
         out: Output folder; each run gets a subfolder.
-        minutes: Approximate training time of each run: a trial of each composition finds a factor by which all of its
-            stages become longer or shorter, and ``steps.json`` stores the steps. None keeps the recipe's steps.
-        tokens: The same as a number of tokens to train on.
+        minutes: Approximate training time of each run. A trial of each composition finds a factor by which all of its
+            stages become longer or shorter, and ``steps.json`` stores the resulting steps. None keeps the recipe's
+            steps.
+        tokens: Approximate number of tokens to train on, as an alternative to `minutes`.
         against: The composition that the others are compared with: its words joined by ``-`` as in the folder names;
             by default the first one of the grid.
         at_once: Number of runs in parallel.
         threads: Threads of each run; None keeps the recipe's value.
-        say: Called when a run starts or ends.
-        progress: Called with the number of finished runs, the number of all runs, and which ones are running.
+        say: Called with a line of text when a run starts or ends.
+        progress: Called with the number of finished runs, the number of all runs, and the names of those now running.
 
     Raises:
         RecipeError: a mistake in the recipe, in a setting or in `against`, found before anything is trained.
         ComparisonError: a run failed; the other runs are finished first.
         DataError: the files of a run cannot be read, or two runs answered different samples.
-        FolderError: `out` contains files that Sightweave did not write and would overwrite, or another process is writing
-            to it.
+        FolderError: `out` contains files that Sightweave did not write and would overwrite, or another process is
+            writing to it.
     """
     budget = _budget(minutes, tokens)
     cells = grid([*settings, f"train.num_threads={threads}"] if threads else settings)
@@ -127,7 +128,8 @@ def compare(
 
     for cell in cells:
         read = plan.recipe_of(cell)
-        if not read.model.hub_names:  # those are read only by training, in which a mistake ends the run
+        # Models on the Hub are read only by training, which reports mistakes itself.
+        if not read.model.hub_names:
             read.check()
 
     def run(jobs: Sequence[Job]) -> None:
@@ -142,7 +144,11 @@ def compare(
 
 
 def _baseline(cells: Sequence[Cell], against: str | None) -> str:
-    """The composition that the others are compared with."""
+    """The name of the composition that the others are compared with.
+
+    Raises:
+        RecipeError: `against` is not a composition of the grid.
+    """
     names = list(dict.fromkeys(cell.composition for cell in cells))
     if against is None:
         return names[0]
@@ -152,12 +158,12 @@ def _baseline(cells: Sequence[Cell], against: str | None) -> str:
 
 
 def _compared(plan: _Plan, run: _Run, say: Callable[[str], None]) -> Comparison:
-    """Trains and scores the runs that are not done yet, and writes the table."""
+    """Trains and scores the runs that are not finished yet, and returns the comparison of all runs."""
     if plan.budget.amount is not None:
         plan = replace(plan, cells=_budgeted(plan, run))
     wanted = {cell.name: plan.recipe_of(cell) for cell in plan.cells}
 
-    # The work left by earlier calls.
+    # Find the runs that earlier calls did not finish.
     waiting: list[Cell] = []
     jobs: list[Job] = []
     num_trained = 0
@@ -170,7 +176,7 @@ def _compared(plan: _Plan, run: _Run, say: Callable[[str], None]) -> Comparison:
     only = f", {num_trained} more trained but not evaluated" if num_trained else ""
     say(f"{len(plan.cells)} runs, {len(plan.cells) - len(waiting)} already done{only}")
 
-    # A run that was asked to stop ends without an error, but also without scores.
+    # A run that was interrupted ends without an error but also without scores.
     run(jobs)
     for cell in waiting:
         if _state(plan.folder(cell), wanted[cell.name]) != "done":
@@ -191,7 +197,7 @@ def _budget(minutes: float | None, tokens: float | None) -> Budget:
     for kind, amount in given.items():
         if amount is not None and not 0 < amount < float("inf"):
             raise RecipeError(
-                f"{kind} must be over 0 (got {amount:g}); omit it to train the recipe's own steps."
+                f"{kind} must be above 0 (got {amount:g}); omit it to train the recipe's own steps."
             )
         if amount is not None:
             return Budget(kind, float(amount))
@@ -199,11 +205,11 @@ def _budget(minutes: float | None, tokens: float | None) -> Budget:
 
 
 def _budgeted(plan: _Plan, run: _Run) -> list[Cell]:
-    """The cells with the steps that fit into the budget: the same for all seeds of a composition."""
+    """The cells with the number of steps that fits into the budget, which is the same for all seeds of a composition."""
     file = plan.out / "steps.json"
     known: dict[str, list[int]] = _read(file) if file.is_file() else {}
 
-    # One trial for each composition whose steps are not known yet.
+    # Run one trial for each composition whose steps are not known yet.
     keys: dict[str, str] = {}
     tried: dict[str, Cell] = {}
     for cell in plan.cells:
@@ -212,7 +218,7 @@ def _budgeted(plan: _Plan, run: _Run) -> list[Cell]:
             tried.setdefault(key, cell)
     run([_trial(plan, cell) for cell in tried.values()])
 
-    # The steps that fit according to its trial.
+    # Compute the steps that fit from each trial, and store them.
     for key, cell in tried.items():
         known[key] = _fitting_steps(plan, cell)
     files.write_text(file, json.dumps(known, indent=1) + "\n")
@@ -225,13 +231,13 @@ def _budgeted(plan: _Plan, run: _Run) -> list[Cell]:
 
 
 def _fitting_steps(plan: _Plan, cell: Cell) -> list[int]:
-    """The steps of each stage that fit into the budget, by the trial of a composition."""
+    """The number of steps of each stage that fit into the budget, according to the composition's trial."""
     stages = plan.recipe_of(cell).train.stages
     folder = plan.trial_folder(cell)
     costs = _cost_of_step(folder / METRICS, len(stages), plan.budget)
     images = runs.facts_of(folder).get(runs.EPOCH_IMAGES, [])
 
-    # The cost of the recipe's own steps: seconds or tokens.
+    # The cost of the recipe's own steps, in seconds or tokens.
     planned = []
     whole = 0.0
     for number, stage in enumerate(stages):
@@ -252,7 +258,14 @@ def _fitting_steps(plan: _Plan, cell: Cell) -> list[int]:
 def _planned(
     number: int, stage: Stage, budget: Budget, costs: Sequence[float], images: Sequence[float]
 ) -> float:
-    """The steps of a stage in the recipe: as given, from the images of its epochs, or from its minutes.
+    """The recipe's own number of steps of a stage: as given, from its epochs, or from its minutes.
+
+    Args:
+        number: Index of the stage.
+        stage: The stage.
+        budget: The budget; tokens cannot be combined with a stage of minutes.
+        costs: Cost of a step in each stage, as in `_cost_of_step`.
+        images: Number of images in each stage's data.
 
     Raises:
         RecipeError: a budget of tokens for a stage of minutes.
@@ -270,14 +283,14 @@ def _planned(
 
 
 def _trained(recipe: recipes.Recipe) -> dict[str, Any]:
-    """The part of a recipe that training depends on."""
+    """The part of a recipe on which training depends, as plain data."""
     values = recipe.to_plain()
     del values["evaluate"]
     return values
 
 
 def _fingerprint(plan: _Plan, cell: Cell) -> str:
-    """A digest of everything that the cost of a step depends on: the training part of the recipe without its seed."""
+    """A hash of everything that affects the cost of a step: the training part of the recipe, without its seed."""
     values = _trained(plan.recipe_of(cell)) | {"seed": 0}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -295,8 +308,8 @@ def _steps(numbers: Sequence[int]) -> list[str]:
 
 
 def _cost_of_step(metrics: Path, stages: int, budget: Budget) -> list[float]:
-    """The cost of a step in each stage of a trial: the median of its seconds, or the mean of its tokens."""
-    rows = read_metrics(metrics)
+    """The cost of a step in each stage of a trial: the median of seconds, or the mean number of tokens."""
+    rows = [row for row in read_metrics(metrics) if "seconds" in row]
     costs = []
     for start in range(0, stages * _TRIAL_STEPS, _TRIAL_STEPS):
         stage = rows[start : start + _TRIAL_STEPS]
@@ -307,18 +320,22 @@ def _cost_of_step(metrics: Path, stages: int, budget: Budget) -> list[float]:
     return costs
 
 
+def _steps_of(recipe: recipes.Recipe) -> int:
+    return sum(stage.steps or 0 for stage in recipe.train.stages)
+
+
 def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "done"]:
-    """The state of a run of the wanted recipe."""
+    """The state of a run: ``new``, ``trained`` with the wanted recipe, or ``done`` if it is also evaluated."""
     try:
         facts = _read(folder / "run.json")
         found = _recipe_in(folder, wanted)
         is_trained = (
             files.whole(folder / runs.CHECKPOINT).is_dir()
-            and facts["steps"] == sum(stage.steps or 0 for stage in found.train.stages)
+            and (facts.get("stopped_early") or facts["steps"] == _steps_of(found))
             and not facts["interrupted"]
             and _is_of(found, facts, wanted)
         )
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or only partly written
+    except (OSError, ValueError, KeyError, TypeError):  # missing, or only partly written
         return "new"
     if not is_trained:
         return "new"
@@ -331,14 +348,14 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
 
 
 def _recipe_in(folder: Path, wanted: recipes.Recipe) -> recipes.Recipe:
-    """The recipe in a run's folder, which may only name Python modules that the wanted one names."""
+    """Reads the recipe in a run's folder; it may refer only to Python modules that the wanted recipe names."""
     source = configs.Downloaded(recipes.modules_of(wanted))
     values = configs.read_yaml(folder / "recipe.yaml")
     return recipes.of_run(values, where=str(folder), source=source)
 
 
 def _trust(folder: Path) -> tuple[str, ...]:
-    """``--trust-run`` if the run's checkpoint contains the recipe that was compared with the wanted one; else nothing."""
+    """``--trust-run`` if the run's checkpoint and its folder contain the same recipe, which has been checked; else empty."""
     try:
         loaded = checkpoint.read_document(folder / runs.CHECKPOINT, "recipe")
         return ("--trust-run",) if loaded == configs.read_yaml(folder / "recipe.yaml") else ()
@@ -347,10 +364,10 @@ def _trust(folder: Path) -> tuple[str, ...]:
 
 
 def _is_of(trained: recipes.Recipe, facts: Mapping[str, Any], wanted: recipes.Recipe) -> bool:
-    """Whether a run was trained with the wanted recipe, as far as training depends on it.
+    """Whether a run was trained with the wanted recipe, comparing only what affects training.
 
-    The run's recipe is resolved: it has sizes, while the wanted one may name parts on the Hub, and steps instead of epochs.
-    The original values are in ``run.json``, so nothing has to be looked up.
+    The run's recipe is resolved: it has sizes and steps, while the wanted one may name parts on the Hub and give
+    epochs. The original values are in ``run.json``, so nothing has to be looked up.
     """
     wanted = recipes.of_run(wanted.to_plain(), where="recipe", source=None)
     asked = recipes.without_outputs(runs.asked_of(facts))
@@ -360,7 +377,7 @@ def _is_of(trained: recipes.Recipe, facts: Mapping[str, Any], wanted: recipes.Re
 
 
 def _measured(recipe: recipes.Recipe | Mapping[str, Any], wanted: recipes.Recipe) -> recipes.Measured:
-    """The part of a recipe that an evaluation depends on; it may only name Python modules that the wanted one names."""
+    """The part of a recipe on which an evaluation depends; it may refer only to Python modules of the wanted recipe."""
     values = recipe.to_plain() if isinstance(recipe, recipes.Recipe) else recipe
     given = {}
     for field in dataclasses.fields(recipes.Measured):
@@ -372,7 +389,7 @@ def _measured(recipe: recipes.Recipe | Mapping[str, Any], wanted: recipes.Recipe
 
 
 def _job_of(plan: _Plan, cell: Cell, *, is_trained: bool) -> Job:
-    """The process that trains and evaluates a run, or only evaluates it."""
+    """The job that trains and evaluates a run, or only evaluates it if it is trained already."""
     folder = plan.folder(cell)
     if not is_trained:
         return Job(folder, _training_words(plan, cell.settings, folder))
@@ -384,12 +401,12 @@ def _job_of(plan: _Plan, cell: Cell, *, is_trained: bool) -> Job:
 
 
 def _training_words(plan: _Plan, settings: Sequence[str], folder: Path) -> tuple[str, ...]:
-    """The command line of a training run."""
+    """The command-line arguments of a training run."""
     return ("train", str(plan.recipe), *settings, "--out", str(folder))
 
 
 def _found(plan: _Plan, wanted: Mapping[str, recipes.Recipe]) -> Comparison:
-    """The comparison of runs that all have scores."""
+    """Builds the comparison from runs that all have scores."""
     groups: dict[str, list[Cell]] = {}
     answered: dict[str, list[Answered]] = {}
     for cell in plan.cells:
@@ -398,7 +415,7 @@ def _found(plan: _Plan, wanted: Mapping[str, recipes.Recipe]) -> Comparison:
         answered.setdefault(cell.composition, []).append(one)
     compared = side_by_side(answered, against=plan.against)
 
-    # Settings and costs of the runs.
+    # Collect the settings and costs of the runs.
     facts: dict[str, Any] = {}
     cells = []
     for cell in plan.cells:
@@ -421,7 +438,7 @@ def _found(plan: _Plan, wanted: Mapping[str, recipes.Recipe]) -> Comparison:
 
 
 def _answered(folder: Path, recipe: recipes.Recipe) -> Answered:
-    """The answers of one run, with the metrics of its recipe."""
+    """The stored answers of one run, with the metrics of its recipe."""
     return Answered(
         where=str(folder),
         evaluations=stored.read_evaluations(folder),
@@ -430,7 +447,7 @@ def _answered(folder: Path, recipe: recipes.Recipe) -> Answered:
 
 
 def _plain_cell(plan: _Plan, cell: Cell, facts: Mapping[str, Any], wanted: recipes.Recipe) -> dict[str, Any]:
-    """One run for ``comparison.json``, with its resolved model."""
+    """One run for ``comparison.json``, with its recipe and its resolved model."""
     model = _recipe_in(plan.folder(cell), wanted).to_plain()["model"]
     return {
         "name": cell.name,
@@ -442,7 +459,7 @@ def _plain_cell(plan: _Plan, cell: Cell, facts: Mapping[str, Any], wanted: recip
 
 
 def choosing_notes(splits: Sequence[str]) -> list[str]:
-    """A warning if recipes are compared on test splits."""
+    """A list with a warning if recipes are compared on test splits; otherwise an empty list."""
     tests = list(dict.fromkeys(split for split in splits if not is_for_choosing(split)))
     if not tests:
         return []
@@ -459,7 +476,7 @@ def _row(
     wanted: Mapping[str, recipes.Recipe],
     compared: Compositions,
 ) -> Row:
-    """The runs of one composition, which differ only in their seeds."""
+    """The table row of one composition, whose runs differ only in their seeds."""
     seeds, steps, minutes = [], [], []
     for cell in group:
         seeds.append(wanted[cell.name].seed)

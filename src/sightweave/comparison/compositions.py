@@ -24,57 +24,57 @@ from sightweave.programs.evaluation.scores import Evaluation, Item, MetricFacts,
 from sightweave.programs.evaluation.statistics import Estimate
 
 _NEARLY = 1e-6
-"""How much the order of additions may change a score."""
+"""Tolerance for a recomputed score, which may differ because numbers are added in another order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """One run with its answers."""
+    """The answers of one run."""
 
     where: str
-    """Folder of the run, for messages."""
+    """The run's folder, for error messages."""
     evaluations: Sequence[Evaluation]
-    """Evaluations of all splits, with their items."""
+    """The evaluations of all splits, with their items."""
     metrics: Callable[[str], Sequence[Any]]
-    """Function from a task's name to the Configs of its metrics."""
+    """Function that returns the Configs of a task's metrics, given the task's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One score of every composition: a task of one split."""
+    """One column of the tables: a task of one split, with a score for every composition."""
 
     name: str
-    """The task, and the split if there are several."""
+    """Name of the task, followed by the split if there are several."""
     split: str
     task: str
     metric: str
     unit: str
-    """``%`` for a share, which is shown times 100; else the unit of the plain number."""
+    """``%`` for a share, which is shown multiplied by 100; otherwise the unit of the plain number."""
     samples: int
     pictures: int
     pictures_total: int | None = None
-    """Images of the whole split, if the questions are about a random part of them."""
+    """Number of images in the whole split, if the questions cover only a random part of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """One composition in one column."""
+    """The score of one composition in one column."""
 
     mean: Estimate
     """Mean over the runs, with an interval over images and, with two runs or more, over seeds."""
     runs: tuple[float, ...]
     """Score of each run."""
     others: Mapping[str, float] = field(default_factory=dict)
-    """Scores of the controls and baselines by name; means over the runs."""
+    """Mean scores of the controls and baselines over the runs, by name."""
     gain: float | None = None
-    """Score minus that of the best control without the right image; mean over the runs, None without controls."""
+    """Mean over the runs of the score minus that of the best control without the right image; None without controls."""
     uses_image: tuple[str, ...] = ()
-    """How each run uses the image; see ``core/verdicts.py``."""
+    """Verdict for each run on its use of the image; see ``core/verdicts.py``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One composition minus the baseline, in one column."""
+    """The difference between one composition and the baseline in one column."""
 
     composition: str
     against: str
@@ -85,11 +85,11 @@ class Difference:
     p_holm: float
     """The p-value, Holm-corrected over all differences of the table."""
     freedom: float | None
-    """Degrees of freedom of Student's t; None with a single image."""
+    """Degrees of freedom of Student's t; None if there is only one image."""
     detectable: float | None
-    """The smallest true difference that is found four times in five; None with a single image."""
+    """Smallest true difference that is detected with 80 % power; None if there is only one image."""
     covers_seeds: bool
-    """Whether both sides have two runs or more."""
+    """Whether both compositions have at least two runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class Compositions:
     """Scores and differences of several compositions."""
 
     against: str
-    """The baseline."""
+    """Name of the baseline composition."""
     columns: tuple[Column, ...]
     scores: Mapping[str, Mapping[str, Score]]
     """Scores by composition and column."""
@@ -106,15 +106,15 @@ class Compositions:
 
 
 def side_by_side(compositions: Mapping[str, Sequence[Answered]], *, against: str) -> Compositions:
-    """Means and differences of compositions whose runs all answered the same samples.
+    """Computes means and differences of compositions whose runs all answered the same samples.
 
     Args:
-        compositions: Runs by the name of their composition.
+        compositions: The runs of each composition, by its name.
         against: The composition that the others are compared with.
 
     Raises:
-        DataError: two runs answered different samples or were scored by different metrics, or the answers of a run do not
-            have the score that its evaluation states.
+        DataError: two runs answered different samples or were scored by different metrics, or a run's answers do not
+            give the score that its evaluation states.
     """
     columns = _columns(list(itertools.chain.from_iterable(compositions.values())))
     notes: list[str] = []
@@ -139,7 +139,7 @@ def side_by_side(compositions: Mapping[str, Sequence[Answered]], *, against: str
 
 
 class _Rows:
-    """The rows of every run in one column: what each answer adds to the sums of the metric."""
+    """The metric's statistics of every answer of every run, in one column."""
 
     def __init__(
         self, column: Column, compositions: Mapping[str, Sequence[Answered]], notes: list[str]
@@ -148,7 +148,7 @@ class _Rows:
         self.rows: dict[str, np.ndarray] = {}
         self.tasks: dict[str, list[TaskScores]] = {}
 
-        # The samples of the first run, which all others must have answered as well.
+        # All other runs must have answered the same samples as the first one.
         first = next(iter(compositions.values()))[0]
         items = _items(first, column)
         self.groups = [item.group for item in items]
@@ -178,7 +178,7 @@ class _Rows:
         )
         each = statistics.mean_over_strata(runs, self.metric.total, self.types)
 
-        # The results of the runs' own evaluations.
+        # Scores of controls and verdicts come from the runs' own evaluations.
         tasks = self.tasks[name]
         gains, uses = [], []
         for task in tasks:
@@ -195,7 +195,7 @@ class _Rows:
         )
 
     def difference(self, name: str, against: str) -> Difference:
-        """The difference between one composition and the baseline, not yet Holm-corrected."""
+        """The difference between a composition and the baseline; `p_holm` is not corrected yet."""
         found = statistics.crossed_difference(
             self.rows[name],
             self.rows[against],
@@ -223,7 +223,11 @@ def _known(value: float) -> float | None:
 
 
 def _columns(runs: Sequence[Answered]) -> tuple[Column, ...]:
-    """The tasks of all splits, which must be the same in every run."""
+    """The columns for the tasks of all splits, which must be the same in every run.
+
+    Raises:
+        DataError: two runs have different tasks, or different metrics for a task.
+    """
     first = runs[0]
     found = _scored_tasks(first)
     for run in runs[1:]:
@@ -255,7 +259,7 @@ def _columns(runs: Sequence[Answered]) -> tuple[Column, ...]:
 
 
 def _scored_tasks(run: Answered) -> dict[tuple[str, str], str]:
-    """The metric of each task of each split."""
+    """Maps each split and task to its metric."""
     found = {}
     for evaluation in run.evaluations:
         for task in evaluation.tasks:
@@ -269,7 +273,7 @@ def _listed(scored: set[tuple[tuple[str, str], str]]) -> str:
 
 
 def _task(run: Answered, column: Column) -> TaskScores:
-    """The scores of a column in the run's own evaluation."""
+    """The scores of a column's task in the run's own evaluation."""
     for evaluation in _of_split(run, column):
         for task in evaluation.tasks:
             if task.task == column.task:
@@ -282,7 +286,7 @@ def _of_split(run: Answered, column: Column) -> list[Evaluation]:
 
 
 def _others(tasks: Sequence[TaskScores]) -> dict[str, float]:
-    """Means over the runs of the baselines and controls that every run has."""
+    """Mean scores of the baselines and controls that every run has."""
     values: dict[str, list[float]] = {}
     for task in tasks:
         for name, value in (("majority", task.majority), ("neighbour", task.neighbour)):
@@ -295,7 +299,7 @@ def _others(tasks: Sequence[TaskScores]) -> dict[str, float]:
 
 
 def _items(run: Answered, column: Column) -> list[Item]:
-    """The samples of a column with the run's answers."""
+    """The samples of a column's task with the run's answers."""
     found: list[Item] = []
     for evaluation in _of_split(run, column):
         found += [item for item in evaluation.items if item.task == column.task]
@@ -304,7 +308,11 @@ def _items(run: Answered, column: Column) -> list[Item]:
 
 
 def _check_samples(column: Column, first: tuple[str, list[Item]], other: tuple[str, list[Item]]) -> None:
-    """Raises if two runs, each a folder with its samples, did not answer the same samples in the same order."""
+    """Checks that two runs, each given as its folder and samples, answered the same samples in the same order.
+
+    Raises:
+        DataError: a sample is missing or differs.
+    """
     (here, items), (there, others) = first, other
     why = f"{here} and {there} cannot be compared in {column.name}: "
     again = "Evaluate both on the same data (sightweave evaluate FOLDER)."
@@ -320,7 +328,11 @@ def _check_samples(column: Column, first: tuple[str, list[Item]], other: tuple[s
 
 
 def _scored(run: Answered, column: Column, notes: list[str]) -> tuple[Any, np.ndarray]:
-    """The metric of the column, and its rows for the run's answers; checks that they give the run's score."""
+    """The column's metric and its rows for the run's answers.
+
+    Raises:
+        DataError: the rows do not give the score in the run's evaluation, or the recipe does not list the metric.
+    """
     known = {configs.kind_of(one): one for one in run.metrics(column.task)}
     if column.metric not in known:
         raise DataError(

@@ -1,4 +1,4 @@
-"""The grid of a comparison: every combination of the settings' values, named for its folder."""
+"""The grid of a comparison: every combination of the settings' values, each named after its values."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ class Cell:
     """One run of the grid."""
 
     name: str
-    """Name of its folder."""
+    """Name of the run's folder."""
     labels: Mapping[str, str]
-    """A short word for the value of each varied path except the seed."""
+    """A short label for the value of each varied path except the seed, by path."""
     settings: tuple[str, ...]
     """All settings of its recipe, as ``path=value``."""
 
     @property
     def composition(self) -> str:
-        """The name without the seed."""
+        """Name of the composition: the labels joined by ``-``, without the seed."""
         return "-".join(self.labels.values()) or "run"
 
 
 def split_values(setting: str) -> tuple[str, list[str]]:
-    """Splits ``model.fusion=concat,addition`` into the path and its two values; commas in brackets do not separate.
+    """Splits ``model.fusion=concat,addition`` into the path and its values; commas in brackets do not separate values.
 
     Raises:
-        RecipeError: no ``=``, or an empty value.
+        RecipeError: there is no ``=``, or a value is empty.
     """
     path, sign, text = setting.partition("=")
     if not sign or not path.strip():
@@ -54,7 +54,7 @@ def split_values(setting: str) -> tuple[str, list[str]]:
 
 
 def grid(settings: Sequence[str]) -> list[Cell]:
-    """Every combination of the values of all settings.
+    """Every combination of the values of all settings, as cells.
 
     Raises:
         RecipeError: a mistake in a setting, or two cells with the same name.
@@ -83,7 +83,7 @@ def grid(settings: Sequence[str]) -> list[Cell]:
 
 
 def _cell(chosen: Mapping[str, str], varied: Sequence[str]) -> Cell:
-    """The cell with the given value for each path, named by the paths that are varied."""
+    """The cell with one chosen value for each path; its name consists of the values of the varied paths."""
     words, labels = [], {}
     for path in varied:
         word = _word(chosen[path])
@@ -98,7 +98,7 @@ def _cell(chosen: Mapping[str, str], varied: Sequence[str]) -> Cell:
 
 
 def _word(value: str) -> str:
-    """A short word for a value that can be part of a folder's name: the kind, if it is a mapping with one."""
+    """Shortens a value to a word that can be part of a folder's name; for a mapping with a ``kind``, that kind."""
     found = re.search(r"\bkind:\s*([\w.]+)", value)
     word = found.group(1) if found and value.startswith("{") else value
     return re.sub(r"[^\w.]+", "_", word).strip("_") or "_"

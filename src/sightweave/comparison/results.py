@@ -1,4 +1,4 @@
-"""The results of a comparison for readers: as data, as tables, as a plot of score against cost, and as a page."""
+"""Presents the results of a comparison: as data, as tables, as a plot of score against cost, and as an HTML page."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Row:
-    """The cells of one composition, which differ only in their seed."""
+    """One row of the tables: a composition, whose runs differ only in their seeds."""
 
     name: str
     labels: Mapping[str, str]
     seeds: tuple[int, ...]
     parameters: int
     steps: tuple[int, ...]
-    """Steps of each run."""
+    """Number of steps of each run."""
     minutes: tuple[float, ...]
-    """Training time of each run."""
+    """Training time of each run, in minutes."""
     scores: Mapping[str, Score]
-    """Scores by column."""
+    """The composition's score in each column, by the column's name."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Budget:
 
     kind: Literal["steps", "minutes", "tokens"] = "steps"
     amount: float | None = None
-    """Minutes or tokens; None for the recipe's steps."""
+    """Number of minutes or tokens; None for the recipe's own steps."""
 
     @property
     def text(self) -> str:
-        """The budget in words, for readers and as a part of the keys in ``steps.json``."""
+        """A description of the budget, for readers and as part of the keys in ``steps.json``."""
         if self.amount is None:
             return "the recipe's steps"
         return f"{self.amount:g} min" if self.kind == "minutes" else f"{self.amount:g} tokens"
@@ -63,14 +63,14 @@ class Comparison:
     settings: tuple[str, ...]
     budget: Budget
     against: str
-    """The composition that the others are compared with."""
+    """Name of the composition that the others are compared with."""
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
-    """Notes on the runs, without those on the budget and the seeds (`notes`)."""
+    """Notes on the runs; the function `notes` adds those on the budget and the seeds."""
     cells: tuple[Mapping[str, Any], ...]
-    """Each run with its recipe, steps, seconds, versions and processor."""
+    """One mapping for each run, with its recipe, steps, seconds, versions and processor."""
 
     def __repr__(self) -> str:
         lines = [f"Comparison({self.recipe!r}, {len(self.cells)} runs)"]
@@ -96,7 +96,7 @@ def _between(values: Sequence[float]) -> str:
 
 
 def _tokens_used(found: Comparison) -> str:
-    """The tokens that the runs used; empty if some runs are from a version that did not count them."""
+    """A clause on the number of tokens used; empty if some runs are from a version that did not count them."""
     used = []
     for cell in found.cells:
         if cell.get("tokens_shown") is None:
@@ -106,7 +106,7 @@ def _tokens_used(found: Comparison) -> str:
 
 
 def notes(found: Comparison) -> list[str]:
-    """All notes for the reader: on the budget, the seeds, the tests, and the runs."""
+    """All notes on the comparison: on the budget, the seeds, the tests, and the runs."""
     lines = [_budget_note(found)]
     lines.append("Minutes are training time; runs in parallel on one machine slow each other down.")
     lines.append(_seeds_note(min(len(row.seeds) for row in found.rows)))
@@ -144,7 +144,7 @@ def _budget_note(found: Comparison) -> str:
 
 
 def _seeds_note(seeds: int) -> str:
-    """Explains what the intervals cover, by the smallest number of seeds of a composition."""
+    """Explains what the intervals cover, given the smallest number of seeds of any composition."""
     if seeds < 2:
         return (
             "There is one seed per combination, so intervals and tests cover images only: the variation between seeds "
@@ -179,7 +179,7 @@ def write(out: Path, found: Comparison) -> None:
 
 
 def _facts(found: Comparison) -> dict[str, str]:
-    """How the comparison was made; the machine and the versions are those of the first run."""
+    """Facts about how the comparison was made; the machine and the versions are those of the first run."""
     first = found.cells[0]
     facts = {
         "recipe": found.recipe,
@@ -195,7 +195,7 @@ def _facts(found: Comparison) -> dict[str, str]:
 
 
 def _panel(found: Comparison, column: Column) -> costs.Panel:
-    """The plot of one column: a point for each composition."""
+    """The plot of one column, with a point for each composition."""
     scale = 100 if column.unit == "%" else 1
     points = []
     for row in found.rows:
@@ -245,7 +245,7 @@ def tables(found: Comparison) -> list[Table]:
 
 
 def _scores(found: Comparison) -> Table:
-    """The mean scores of each composition with its size and cost."""
+    """A table of the mean scores of each composition with its size and cost."""
     labels = list(found.rows[0].labels) or ["composition"]
     heads = [*labels, "M parameters", "steps", "min", "seeds", *map(_head, found.columns)]
 
@@ -271,7 +271,7 @@ def _head(column: Column) -> str:
 
 
 def _controls(found: Comparison) -> list[Table]:
-    """A table of the scores without the right image; none if there were no controls and no baselines."""
+    """A table of the scores without the right image; an empty list if there were no controls and no baselines."""
     others: dict[str, None] = {}
     for column in found.columns:
         for row in found.rows:
@@ -302,7 +302,7 @@ def _controls(found: Comparison) -> list[Table]:
 
 
 def _difference(one: Difference, unit: str) -> list[str]:
-    """One row of the table of differences."""
+    """One row of the table of differences, as formatted cells."""
     difference = _estimate(one.difference, unit, sign="+")
     detectable = _optional(one.detectable, unit)
     return [one.composition, one.column, difference, _p(one.p), _p(one.p_holm), detectable]

@@ -1,1 +1,1 @@
-"""Types, configs, catalogue, checkpoints, errors and files. Depends on no part of a model."""
+"""Foundations of all other packages: data types, configs, kinds, checkpoints, files and errors."""

@@ -1,6 +1,6 @@
-"""Files of answers that commands write: JSON lines, or a table (CSV) if the name ends in ``.csv``.
+"""Writes answers to a file as JSON lines, or as a CSV table if the file name ends in ``.csv``.
 
-A table has the column ``question`` for the prompt, so that it can be read as data and as a file of answers.
+In a table, the prompt's column is called ``question``, so that the file can be read again as data or as a file of answers.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from sightweave.core import files, json_lines
 COLUMNS = ("id", "image", "question", "answer", "logprob")
 """First columns of a table of answers."""
 FINDINGS = ("severity", "code", "count", "file", "line", "image", "message", "advice")
-"""Columns of a table of findings."""
+"""Columns of a table with the findings of a data check."""
 _NAMES = {"prompt": "question", "references": "expected"}
-"""Fields that a table has under another name: ``references`` would be read as a correct answer."""
+"""Column names of fields that are renamed in a table. A column ``references`` would be read as correct answers."""
 _MOST_HEAD_BYTES = 1 << 20
 
 
 def is_table(path: str | Path | None) -> bool:
-    """Whether a file name asks for CSV."""
+    """Whether a file name ends in ``.csv``."""
     return path is not None and Path(path).suffix.lower() == ".csv"
 
 
 def check(path: Path) -> None:
-    """Checks that an output file overwrites only answers that we wrote; a server's file is never mistaken for those.
+    """Checks that an output file does not exist yet or holds answers that Sightweave wrote.
 
     Raises:
-        FolderError: it would, or it is a folder.
+        FolderError: The path is a folder, or a file that Sightweave did not write.
     """
     files.refuse_other(path, is_ours=_is_ours)
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file begins like one that we write."""
+    """Whether a file starts like those that `write` makes."""
     with path.open("rb") as stream:
         line = stream.readline(_MOST_HEAD_BYTES)
 
@@ -51,12 +51,12 @@ def _is_ours(path: Path) -> bool:
 def write(
     path: Path, rows: Iterable[Mapping[str, Any]], more: Sequence[str] = ()
 ) -> Iterator[Mapping[str, Any]]:
-    """Writes rows as they arrive, and yields each one after that.
+    """Writes answers to a file one by one, and yields each after it is written.
 
     Args:
-        path: The file.
-        rows: Answers; each has an ``image``, a ``prompt``, an ``answer`` and a ``logprob``, and may have an ``id``.
-        more: Further columns of a table.
+        path: The output file.
+        rows: Answers, each with ``image``, ``prompt``, ``answer`` and ``logprob``, and optionally an ``id``.
+        more: Names of further columns, if the file is a table.
     """
     with path.open("w", encoding="utf-8", newline="") as stream:
         if is_table(path):
@@ -72,7 +72,7 @@ def _cells(row: Mapping[str, Any], more: Sequence[str]) -> str:
 
 
 def csv_line(values: Iterable[Any]) -> str:
-    """One row of CSV, with an empty cell for None, and lists and mappings as JSON."""
+    """Formats one row of CSV; None becomes an empty cell, and lists and mappings become JSON."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow([_cell(value) for value in values])
     return line.getvalue().encode("utf-8", "replace").decode("utf-8")

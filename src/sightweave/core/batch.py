@@ -1,7 +1,7 @@
-"""The tensors that pass from the inputs through the model; their shapes are defined here.
+"""Dataclasses of the tensors that go into a model, between its parts and out of it, with their shapes.
 
-Letters: B rows, S tokens per row, I media in the batch, E media embeddings of all rows together, M memory length,
-D language width, Dv vision width, N features per medium, R positions with logits, V vocabulary.
+Dimensions: B rows, S tokens per row, I media in the batch, E media embeddings in the batch, M memory length,
+D language model width, Dv encoder width, N features per medium, R positions with logits, V vocabulary size.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 BeforeBlock = Callable[[int, Tensor], Tensor]
-"""Called with a block's number and its input B S D; returns what the block reads instead."""
+"""A hook that is called with a block's index and its input B S D, and returns the input to use instead."""
 
 
 Values = Tensor | tuple[Tensor, ...]
-"""Decoded media: one tensor I ... if all have the same shape, else one tensor for each."""
+"""Values of decoded media: a tensor whose first dimension is I if all have the same shape, else a tensor per medium."""
 
 
 class _OnDevice:
-    """Adds ``to(device)`` to a dataclass of tensors, including those in lists, dicts and nested dataclasses."""
+    """Adds ``to(device)`` to a dataclass of tensors, including those in tuples, dicts and nested dataclasses."""
 
     def to(self, device: torch.device | str) -> Self:
-        """The same on another device."""
+        """A copy with all tensors on the given device."""
         moved = {f.name: _move(getattr(self, f.name), device) for f in dataclasses.fields(self)}  # type: ignore[arg-type]  # only dataclasses inherit this
         return type(self)(**moved)
 
@@ -43,12 +43,12 @@ def _move(value: Any, device: torch.device | str) -> Any:
 
 @dataclass
 class TokenSequence(_OnDevice):
-    """Rows of tokens, and which tokens may attend to which.
+    """A batch of token rows, with everything that determines which tokens attend to which.
 
     Token i may attend to token j iff ``cumsum(ar)[j] <= cumsum(ar)[i]`` and ``segment[i] == segment[j]`` and
     (``branch[j] == 0`` or ``branch[i] == branch[j]``) and ``valid[j]``.
 
-    ``ar`` determines the mask (rows attend to columns)::
+    ``ar`` determines the attention mask (each row attends to the columns marked x)::
 
         [1 1 1 1]  causal          [0 0 0 0]  bidirectional      [0 0 1 1]  prefix-LM
         x . . .                    x x x x                       x x . .
@@ -56,58 +56,58 @@ class TokenSequence(_OnDevice):
         x x x .                    x x x x                       x x x .
         x x x x                    x x x x                       x x x x
 
-    ``segment`` isolates packed samples; ``branch`` lets several prompts share one trunk (branch 0).
+    ``segment`` separates packed samples; ``branch`` lets several prompts share a common prefix, the trunk (branch 0).
     """
 
     ids: Tensor
-    """int64 B S."""
+    """int64 B S: token ids."""
     labels: Tensor
-    """int64 B S: the token's own id if it contributes to the loss, else -100. Never shifted."""
+    """int64 B S: the token's own id if it contributes to the loss, else -100. Labels are not shifted."""
     positions: Tensor
-    """int64 B S: positions, which restart in each segment; a branch continues from its trunk."""
+    """int64 B S: position ids, which restart in each segment; those of a branch continue from the trunk."""
     item: Tensor
-    """int64 B S: number of the medium whose embedding belongs here, among those of all modalities; -1 for text."""
+    """int64 B S: index of the medium whose embedding belongs here, among all media of the batch; -1 for text."""
     ar: Tensor
-    """int64 B S: 1 if a token is hidden from those before it."""
+    """int64 B S: 1 if earlier tokens must not attend to the token, else 0."""
     segment: Tensor
-    """int64 B S."""
+    """int64 B S: index of the packed sample in the row."""
     branch: Tensor
-    """int64 B S: 0 is the trunk."""
+    """int64 B S: index of the branch; 0 is the trunk."""
     valid: Tensor
     """bool B S: False on padding."""
     plain: bool = False
-    """True if all rows are causal, unpacked and padded on the right; no mask is needed then."""
+    """Whether all rows are causal, unpacked and padded on the right, so that no attention mask is needed."""
 
     def predicting(self) -> Tensor:
-        """int64 R: flat positions whose next token is to be learnt."""
+        """int64 R: indices into the flattened B S tokens whose next token contributes to the loss."""
         return (self.labels.flatten() >= 0).nonzero().squeeze(1) - 1
 
 
 @dataclass
 class Media(_OnDevice):
-    """Decoded media of one modality, all rows together."""
+    """All decoded media of one modality in a batch."""
 
     values: Values
     """Input of the encoder; for images, float I C H W."""
     item: Tensor
-    """int64 I: number of each among the media of all modalities in the batch, ascending."""
+    """int64 I: index of each medium among all media of the batch, of any modality; ascending."""
     row: Tensor
-    """int64 I: the row of the batch that each belongs to, not decreasing."""
+    """int64 I: row of the batch that each medium belongs to; not decreasing."""
     segment: Tensor
-    """int64 I."""
+    """int64 I: segment of the row that each medium belongs to."""
     branch: Tensor
-    """int64 I."""
+    """int64 I: branch of the row that each medium belongs to."""
     keys: tuple[str, ...] = ()
     """Keys of the media, if they are known."""
     features: Features | tuple[Features, ...] | None = None
-    """Features of all media together, or of each one, if they are already encoded; the values are then not read."""
+    """Encoder output, if it is already computed, for all media together or per medium; ``values`` is then not read."""
 
     @property
     def dense(self) -> Tensor:
-        """The values as one tensor; all media must have the same shape, as images do.
+        """The values of all media as one tensor with a first dimension of I.
 
         Raises:
-            ValueError: their shapes differ.
+            ValueError: The media have different shapes.
         """
         if not isinstance(self.values, Tensor):
             shapes = sorted({tuple(one.shape) for one in self.values})
@@ -117,62 +117,63 @@ class Media(_OnDevice):
 
 @dataclass
 class Regions(_OnDevice):
-    """Words for media embeddings: the target of the first stage of training from scratch."""
+    """Words that label media embeddings: the targets of the first stage of training from scratch."""
 
     embedding: Tensor
-    """int64 R: index into the E media embeddings; with ``whole``, index of the medium."""
+    """int64 R: index of the labelled embedding among all E; with ``whole``, index of the labelled medium."""
     words: Tensor
-    """int64 R W: token ids of the words for it, padded with -1."""
+    """int64 R W: token ids of the words for each embedding, padded with -1."""
     whole: bool = False
-    """True if the words are for a whole medium and their places are unknown."""
+    """Whether the words label a whole medium, because their places in it are unknown."""
 
 
 @dataclass
 class Batch(_OnDevice):
-    """The input of one step."""
+    """The model's input for one training step or forward pass."""
 
     target: TokenSequence | None
-    """Input of the decoder (or the only stack). None stops the forward pass after the media."""
+    """Tokens for the decoder, or for the only stack of a decoder-only model. None stops the forward pass after the media."""
     media: dict[str, Media] = dataclasses.field(default_factory=dict)
     """Media by modality."""
     source: TokenSequence | None = None
-    """Input of the encoder of an encoder-decoder."""
+    """Tokens for the text encoder of an encoder-decoder model."""
     class_at: Tensor | None = None
-    """int64 R: flat positions in the target whose hidden state is classified."""
+    """int64 R: indices into the flattened B S target tokens whose hidden states are classified."""
     class_scores: Tensor | None = None
-    """float R A: the score of each answer of the list."""
+    """float R A: target scores of the A answers in the classifier's list."""
     regions: Regions | None = None
+    """Labelled regions of the media, if the loss uses them."""
     embeddings: MediaEmbeddings | None = None
-    """Media that are already encoded; ``media`` is then empty."""
+    """Embeddings of media that are already encoded; ``media`` is then empty."""
 
 
 @dataclass
 class Features(_OnDevice):
-    """Output of an encoder."""
+    """Output of a media encoder."""
 
     values: Tensor
-    """float I N Dv."""
+    """float I N Dv: N feature vectors per medium."""
     grid: tuple[int, int, int]
-    """Times, rows and columns; their product is N."""
+    """Arrangement of the N features: number of time steps, rows and columns."""
 
 
 @dataclass
 class MediaEmbeddings(_OnDevice):
-    """Output of a connector, flat over all rows, which a fusion combines with the text."""
+    """Output of a connector, concatenated over all rows of the batch, which a fusion combines with the text."""
 
     embeddings: Tensor
-    """float E D."""
+    """float E D: the embeddings."""
     item: Tensor
-    """int64 E: number of the medium that each belongs to, among those of all modalities; not decreasing."""
+    """int64 E: index of each embedding's medium among all media of the batch, of any modality; not decreasing."""
     row: Tensor
-    """int64 E."""
+    """int64 E: row of the batch that each embedding belongs to."""
     segment: Tensor
-    """int64 E."""
+    """int64 E: segment of the row that each embedding belongs to."""
     branch: Tensor
-    """int64 E."""
+    """int64 E: branch of the row that each embedding belongs to."""
 
     def per_row(self, rows: int) -> Memory:
-        """The same embeddings arranged by row of the batch, padded at the end: B M D."""
+        """The embeddings arranged by row of the batch and padded at the end, B M D, for a batch of `rows` rows."""
         counts = torch.bincount(self.row, minlength=rows)
         starts = counts.cumsum(0) - counts
         slot = torch.arange(len(self.row), device=self.row.device) - starts[self.row]
@@ -193,16 +194,16 @@ class MediaEmbeddings(_OnDevice):
 
 @dataclass
 class Memory(_OnDevice):
-    """What a decoder cross-attends to: an encoder's output, media, or both joined."""
+    """Vectors that a decoder cross-attends to: an encoder's output, media embeddings, or both concatenated."""
 
     hidden: Tensor
-    """float B M D."""
+    """float B M D: the vectors."""
     segment: Tensor
-    """int64 B M."""
+    """int64 B M: segment of each vector, as in `TokenSequence`."""
     branch: Tensor
-    """int64 B M."""
+    """int64 B M: branch of each vector, as in `TokenSequence`."""
     valid: Tensor
-    """bool B M."""
+    """bool B M: False on padding."""
 
 
 @dataclass
@@ -210,15 +211,16 @@ class Output(_OnDevice):
     """Output of a forward pass."""
 
     logits: Tensor | None
-    """float R V at the flat positions ``at``, or R A for answer classification."""
+    """float R V: logits at the positions ``at``; R A for answer classification."""
     at: Tensor | None
-    """int64 R: positions in the flattened target (row * S + token)."""
+    """int64 R: indices into the flattened target tokens (row * S + token)."""
     media: MediaEmbeddings | None = None
+    """Media embeddings that the connectors made or the batch contained."""
     region_logits: Tensor | None = None
-    """float R V: ``head(embedding)`` for each region's embedding, or for all E of them if regions are whole media."""
+    """float R V: ``head(embedding)`` for each region's embedding, or E V for all embeddings if regions are whole media."""
     hidden: Tensor | None = None
-    """float R D: input of the head at ``at``, if the loss computes the logits."""
+    """float R D: inputs of the head at the positions ``at``, if the loss computes the logits itself."""
     named: dict[str, Tensor] = dataclasses.field(default_factory=dict)
-    """Intermediate results, if they were requested: ``words`` (B S D, the embedded text), ``fused`` (B S D, with
-    what the fusion put into the sequence), ``block_0`` and so on (B S D, what each block of the decoder reads), ``states``
-    (B S D, what the last one gives) and ``pooled`` (R D, what the head reads). The embeddings of media are in ``media``."""
+    """Intermediate results, if they were requested: ``words`` (B S D, embedded text), ``fused`` (B S D, the sequence after
+    the fusion), ``block_0`` and so on (B S D, input of each decoder block), ``states`` (B S D, output of the last block) and
+    ``pooled`` (R D, input of the head). Media embeddings are in ``media``."""

@@ -1,7 +1,7 @@
-"""Bounded reading of files that somebody else may have written: regular files only, of limited size and depth.
+"""Reads untrusted files safely: only regular files, and JSON of limited size and depth.
 
-Reading a named pipe in place of a file would wait for ever, and reading a device would never end; a value nested thousands
-of levels deep makes recursive code fail with ``RecursionError``. All readers share these limits.
+Opening a named pipe may block forever, reading a device may never end, and JSON that is nested thousands of levels deep
+makes recursive code fail with ``RecursionError``. All code that reads downloaded files shares these limits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from sightweave.core.errors import SightweaveError
 
 MAX_DEPTH = 64
-"""Maximum nesting of objects and lists; files of this package have about ten levels."""
+"""Maximum nesting depth of objects and lists; files that Sightweave writes have about ten levels."""
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISDIR, "a folder"),
@@ -27,19 +27,19 @@ _KINDS = (
 
 
 class UnreadableError(SightweaveError):
-    """A file is not a regular file, too large, or not what its name says. Its message is the reason, without the path."""
+    """A file is not a regular file, is too large, or is not valid JSON. The message gives the reason without the path."""
 
 
 def opened(file: Path) -> BinaryIO:
-    """A regular file, opened for reading; anything else is refused without waiting for it.
+    """Opens a regular file for reading; anything else is refused without blocking.
 
     Raises:
-        OSError: the file does not exist or cannot be read.
-        UnreadableError: a pipe, a device, a socket or a folder.
+        OSError: The file does not exist or cannot be read.
+        UnreadableError: The path is a pipe, a device, a socket or a folder.
     """
-    # Without O_NONBLOCK, opening a pipe waits until somebody writes to it.
+    # Without O_NONBLOCK, opening a pipe blocks until another process writes to it.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    if file.is_dir():  # Windows cannot open one, and raises another error
+    if file.is_dir():  # opening a folder raises another error on Windows
         raise UnreadableError("a folder; a file is needed.")
 
     handle = os.open(file, flags)
@@ -53,9 +53,10 @@ def opened(file: Path) -> BinaryIO:
 
 
 def check_no_links(folder: Path, *names: str) -> None:
-    """Raises `UnreadableError` if a file that is about to be written is a link, which would redirect the writing.
+    """Raises `UnreadableError` if any of the files that are about to be written is a symbolic link.
 
-    A downloaded folder may hold links to anything, and in a Hub's cache every file is a link to shared data.
+    Writing would then change the link's target: a downloaded folder may hold links to any file, and in a Hub's cache every
+    file is a link to shared data.
     """
     for name in names:
         if (folder / name).is_symlink():
@@ -66,12 +67,12 @@ def check_no_links(folder: Path, *names: str) -> None:
 
 
 def is_inside(root: Path, path: Path) -> bool:
-    """Whether a path stays in a folder when links are followed, or leads from a Hub cache's snapshot to its own ``blobs``.
+    """Whether a path is inside a folder after symbolic links are resolved.
 
-    In a Hub's cache, ``NAME/snapshots/REVISION`` holds only links to ``NAME/blobs``.
+    In a Hub's cache, whose ``NAME/snapshots/REVISION`` folders only hold links, targets in ``NAME/blobs`` count as inside.
 
     Raises:
-        OSError, RuntimeError: a loop of links.
+        OSError, RuntimeError: Symbolic links form a loop.
     """
     root, target = root.resolve(), path.resolve()
     if target.is_relative_to(root):
@@ -81,15 +82,15 @@ def is_inside(root: Path, path: Path) -> bool:
 
 
 def read(file: Path, *, most: int) -> bytes:
-    """The content of a regular file.
+    """Reads the content of a regular file.
 
     Args:
-        file: Its path.
+        file: Path of the file.
         most: Maximum size in bytes.
 
     Raises:
-        OSError: the file does not exist or cannot be read.
-        UnreadableError: not a regular file, or a larger one.
+        OSError: The file does not exist or cannot be read.
+        UnreadableError: The file is not a regular file, or is larger than `most`.
     """
     with opened(file) as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -101,10 +102,10 @@ def read(file: Path, *, most: int) -> bytes:
 
 
 def parse(data: bytes | str) -> Any:
-    """A JSON value of at most `MAX_DEPTH` levels.
+    """Parses a JSON value of at most `MAX_DEPTH` levels.
 
     Raises:
-        UnreadableError: not JSON, not UTF-8, or nested deeper.
+        UnreadableError: The data is not valid JSON or not UTF-8, or the value is nested too deeply.
     """
     try:
         value = json.loads(data)
@@ -120,16 +121,16 @@ def parse(data: bytes | str) -> Any:
 
 
 def parsed(file: Path, *, most: int) -> Any:
-    """The JSON value in a file.
+    """Reads the JSON value in a file of at most `most` bytes.
 
     Raises:
-        OSError, UnreadableError: as `read` and `parse`.
+        OSError, UnreadableError: As for `read` and `parse`.
     """
     return parse(read(file, most=most))
 
 
 def check_depth(value: Any, most: int = MAX_DEPTH) -> None:
-    """Raises `UnreadableError` if dicts and lists are nested more than `most` levels deep."""
+    """Raises `UnreadableError` if dicts and lists are nested more than `most` levels deep; does not recurse."""
     level: list[Any] = [value]
     for _ in range(most + 1):
         below: list[Any] = []
@@ -143,6 +144,6 @@ def check_depth(value: Any, most: int = MAX_DEPTH) -> None:
 
 
 def _nested_in(value: Any) -> Iterator[Any]:
-    """Dicts and lists directly inside a value."""
+    """The dicts and lists directly inside a dict or list; none for other values."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return (one for one in inside if isinstance(one, dict | list))

@@ -1,7 +1,8 @@
-"""Two operators that torchvision lacks next to a torch without CUDA, so that libraries that import it still work.
+"""Declares two torchvision operators, so that a CUDA build of torchvision can be imported with a CPU build of torch.
 
-PyPI's torchvision is built for CUDA. Next to a CPU build of torch its compiled operators do not load, and importing it fails
-at the first two that it names. timm and many modules of Transformers import it, although nothing here calls its operators.
+The torchvision package on PyPI is built for CUDA. With a CPU build of torch, its compiled operators do not load, and the
+import fails because two of them are not declared. timm and many modules of Transformers import torchvision, although
+Sightweave never calls these operators.
 """
 
 from __future__ import annotations
@@ -17,20 +18,24 @@ _NAMES = ("nms", "qnms")
 
 @cache
 def supply() -> torch.library.Library | None:
-    """Declares the operators if torchvision is installed but does not load; later calls do nothing."""
+    """Declares the operators if torchvision is installed but cannot be imported; later calls do nothing.
+
+    Returns:
+        The library that holds the declarations, or None if they are not needed.
+    """
     if importlib.util.find_spec("torchvision") is None:
         return None
     try:
         importlib.import_module("torchvision")
     except ImportError:
-        return None  # the code that needs it reports that
+        return None  # the library that imports torchvision will report this
     except RuntimeError:
         return _named()
     return None
 
 
 def _named() -> torch.library.Library:
-    """Declares the operators, which last as long as the returned library."""
+    """Declares the operators; the declarations last as long as the returned library."""
     operators = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch's own
     for name in _NAMES:
         operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]

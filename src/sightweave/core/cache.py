@@ -1,4 +1,4 @@
-"""Keys, values and other state that a model keeps between two calls while it generates."""
+"""The key-value cache of a model, and other state that it keeps between the steps of a generation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from torch import Tensor
 
 
 class Cache:
-    """Keys and values of the tokens so far, with a length per row.
+    """Keys and values of all tokens so far, with a separate length for each row.
 
-    Rows may differ in length: new keys are written after each row's own, so prompts padded on the right need no extra care.
-    ``slots`` hold results that are computed once (an encoder's memory, a fusion's keys): tuples of tensors, rows first.
+    Rows may differ in length: new keys are written directly after the last token of each row, so prompts may be padded on
+    the right. ``slots`` holds other results that are computed once, such as an encoder's memory or a fusion's keys, as
+    tuples of tensors whose first dimension is the row.
 
     Args:
         rows: Number of rows B.
-        capacity: Tokens to make room for at once; the room grows by half when needed. Unused room costs time: rows are
-            further apart in memory, and `select` copies it.
+        capacity: Number of tokens per row to allocate at first; the allocation grows by half when needed. Unused space costs
+            time, because rows are further apart in memory and `select` copies it.
     """
 
     def __init__(self, rows: int, *, capacity: int = 0) -> None:
@@ -32,13 +33,16 @@ class Cache:
         self.padding: Tensor | None = None
         """bool B S: slots without a token, after `begin` with rows of different lengths."""
         self.shared: Shared | None = None
-        """A prefix before the rows' own tokens, which lengths do not count. Only `FastDecoding` reads it."""
+        """A prefix before the rows' own tokens, not counted in ``lengths``. Only `FastDecoding` reads it."""
 
         self._keys: dict[int, Tensor] = {}
         self._values: dict[int, Tensor] = {}
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Appends ``B Hkv S Dh`` to each row and returns all keys and values, up to the length of the longest row."""
+        """Appends new keys and values, ``B Hkv S Dh`` each, and returns all of them up to the length of the longest row.
+
+        `advance` must be called afterwards, once for all layers.
+        """
         width = self.longest + keys.shape[2]
         return (
             self._write(self._keys, layer, keys)[:, :, :width],
@@ -66,18 +70,20 @@ class Cache:
         return held
 
     def advance(self, valid: Tensor) -> None:
-        """Counts the tokens of the last call: ``valid`` is bool B S, False on padding."""
+        """Adds the tokens of the last `extend` to the lengths: ``valid`` is bool B S, False on padding."""
         self._set_lengths(self.lengths + valid.sum(1).to(self.lengths.device))
 
     def place(
         self, layer: int, row: Tensor, slot: Tensor, keys: Tensor, values: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Writes the first tokens of all rows into an empty cache, given without padding; `begin` counts them.
+        """Writes the first tokens of all rows into an empty cache; `begin` must be called afterwards to set the lengths.
+
+        The N tokens of all rows are given one after another, without padding.
 
         Args:
             layer: Layer of the keys and values.
             row: int64 N: the row of each token.
-            slot: int64 N: its place in that row.
+            slot: int64 N: the index of each token in its row.
             keys: N Hkv Dh.
             values: N Hkv Dh.
 
@@ -94,14 +100,14 @@ class Cache:
         return written[0], written[1]
 
     def begin(self, lengths: Tensor) -> None:
-        """Counts the tokens of `place`: all rows continue at the same slot, shorter ones after padding."""
+        """Sets the lengths after `place`: shorter rows are padded, so that all rows continue at the same index."""
         self.longest = int(lengths.max())
         self.lengths = torch.full_like(lengths, self.longest)
         if self.longest > int(lengths.min()):
             self.padding = torch.arange(self.longest) >= lengths[:, None]
 
     def select(self, rows: Tensor) -> Cache:
-        """A new cache whose row i continues row ``rows[i]``: for beams, and for many prompts after one prefix."""
+        """A new cache whose row i is a copy of row ``rows[i]``, for beam search and for prompts with a common prefix."""
         chosen = Cache(len(rows), capacity=self.capacity)
         chosen._keys = {layer: keys.index_select(0, rows) for layer, keys in self._keys.items()}
         chosen._values = {layer: values.index_select(0, rows) for layer, values in self._values.items()}
@@ -109,9 +115,9 @@ class Cache:
         return chosen
 
     def joined(self, other: Cache) -> Cache:
-        """A new cache with the rows of both, its own first; each row keeps its length.
+        """A new cache with the rows of this cache followed by those of another; each row keeps its length.
 
-        Shared prefixes are copied into their rows and padding between tokens is removed, so that all rows look alike.
+        Shared prefixes are copied into each row, and padding between tokens is removed.
         """
         first, second = self._unshared(), other._unshared()
         both = Cache(self.rows + other.rows, capacity=max(self.capacity, other.capacity))
@@ -126,7 +132,7 @@ class Cache:
         return both
 
     def _unshared(self) -> Cache:
-        """The same rows, each with all of its keys and values and without padding between them."""
+        """A cache with the same rows in which shared prefixes are copied into each row and padding is removed."""
         if self.padding is None and self.shared is None:
             return self
 
@@ -157,7 +163,10 @@ class Cache:
         self.uniform = not len(lengths) or self.longest == int(lengths.min())
 
     def keep(self, rows: Tensor) -> None:
-        """Moves row ``rows[i]`` to row i in place, copying only rows that move. The number of rows must not grow."""
+        """Moves row ``rows[i]`` to row i in place and drops the other rows. Only rows that change place are copied.
+
+        There must not be more rows than before.
+        """
         moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
         for store in (self._keys, self._values):
             for layer, held in store.items():
@@ -166,7 +175,7 @@ class Cache:
         self._copy_state(self, rows)
 
     def _copy_state(self, source: Cache, rows: Tensor) -> None:
-        """Copies everything except the keys and values of some rows."""
+        """Copies the lengths, slots, padding and shared prefix of the given rows from another cache."""
         self.rows = len(rows)
         self._set_lengths(source.lengths[rows.to(source.lengths.device)])
         slots = {}  # the source may be this cache itself
@@ -178,7 +187,7 @@ class Cache:
 
 
 def _concatenated(parts: Sequence[Tensor]) -> Tensor:
-    """Concatenates tensors along the first dimension, padded with zeros to the largest size in all others."""
+    """Concatenates tensors along the first dimension after padding all other dimensions with zeros to the largest size."""
     count = sum(len(part) for part in parts)
     shapes = [part.shape[1:] for part in parts]
     size = [max(sides) for sides in zip(*shapes, strict=True)]
@@ -195,7 +204,7 @@ def _concatenated(parts: Sequence[Tensor]) -> Tensor:
 def _concatenated_slots(
     parts: Sequence[tuple[Tensor, ...] | None], rows: Sequence[int]
 ) -> tuple[Tensor, ...]:
-    """A slot of both caches; a missing one is filled with zeros, which count as invalid."""
+    """Concatenates one slot of two caches; a missing slot is replaced by zeros, which count as invalid."""
     like = next(part for part in parts if part is not None)
     held = []
     for part, count in zip(parts, rows, strict=True):
@@ -206,9 +215,9 @@ def _concatenated_slots(
 
 
 class Groups:
-    """Rows in groups that attend to the same keys and values: one matrix product per group and head.
+    """Groups of rows that attend to the same keys and values, so that one matrix product serves a whole group and head.
 
-    Groups are padded to the size N of the largest, and a group's rows are the positions of the product.
+    Each group is padded to the size N of the largest.
 
     Args:
         group: int64 B: the group of each row, from 0 to P - 1.
@@ -220,14 +229,14 @@ class Groups:
         sizes = torch.bincount(group, minlength=num_groups)
         size = int(sizes.max())
 
-        # The place of each row in its group; the rows of a group need not be contiguous.
+        # The index of each row within its group; the rows of a group need not be contiguous.
         order = group.argsort(stable=True)
         place = torch.empty_like(group)
         place[order] = torch.arange(len(group)) - (sizes.cumsum(0) - sizes)[group[order]]
         row_at = torch.zeros(num_groups, size, dtype=torch.int64)
         row_at[group, place] = torch.arange(len(group))
 
-        # For each place of each group and head, which of the B*Hkv queries is there (padding repeats row 0); and back.
+        # The first index tensor gathers the B*Hkv queries into groups (padding repeats row 0); the second one reverses that.
         head = torch.arange(heads)
         self._gather = (row_at[:, None] * heads + head[:, None]).flatten()  # P*Hkv*N
         self._scatter = ((group[:, None] * heads + head) * size + place[:, None]).flatten()  # B*Hkv
@@ -235,13 +244,13 @@ class Groups:
     def scores(
         self, queries: Float[Tensor, "R G Dh"], keys: Float[Tensor, "P Hkv T Dh"], scale: float = 1.0
     ) -> Float[Tensor, "R G T"]:
-        """Products of the queries of each row and head (R = B Hkv) with its group's keys, times `scale`."""
+        """Attention scores of each row and head (R = B Hkv): its queries times the keys of its group, times `scale`."""
         return self._product(queries, keys.flatten(0, 1).mT, scale)
 
     def values(
         self, weights: Float[Tensor, "R G T"], values: Float[Tensor, "P Hkv T Dh"]
     ) -> Float[Tensor, "R G Dh"]:
-        """Sums of the group's values, weighted for each row and head (R = B Hkv)."""
+        """Attention outputs of each row and head (R = B Hkv): the weighted sums of its group's values."""
         return self._product(weights, values.flatten(0, 1))
 
     def _product(self, rows: Tensor, matrices: Tensor, scale: float = 1.0) -> Tensor:
@@ -256,9 +265,9 @@ class Shared:
     """Keys and values of prefixes shared by several rows, stored once.
 
     Args:
-        keys: By layer: ``P Hkv T Dh``.
-        values: By layer: ``P Hkv T Dh``.
-        group: int64 B: the prefix, of P, that each row continues.
+        keys: Keys by layer, ``P Hkv T Dh`` each, for P prefixes of T tokens.
+        values: Values by layer, ``P Hkv T Dh`` each.
+        group: int64 B: the index of the prefix that each row continues.
     """
 
     def __init__(self, keys: dict[int, Tensor], values: dict[int, Tensor], group: Tensor) -> None:
@@ -267,20 +276,20 @@ class Shared:
 
     @classmethod
     def of(cls, prefix: Cache, group: Tensor) -> Shared:
-        """The prefixes in a cache, which must all have the same length."""
+        """Takes the prefixes from the rows of a cache, which must all have the same length."""
         length = prefix.longest
-        # Scores are faster where the numbers of one channel, not those of one token, are contiguous.
+        # Scores are computed faster if each channel, rather than each token, is contiguous in memory.
         keys = {layer: whole[:, :, :length].mT.contiguous().mT for layer, whole in prefix._keys.items()}
         values = {layer: whole[:, :, :length].contiguous() for layer, whole in prefix._values.items()}
         return cls(keys, values, group)
 
     def grouped(self, group: Tensor) -> Groups:
-        """Groups for other rows that attend to the same prefixes, such as several tokens of each."""
+        """Groups for other rows that attend to the same prefixes, such as several tokens of each row."""
         held = self.keys[0]
         return Groups(group, len(held), held.shape[1])
 
     def select(self, rows: Tensor) -> Shared:
-        """The prefixes of some rows; unused prefixes are dropped once they are a quarter of all."""
+        """The prefixes of the given rows; unused prefixes are dropped if they are at least a quarter of all."""
         group = self.group[rows]
         used, renumbered = torch.unique(group, return_inverse=True)
         if len(used) > 0.75 * len(self.keys[0]):

@@ -1,6 +1,6 @@
-"""The folders are the catalogue: ``kind: cross_attention`` of ``models.fusions`` is ``models/fusions/cross_attention.py``.
+"""Finds the kinds of a family by file name: kind ``concat`` of ``models.fusions`` is in ``models/fusions/concat.py``.
 
-There is no registry and no decorator: a new kind is a new file. A dotted path (``kind: my_lab.fusion``) is a user's module.
+There is no registry: adding a file adds a kind. A dotted path (``kind: my_lab.fusion``) names a user's own module.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ _ROOT = Path(__file__).parent.parent
 
 
 def kinds(family: str) -> list[str]:
-    """Names of the kinds of a family such as ``models.fusions``, without importing them."""
+    """Sorted names of the kinds in a family such as ``models.fusions``, without importing them."""
     folder = _ROOT.joinpath(*family.split("."))
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
 def module(family: str, kind: str, *, allowed: Container[str] | None = None) -> Any:
-    """The module of one kind; imports only that file.
+    """Imports and returns the module of one kind.
 
     Args:
         family: The family's folder, such as ``models.fusions``.
-        kind: The name of a file in it, or the dotted path of a user's own module.
-        allowed: Dotted paths that may be imported, for a kind named in a downloaded file; None allows any.
+        kind: The name of a file in that folder, or the dotted path of a user's own module.
+        allowed: Dotted paths that may be imported, if the kind comes from a downloaded file; None allows any.
 
     Raises:
-        RecipeError: no such kind, or a module that is not allowed, cannot be imported, or has no ``Config``.
+        RecipeError: The kind does not exist, or its module is not allowed, cannot be imported, or has no ``Config``.
     """
     if kind in kinds(family):
         return importlib.import_module(f"sightweave.{family}.{kind}")
@@ -48,7 +48,7 @@ def module(family: str, kind: str, *, allowed: Container[str] | None = None) -> 
         )
     try:
         found = importlib.import_module(kind)
-    # TypeError and ValueError: a path that starts with a dot, or has two in a row.
+    # A path that starts with a dot or has two dots in a row raises TypeError or ValueError.
     except (ImportError, TypeError, ValueError) as error:
         raise RecipeError(
             f"kind {kind!r} cannot be imported: {error}. It must be on the Python path."
@@ -59,12 +59,12 @@ def module(family: str, kind: str, *, allowed: Container[str] | None = None) -> 
 
 
 def config_class(family: str, kind: str, *, allowed: Container[str] | None = None) -> Any:
-    """The ``Config`` of one kind; for the arguments see `module`."""
+    """Imports the module of one kind and returns its ``Config`` class; arguments and errors are those of `module`."""
     return module(family, kind, allowed=allowed).Config
 
 
 def summary(family: str, kind: str) -> str:
-    """The first line of a kind's docstring, read without importing it."""
+    """The first line of a kind's module docstring, read without importing the module."""
     path = _ROOT.joinpath(*family.split("."), f"{kind}.py")
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return text.partition("\n")[0]

@@ -1,4 +1,4 @@
-"""Checkpoint folders of weights and settings that are either complete or absent, and rejected when damaged.
+"""Reads and writes checkpoint folders: written atomically, and checked for damage whenever they are read.
 
 A folder holds safetensors and JSON files, and a manifest with the size and SHA-256 of each::
 
@@ -7,8 +7,8 @@ A folder holds safetensors and JSON files, and a manifest with the size and SHA-
       model.safetensors
       run.json
 
-It is written to a temporary folder, flushed to disk and renamed, so that neither a crash nor a full disk leaves half of it.
-Hashes detect damage, not forgery. Nothing is ever pickled or unpickled.
+A checkpoint is written to a temporary folder, flushed to disk and renamed, so a crash or a full disk never leaves a partial
+one. The hashes detect damage, not tampering. Nothing is ever pickled or unpickled.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ MANIFEST = "manifest.json"
 MAX_JSON_BYTES = 1 << 28
 _MAX_MANIFEST_BYTES = 16 << 20
 _LONGEST_NAME = 200
-"""Maximum characters of a file name; systems reject longer ones, each in its own way."""
+"""Maximum length of a file name in characters; operating systems report longer names with different errors."""
 _SLACK, _SLACK_TENSORS, _SLACK_VALUES = 4, 1000, 1 << 26
-"""How much larger than its file a model may be while it is built, as a factor, a number of tensors and a number of values:
-other libraries build some parts twice, and some that they discard."""
+"""How much larger than its weights file a model may be while it is built: a factor, then extra tensors, then extra values.
+The allowance is needed because other libraries build some parts twice and discard others."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _UNLISTED = frozenset((files.MARK, "encoder.onnx", "decoder.onnx"))
-"""Files that need not be in the manifest: earlier versions wrote ONNX files after it."""
+"""Files that may be missing from the manifest; earlier versions added ONNX files after writing it."""
 _SHOWN = 10
 
 
@@ -57,17 +57,19 @@ def write_folder(
 ) -> None:
     """Writes ``<name>.safetensors`` and ``<name>.json`` files and moves the whole folder into place atomically.
 
-    A checkpoint that is already at `path` is replaced, and stays readable until then. Any other folder is refused.
+    An existing checkpoint at `path` stays readable until it is replaced. A folder that is not a checkpoint is never
+    replaced.
 
     Args:
-        path: The folder.
-        weights: Tensors by file name (without suffix), then by their own names.
+        path: The checkpoint folder.
+        weights: Tensors by file name (without suffix), then by tensor name.
         documents: JSON values by file name (without suffix).
-        texts: Other files by their full names.
-        more: Writes further files into the folder that it is given, before that folder is put in place.
+        texts: Contents of further text files, by full file name.
+        more: Called with the temporary folder, to write further files before it is moved into place.
 
     Raises:
-        CheckpointError: the disk is full, `path` cannot be written or holds other files; existing files are unharmed.
+        CheckpointError: The disk is full, `path` is not writable, or it holds files that are not part of a checkpoint.
+            Existing files are unchanged.
     """
     path = Path(path)
     _refuse_foreign(path)
@@ -89,12 +91,12 @@ def _write_files(
     documents: Mapping[str, Any],
     texts: Mapping[str, str],
 ) -> dict[str, dict[str, str]]:
-    """Writes all files and returns, by weights file, the aliases of its tensors."""
+    """Writes all files and returns the tensor aliases of each weights file: the stored name by alias."""
     aliases: dict[str, dict[str, str]] = {}
     for name, tensors in weights.items():
         file = folder / f"{name}.safetensors"
         kept, aliases[file.name] = _without_aliases(tensors)
-        # Transformers reads only files that name the library of their tensors.
+        # Transformers refuses safetensors files without this "format" entry.
         save_file(kept, file, metadata={"format": "pt"})
         files.follow_umask(file)
 
@@ -109,7 +111,7 @@ def _write_files(
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Refuses to replace a folder that contains anything except the files of our own manifest."""
+    """Raises `CheckpointError` if a folder contains anything except the files that our manifest lists."""
     if not path.exists():
         return
     if not path.is_dir():
@@ -130,7 +132,7 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _write_manifest(folder: Path, aliases: Mapping[str, Mapping[str, str]]) -> None:
-    """Writes the manifest, and flushes everything to disk."""
+    """Writes the manifest of all files in a folder, then flushes the folder to disk."""
     entries: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.rglob("*")):
         if file.is_file():
@@ -148,7 +150,7 @@ def _write_manifest(folder: Path, aliases: Mapping[str, Mapping[str, str]]) -> N
 
 
 def _without_aliases(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors to store, and the name of the stored tensor for each that shares its memory (tied weights)."""
+    """Splits tensors into those to store and aliases of them (tied weights), as the stored name by alias."""
     kept: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     first: dict[tuple[Any, ...], str] = {}
@@ -167,10 +169,10 @@ def _without_aliases(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], 
 
 
 def remove(path: Path) -> None:
-    """Removes a folder that `write_folder` wrote, and the old one that an interrupted write set aside.
+    """Removes a checkpoint folder, and the previous version that an interrupted write may have left next to it.
 
     Raises:
-        CheckpointError: the folder holds other files too; nothing is removed.
+        CheckpointError: The folder also holds files that are not part of the checkpoint; nothing is removed.
     """
     _refuse_foreign(path)
     for one in (path, files.aside(path)):
@@ -202,17 +204,17 @@ def read_weights(
     name: str = "model",
     allow_nonfinite: bool = False,
 ) -> dict[str, Tensor]:
-    """All tensors of ``<name>.safetensors``, returned only after every check has passed.
+    """Reads all tensors of ``<name>.safetensors`` and checks the folder, the file and the values.
 
     Args:
-        path: The folder.
-        expected: The shape of every tensor that the file must hold, and no others; None accepts any.
-        name: The file, without its suffix.
-        allow_nonfinite: Accept NaN and infinite values.
+        path: The checkpoint folder.
+        expected: The exact set of tensors that the file must hold, as shapes by name; None accepts any.
+        name: The file name without its suffix.
+        allow_nonfinite: Whether to accept NaN and infinite values.
 
     Raises:
-        CheckpointError: no folder, no manifest, a newer format, a truncated or changed file, a pickle, names or shapes
-            other than expected, or values that are not finite.
+        CheckpointError: The folder or its manifest is missing, the format is newer than this version, the folder holds a
+            pickle, the file was truncated or changed, its names or shapes differ from `expected`, or values are not finite.
     """
     file, entry = _checked_file(Path(path), f"{name}.safetensors")
     if expected is not None:
@@ -232,31 +234,33 @@ def read_weights(
 
 
 def load_into(module: nn.Module, path: Path, *, name: str = "model", assign: bool = False) -> None:
-    """Checks everything as `read_weights` does, then puts the weights into a module.
+    """Loads the weights of ``<name>.safetensors`` into a module after all checks of `read_weights`.
 
     Args:
-        module: Receives the weights; with `assign` it may be on the meta device.
-        path: The folder.
-        name: The file, without its suffix.
-        assign: Use the file's tensors themselves instead of copying them, so that no weights are held twice.
+        module: The module; with `assign` it may be on the meta device.
+        path: The checkpoint folder.
+        name: The file name without its suffix.
+        assign: Whether the loaded tensors replace the module's parameters instead of being copied into them, which avoids
+            holding the weights in memory twice.
 
     Raises:
-        CheckpointError: as `read_weights`; the module is unchanged.
+        CheckpointError: As for `read_weights`, or the module's names or shapes differ. The module is then unchanged.
     """
     expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     tensors = read_weights(path, expected, name=name)
 
     if assign:
-        # A tensor's offset in the file decides its alignment, and so the last bit of sums: take aligned copies.
+        # Results may differ in the last bit with a tensor's memory alignment, which depends on its offset in the file. The
+        # copies are all aligned alike.
         tensors = {key: tensors.pop(key).clone() for key in list(tensors)}
     module.load_state_dict(tensors, assign=assign)
 
 
 def shapes(path: Path, *, name: str = "model") -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor in ``<name>.safetensors``, aliases included, read from the header alone.
+    """The shape of each tensor in ``<name>.safetensors``, including aliases; only the file's header is read.
 
     Raises:
-        CheckpointError: as `read_weights`, except for the values.
+        CheckpointError: As for `read_weights`, except that neither the hash nor the values are checked.
     """
     file, entry = _listed_file(Path(path), f"{name}.safetensors")
     return _shapes(file, entry)
@@ -277,16 +281,16 @@ def _shapes(file: Path, entry: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 @contextlib.contextmanager
 def no_larger_than(shapes: Mapping[str, Sequence[int]], *, where: Path) -> Iterator[None]:
-    """Stops a model that is built inside from growing far beyond its weights.
+    """A context in which building a model fails as soon as it grows much larger than its weights file.
 
-    A description of a few bytes can demand a model of any size, and building it takes hours even on the meta device.
+    A recipe of a few bytes can describe a model of any size, and building a huge one takes hours even on the meta device.
 
     Args:
-        shapes: Shapes of the weights.
-        where: The folder, for the message.
+        shapes: Shapes of the tensors in the weights file, by name.
+        where: The checkpoint folder, for the message.
 
     Raises:
-        CheckpointError: the model has far more parameters, or more values in them, than the weights have.
+        CheckpointError: The model has far more parameters, or far more values in them, than the weights file.
     """
     most_tensors = _SLACK * len(shapes) + _SLACK_TENSORS
     most_values = _SLACK * sum(math.prod(shape) for shape in shapes.values()) + _SLACK_VALUES
@@ -295,7 +299,7 @@ def no_larger_than(shapes: Mapping[str, Sequence[int]], *, where: Path) -> Itera
 
     def count(_module: nn.Module, _name: str, parameter: Any) -> None:
         nonlocal tensors, values
-        # The hook is global: other threads may be building models too.
+        # The hook is global, so it also sees models that other threads build.
         if parameter is None or threading.get_ident() != thread:
             return
 
@@ -314,22 +318,22 @@ def no_larger_than(shapes: Mapping[str, Sequence[int]], *, where: Path) -> Itera
 
 
 def read_document(path: Path, name: str, *, most: int = MAX_JSON_BYTES) -> Any:
-    """The value of ``<name>.json``, after the same checks.
+    """Reads the JSON value of ``<name>.json`` after checking the folder and the file as `read_weights` does.
 
     Args:
-        path: The folder.
-        name: The file, without its suffix.
+        path: The checkpoint folder.
+        name: The file name without its suffix.
         most: Maximum size of the file in bytes.
 
     Raises:
-        CheckpointError: as `read_weights`, or the file is too large or not JSON.
+        CheckpointError: As for `read_weights`, or the file is too large or not JSON.
     """
     file, _ = _checked_file(Path(path), f"{name}.json", most)
     return parse_json(file, most=most)
 
 
 def _checked_file(path: Path, name: str, most: int | None = None) -> tuple[Path, dict[str, Any]]:
-    """A file whose contents have not changed since it was written, and its entry in the manifest."""
+    """The path of a file and its manifest entry, after checking its size and hash."""
     file, entry = _listed_file(path, name)
     if most is not None and entry["bytes"] > most:
         raise CheckpointError(f"{file}: {entry['bytes']} bytes; the maximum is {most}.")
@@ -343,7 +347,7 @@ def _checked_file(path: Path, name: str, most: int | None = None) -> tuple[Path,
 
 
 def _listed_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
-    """A file of the size that the manifest states, and its entry there."""
+    """The path of a file and its manifest entry, after checking its size."""
     folder = _folder(path)
     entry = _manifest(folder).get(name)
     file = folder / name
@@ -373,7 +377,7 @@ def _folder(path: Path) -> Path:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """The entries of a folder's manifest by file name, after checking that it is one and that nothing is pickled."""
+    """The manifest's entries by file name, after checking the manifest and that the folder holds no pickles."""
     # Refuse pickles even if the manifest does not list them.
     pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
     if pickles:
@@ -405,7 +409,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _is_entry(name: str, entry: Any) -> bool:
-    # ../../x must not lead out of the folder; a layout may have its own subfolders.
+    # Subfolders are allowed, but a name such as ../../x must not lead out of the folder.
     if not all(part != ".." and is_plain_name(part) for part in name.split("/")):
         return False
     if not isinstance(entry, dict):
@@ -421,14 +425,14 @@ def _is_entry(name: str, entry: Any) -> bool:
 
 
 def is_plain_name(name: Any) -> bool:
-    """Whether a value is the name of a file in the same folder, unlike ``../../x`` or ``a/b``."""
+    """Whether a value is a file name without any folder, unlike ``../../x`` or ``a/b``."""
     if not isinstance(name, str) or len(name) > _LONGEST_NAME:
         return False
     return Path(name).name == name and "\\" not in name and "\0" not in name
 
 
 def refuse_pickle(file: Path) -> None:
-    """Raises `CheckpointError` if a file is a pickle, whatever its name."""
+    """Raises `CheckpointError` if a file is a pickle by its suffix or by its first bytes."""
     if file.suffix in PICKLES:
         raise CheckpointError(f"{file}: a pickle by its name; pickles can run code and are never read.")
 
@@ -437,7 +441,8 @@ def refuse_pickle(file: Path) -> None:
             start = stream.read(9)
     except UnreadableError as error:
         raise CheckpointError(f"{file}: {error}") from error
-    # A header: eight bytes of length, then a brace. The length may begin with a pickle's first byte.
+    # A safetensors file starts with eight bytes of length and a brace. The length itself may start with the first byte of a
+    # pickle, so the brace is checked first.
     if start[8:] == b"{":
         return
     if start[:1] == b"\x80" or start[:4] == b"PK\x03\x04":
@@ -448,14 +453,14 @@ def refuse_pickle(file: Path) -> None:
 
 
 def parse_json(file: Path, *, most: int = MAX_JSON_BYTES) -> Any:
-    """The JSON value in a file.
+    """Reads the JSON value in a file.
 
     Args:
-        file: Its path.
+        file: Path of the file.
         most: Maximum size of the file in bytes.
 
     Raises:
-        CheckpointError: not a regular file, too large, not JSON, or nested too deeply.
+        CheckpointError: The file is not a regular file, is too large, or is not JSON or nested too deeply.
     """
     try:
         return bounded.parsed(file, most=most)
@@ -471,7 +476,7 @@ def _sha256(file: Path) -> str:
 def compare_shapes(
     file: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, Sequence[int]]
 ) -> None:
-    """Raises `CheckpointError` if names or shapes differ: counts each kind of fault, and names the first few."""
+    """Raises `CheckpointError` if tensor names or shapes differ from the expected ones; the message lists the first few."""
     missing, extra, other = [], [], []
     for key, shape in expected.items():
         if key not in found:
@@ -496,7 +501,8 @@ def compare_shapes(
 def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
     """Raises `CheckpointError` if a weight is NaN or infinite."""
     for key, tensor in tensors.items():
-        # One sum finds NaN and infinity; each value is checked only if the sum is not finite, as it may have overflowed.
+        # A finite sum rules out NaN and infinity. Values are checked one by one only if it is not, since it may just have
+        # overflowed.
         if not tensor.is_floating_point() or tensor.sum().isfinite():
             continue
 

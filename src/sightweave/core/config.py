@@ -1,7 +1,8 @@
-"""Frozen, validated configs: YAML in, ``path=value`` overrides, YAML out, and all mistakes in one report.
+"""Frozen, validated configs, read from YAML and changed by ``path=value`` overrides.
 
-A kind's file holds ``@config class Config`` next to its class; ``recipe.py`` composes them. A field of type
-``Annotated[Any, one_of("models.fusions")]`` takes ``{kind: concat, ...}`` or just ``concat`` and becomes that kind's Config.
+All mistakes in a config are reported together. A kind's file holds ``@config class Config`` next to its class; ``recipe.py``
+composes them. A field of type ``Annotated[Any, one_of("models.fusions")]`` accepts ``{kind: concat, ...}`` or just
+``concat``, and becomes that kind's Config.
 """
 
 from __future__ import annotations
@@ -30,33 +31,33 @@ _SETTINGS = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_t
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def config(cls: type[T]) -> type[T]:
-    """A frozen, keyword-only dataclass that checks its fields and rejects unknown ones."""
+    """Turns a class into a frozen, keyword-only dataclass that validates its fields and rejects unknown ones."""
     made: Any = pydantic.dataclasses.dataclass(cls, frozen=True, kw_only=True, config=_SETTINGS)
     return made  # type: ignore[no-any-return]  # pydantic's decorator returns a subclass of its argument
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Downloaded:
-    """Marks values that come from a folder, which somebody else may have written, and not from the user of the program.
+    """Validation context for values read from a downloaded folder, which may be hostile, rather than set by the user.
 
-    A validator finds it with `downloaded`. Such values must not name Python modules, places outside the folder, or anything
-    on the network.
+    A validator gets it by calling `downloaded`. Such values must not name Python modules, paths outside the folder, or
+    anything on the network.
     """
 
     modules: frozenset[str] = frozenset()
-    """Dotted kinds that may be imported anyway, since the user named them too."""
+    """Dotted module names that may still be imported as kinds, because the user named them too."""
 
 
 def downloaded(info: pydantic.ValidationInfo) -> Downloaded | None:
-    """The mark of the values that are being validated; None if they are the user's own."""
+    """The `Downloaded` context of the values being validated, or None if they come from the user."""
     return info.context if isinstance(info.context, Downloaded) else None
 
 
 def place(*defaults: str) -> pydantic.AfterValidator:
-    """For a text field that names a file, a folder, a program or a model to fetch: only the user may set it.
+    """A validator for a string field that names a file, folder, program or model to download, which only the user may set.
 
     Args:
-        defaults: Values that a downloaded recipe may also have; the empty text is always allowed.
+        defaults: Values that a downloaded recipe may also contain; the empty string is always allowed.
     """
 
     def check(value: str, info: pydantic.ValidationInfo) -> str:
@@ -71,7 +72,7 @@ def place(*defaults: str) -> pydantic.AfterValidator:
 
 
 def one_of(family: str) -> pydantic.BeforeValidator:
-    """For a field that contains the Config of one kind of a family."""
+    """A validator for a field that holds the Config of any kind in a family, such as ``models.fusions``."""
 
     def check(value: Any, info: pydantic.ValidationInfo) -> Any:
         return resolve(family, value, downloaded(info))
@@ -80,15 +81,15 @@ def one_of(family: str) -> pydantic.BeforeValidator:
 
 
 def resolve(family: str, value: Any, source: Downloaded | None = None) -> Any:
-    """The Config of the kind that a name or a mapping specifies.
+    """Builds the Config that a kind's name or a mapping describes.
 
     Args:
         family: The family's folder, such as ``models.fusions``.
-        value: ``{kind: concat, ...}``, ``concat``, or a Config, which is returned as it is.
-        source: Where the value comes from; None means from the user.
+        value: ``{kind: concat, ...}``, ``concat``, or a Config, which is returned unchanged.
+        source: The context of a downloaded value; None if the value comes from the user.
 
     Raises:
-        ValueError: no kind, an unknown one, or mistakes in its fields.
+        ValueError: The kind is missing or unknown, or some of its fields are invalid.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return value
@@ -102,7 +103,7 @@ def resolve(family: str, value: Any, source: Downloaded | None = None) -> Any:
 
 
 def _of_kind(cls: type, fields: Mapping[str, Any], source: Downloaded | None) -> Any:
-    """The Config of a named kind. Its fields are known only here, so the nearest valid name is looked up here."""
+    """Builds a kind's Config; reports each unknown field with the nearest valid name, which only this function can know."""
     known = [f.name for f in dataclasses.fields(cls)]
     mistakes = [
         _mistake("unknown_key", _unknown(key, item, known, path=_own_path(key)), (key,), item)
@@ -120,19 +121,19 @@ def _of_kind(cls: type, fields: Mapping[str, Any], source: Downloaded | None) ->
 
 
 def _mistake(kind: str, message: str, place: tuple[int | str, ...], value: Any) -> InitErrorDetails:
-    # Braces mark placeholders there, and values may contain braces.
+    # The message is passed as a value, because pydantic would treat braces in a template as placeholders.
     error = PydanticCustomError(kind, "{text}", {"text": message})
     return InitErrorDetails(type=error, loc=place, input=value)
 
 
 def without_kind(value: Any) -> Any:
-    """For a field whose type is one ``Config``: its plain data names a kind, as all do, which the type says already."""
+    """A copy of a mapping without its ``kind``, for a field whose type allows only one Config; other values unchanged."""
     is_mapping = isinstance(value, Mapping)
     return {key: item for key, item in value.items() if key != "kind"} if is_mapping else value
 
 
 def kind_of(value: Any) -> str:
-    """The kind that a Config belongs to: its file's name, or the dotted path of a user's module."""
+    """The kind of a Config: the name of the file that defines it, or the dotted path of a user's module."""
     name = type(value).__module__
     return name.rpartition(".")[2] if name.startswith("sightweave.") else name
 
@@ -140,16 +141,16 @@ def kind_of(value: Any) -> str:
 def build(
     cls: type[T], values: Mapping[str, Any], *, where: str = "recipe", source: Downloaded | None = None
 ) -> T:
-    """Validates a mapping into a Config. Old names of settings are read as their new ones.
+    """Validates a mapping and builds a Config from it; old names of settings are accepted.
 
     Args:
-        cls: The Config.
+        cls: The Config class.
         values: Its fields.
-        where: Prefix of error messages.
-        source: Where the values come from; None means from the user.
+        where: Prefix of error messages, such as the file's name.
+        source: The context of downloaded values; None if they come from the user.
 
     Raises:
-        RecipeError: every mistake, each with its path, the value, and the nearest right word.
+        RecipeError: Any field is wrong. The message lists every mistake with its path, the value and the nearest valid word.
     """
     try:
         current = old_names.update(values, where=where, tell=source is None)
@@ -173,22 +174,23 @@ def _explain(cls: type, fault: Any) -> str:
 
 
 def _unknown(word: str, value: Any, known: Sequence[str], *, path: str) -> str:
-    """What is wrong with an unknown key: our name for another library's word, or the nearest known word."""
+    """The message about an unknown key, which suggests our name for another library's word, or else the nearest key."""
     hint = foreign_words.hint(word, path=path)
     return f"unknown key (got {value!r}). {hint or did_you_mean(word, known)}"
 
 
 def _own_path(word: str) -> str:
-    """The setting under which a field of a kind would be suggested, if it has the field's own name.
+    """The full path of a recipe setting that ends in this word; empty if there is none.
 
-    A kind does not know where in a recipe it is, and a field that it lacks must not be recommended to it.
+    A kind does not know its own path in the recipe. Passing this one to `_unknown` stops the hint from suggesting the very
+    key that was just rejected.
     """
     settings = foreign_words.SETTINGS.get(word, ())
     return next((setting for setting in settings if setting.rpartition(".")[2] == word), "")
 
 
 def _keys(cls: Any, path: Sequence[Any]) -> list[str]:
-    """Field names of the config at a path, as far as the types show them."""
+    """Field names of the config at a path; empty if the type annotations do not show it."""
     for step in path:
         if isinstance(step, int):
             continue
@@ -201,17 +203,17 @@ def _keys(cls: Any, path: Sequence[Any]) -> list[str]:
 
 
 def _types_in(hint: Any) -> Iterator[Any]:
-    """A type and those inside it, such as the items of a list."""
+    """Yields a type annotation and all types nested in it, such as the item type of a list."""
     yield hint
     for inner in typing.get_args(hint):
         yield from _types_in(inner)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping from a file, by the safe loader.
+    """Reads a YAML mapping from a file with the safe loader.
 
     Raises:
-        RecipeError: no such file, over 1 MiB, not YAML, or not a mapping.
+        RecipeError: The file does not exist, is larger than 1 MiB, or does not hold a YAML mapping.
     """
     if path.is_dir():
         raise RecipeError(f"{path}: recipe file not found.")
@@ -232,9 +234,9 @@ class _TwiceError(RecipeError):
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader with limits: no aliases, limited depth and number of values, no duplicate keys in a mapping.
+    """A safe YAML loader that also limits depth and size, and rejects aliases and duplicate keys.
 
-    A few aliases can demand any amount of memory, and of duplicate keys only the last would be kept.
+    A few nested aliases can expand to any amount of memory, and PyYAML would silently keep only the last duplicate key.
     """
 
     def __init__(self, text: str) -> None:
@@ -242,7 +244,7 @@ class _Loader(yaml.SafeLoader):
         self._depth = self._count = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """One node, with the nodes inside it."""
+        """Composes one node and everything nested in it, within the limits."""
         if self.check_event(yaml.AliasEvent):
             raise RecipeError("YAML aliases (*name) are not allowed; write the value out.")
         self._depth, self._count = self._depth + 1, self._count + 1
@@ -255,10 +257,10 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys are all different."""
+        """Constructs a mapping after checking that no key appears twice."""
         first: dict[Any, int] = {}
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):  # not a key of a recipe, which is reported elsewhere
+            if not isinstance(key, yaml.ScalarNode):  # parse_yaml reports keys that are not strings
                 continue
             name, line = self.construct_object(key), key.start_mark.line + 1
             if name in first:
@@ -279,10 +281,15 @@ def _load_yaml(text: str) -> Any:
 
 
 def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
-    """A YAML mapping from text.
+    """Parses a YAML mapping.
+
+    Args:
+        text: YAML.
+        where: The text's origin, such as a file name, for error messages.
 
     Raises:
-        RecipeError: not YAML, not a mapping, with aliases, a key twice, or nested too deep.
+        RecipeError: The text is not a YAML mapping, has aliases, duplicate keys or keys that are not strings, or exceeds the
+            limits of depth and size.
     """
     try:
         values = _load_yaml(text)
@@ -300,16 +307,18 @@ def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
 
 
 def override(values: Mapping[str, Any], settings: Sequence[str], *, where: str = "") -> dict[str, Any]:
-    """Applies ``path=value`` settings. A new ``kind`` drops the fields of the old one; old names become new ones.
+    """Applies ``path=value`` settings to a config's values and returns a changed copy.
+
+    Changing a ``kind`` drops the fields of the old kind. Old names of settings are replaced by the new ones.
 
     Args:
-        values: The values to change; a changed copy is returned.
+        values: The values, which are not modified.
         settings: ``path=value`` settings.
         where: The file that the values come from, for messages.
 
     Raises:
-        RecipeError: a setting without ``=``, a path through something that is not a mapping, or one setting under its old
-            and its new name.
+        RecipeError: A setting has no ``=``, its path leads through a value that is not a mapping, or the same setting is
+            given under both its old and its new name.
     """
     result: dict[str, Any] = _copy(old_names.update(values, where=where))
     old_paths = old_names.Paths()
@@ -368,7 +377,7 @@ def _copy(value: Any) -> Any:
 
 
 def to_plain(value: Any) -> Any:
-    """A Config as plain dicts, lists and scalars, with kinds named; loading them gives an equal Config."""
+    """Converts a Config to dicts, lists and scalars that include each kind's name, so that `build` can restore it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         is_kind = type(value).__name__ == "Config"

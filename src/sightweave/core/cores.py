@@ -1,4 +1,4 @@
-"""Number of cores that this process may use, given its affinity, its container's quota and the user's settings."""
+"""Determines the number of CPU cores that this process may use, from its affinity, container quota and environment."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 OMP_THREADS = "OMP_NUM_THREADS"
-"""Environment variable with which users and schedulers set the number of threads of a program."""
+"""Environment variable by which users and job schedulers set a program's number of threads."""
 _ROOT = Path("/")
 
 
 def num_cores(root: Path = _ROOT) -> int:
-    """Number of cores that this process may use: the least of the machine's, its affinity, and its container's quota.
+    """Number of CPU cores that this process may use: those of its CPU affinity, limited by its container's quota.
 
     Args:
         root: Folder that contains ``proc`` and ``sys``; tests pass another one.
@@ -23,25 +23,25 @@ def num_cores(root: Path = _ROOT) -> int:
 
 
 def default_threads(root: Path = _ROOT) -> int:
-    """Default number of computing threads: one per core, or ``OMP_NUM_THREADS`` if that is less."""
+    """Default number of compute threads: one per usable core, or ``OMP_NUM_THREADS`` if that is less."""
     asked = threads_in(os.environ)
     return num_cores(root) if asked is None else min(asked, num_cores(root))
 
 
 def threads_in(environment: Mapping[str, str]) -> int | None:
-    """The number in ``OMP_NUM_THREADS``; None if there is no valid one.
+    """The value of ``OMP_NUM_THREADS`` in an environment; None if it is missing or invalid.
 
-    In a list such as ``4,2``, which is for nested regions, the first number is that of the outermost.
+    Of a list such as ``4,2``, which is for nested parallel regions, the first number (outermost region) is returned.
     """
     text = environment.get(OMP_THREADS, "").partition(",")[0].strip()
     return int(text) if text.isascii() and text.isdigit() and int(text) else None
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:
-    """CPUs that the control groups of this process allow it, such as 1.5; None if there is no limit.
+    """Number of CPUs that this process may use according to its control groups, such as 1.5; None if there is no limit.
 
-    Both versions are read (``man 7 cgroups``): ``cpu.max`` of version 2, and ``cpu.cfs_quota_us`` over
-    ``cpu.cfs_period_us`` of version 1. Each group is limited by those above it, so the minimum counts.
+    Both versions of control groups are read (``man 7 cgroups``): ``cpu.max`` of version 2, and ``cpu.cfs_quota_us`` divided
+    by ``cpu.cfs_period_us`` of version 1. A group is also limited by the groups above it, so the minimum is returned.
     """
     quotas = [_of_version_2(folder) for folder in control_groups(root, controller="")]
     for mount in ("cpu,cpuacct", "cpu"):
@@ -51,9 +51,15 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
 
 
 def control_groups(root: Path, *, controller: str, mount: str = "") -> Iterator[Path]:
-    """Folders of this process's control group and of all above it.
+    """Yields the folders of this process's control group and of all groups above it.
 
-    Inside a container the path is the host's and may not exist; the mount itself is then the container's group.
+    Inside a container, the group's path may be that of the host and not exist; the mount point, which is yielded last, is
+    then the container's own group.
+
+    Args:
+        root: Folder that contains ``proc`` and ``sys``.
+        controller: Name of the controller in version 1; empty for version 2.
+        mount: Folder of the controller below ``/sys/fs/cgroup``; empty for version 2.
     """
     top = root / "sys" / "fs" / "cgroup" / mount
     own = PurePosixPath("/")
@@ -82,7 +88,7 @@ def _of_version_1(folder: Path) -> float | None:
 
 
 def _ratio(quota: str, period: str) -> float | None:
-    """Quota over period; None if there is no limit, which is written as ``max`` or -1."""
+    """The quota divided by the period; None if there is no limit, which is written as ``max`` or -1."""
     if not (quota.isascii() and quota.isdigit() and period.isascii() and period.isdigit()):
         return None
     return int(quota) / int(period) if int(quota) and int(period) else None

@@ -1,4 +1,4 @@
-"""Choice of device and precision: what is available, and what is fast there."""
+"""Chooses the device, the precision and the number of threads for this machine."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 PrecisionName = Literal["auto", "fp32", "bf16"]
 _MATMUL_SIDE = 256
-"""Side of the timed matrices: where bf16 is emulated, even this takes about 40 ms."""
+"""Side of the square matrices that are timed on a CPU; where bf16 is emulated, even this size takes about 40 ms."""
 _MOST_PAIRS, _FEWEST_PAIRS, _SECONDS = 60, 7, 1.0
-"""Maximum and minimum calls of each kind, alternating, and the seconds after which the minimum is enough."""
+"""Maximum and minimum number of timed calls per format, and the seconds after which the minimum is enough."""
 _MIN_GAIN = 1.3
-"""Required speed-up of bf16, which costs precision and a cast of the weights in every step."""
+"""Speed-up from which bf16 is worth its loss of precision and the cast of the weights in every step."""
 _GAIN_FILE = "precision"
-"""File in the user's cache folder that keeps the measured speed-up."""
+"""Name of the file in the user's cache folder that stores the measured speed-up."""
 
 __all__ = [
     "Precision",
@@ -48,10 +48,10 @@ __all__ = [
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name; ``auto`` takes CUDA, then Apple's GPU, then the CPU.
+    """The torch device with a given name; ``auto`` prefers CUDA, then Apple's GPU (MPS), then the CPU.
 
     Raises:
-        BackendError: the device is unknown, or not on this machine.
+        BackendError: The name is unknown, or this machine has no such device.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
@@ -74,12 +74,12 @@ def choose_device(name: str = "auto") -> torch.device:
 
 @dataclass(frozen=True)
 class Precision:
-    """Number format in which matrices are multiplied; weights stay fp32."""
+    """Number format of matrix multiplications on a device; the weights stay in fp32."""
 
     name: Literal["fp32", "bf16"]
     device: torch.device
     reason: str
-    """Why it was chosen, for reports."""
+    """Why this precision was chosen, for reports."""
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """A context in which torch multiplies matrices in this format."""
@@ -89,14 +89,14 @@ class Precision:
 
 
 def choose_precision(name: PrecisionName, device: torch.device) -> Precision:
-    """The precision of that name; ``auto`` times matmuls of both kinds, which takes about a second once per machine.
+    """The precision with a given name; ``auto`` chooses between fp32 and bf16 by timing both.
 
-    bf16 is twice as fast as fp32 on some CPUs and a hundred times slower on others, so only a measurement can tell. It is
-    kept in the user's cache folder for this processor and version of torch, so that runs on one machine do not depend on its
-    load. In doubt, fp32 is chosen.
+    bf16 is twice as fast as fp32 on some CPUs and a hundred times slower on others, so it has to be measured. This takes
+    about a second; the result is stored in the user's cache folder for this processor and version of torch, so that later
+    runs on this machine choose the same whatever its load. In doubt, fp32 is chosen.
 
     Raises:
-        BackendError: unknown name.
+        BackendError: The name is unknown.
     """
     if name in ("fp32", "bf16"):
         return Precision(name, device, "asked for")
@@ -121,7 +121,7 @@ def choose_precision(name: PrecisionName, device: torch.device) -> Precision:
 
 
 def _known_gain(key: str) -> float | None:
-    """The speed-up that was measured on this machine earlier; None if there is none or it is not a valid number."""
+    """The speed-up of bf16 stored by an earlier measurement; None if there is none or it is not a valid number."""
     gain = remembered.recall(_GAIN_FILE).get(key)
     if isinstance(gain, bool) or not isinstance(gain, int | float):
         return None
@@ -129,19 +129,19 @@ def _known_gain(key: str) -> float | None:
 
 
 def _gain(fp32: Sequence[float], bf16: Sequence[float]) -> float:
-    """The speed-up of bf16 over fp32 that is certain from these times: the smallest of three estimates.
+    """A cautious estimate of the speed-up of bf16 over fp32 from times in seconds: the smallest of three ratios.
 
-    Load on the machine makes some calls slow, but never one fast. So the best calls are compared, the median ones, and
-    consecutive ones by their median.
+    Other load on the machine can slow a call down but never speed it up. The ratios are those of the fastest calls, of the
+    median calls, and the median ratio of consecutive calls.
     """
     pairs = [slow / fast for slow, fast in zip(fp32, bf16, strict=True)]
     return min(min(fp32) / min(bf16), median(fp32) / median(bf16), median(pairs))
 
 
 def _seconds_per_matmul(device: torch.device) -> tuple[list[float], list[float]]:
-    """Seconds of alternating matmuls in fp32 and in bf16.
+    """Times in seconds of matrix multiplications that alternate between fp32 and bf16.
 
-    They run on one thread: on a busy machine, two threads would spend the time waiting for each other.
+    They run on one thread, since on a busy machine two threads would mostly wait for each other.
     """
     side = _MATMUL_SIDE if device.type == "cpu" else 8 * _MATMUL_SIDE
     matrices = [torch.ones(side, side, dtype=one, device=device) for one in (torch.float32, torch.bfloat16)]
@@ -162,7 +162,7 @@ def _seconds_per_matmul(device: torch.device) -> tuple[list[float], list[float]]
 
 
 def _matmul(matrix: torch.Tensor) -> float:
-    """Seconds of one matrix product."""
+    """Multiplies a matrix by itself and returns the seconds this took."""
     start = time.perf_counter()
     torch.mm(matrix, matrix)
     if matrix.device.type == "cuda":
@@ -173,11 +173,12 @@ def _matmul(matrix: torch.Tensor) -> float:
 def set_threads(threads: int | None = None) -> int:
     """Sets the number of threads that torch uses, and returns it.
 
-    The default is one per core that this process may use by its CPU affinity and its container's quota, or
-    ``OMP_NUM_THREADS`` if that is less.
+    Args:
+        threads: Number of threads. The default is one per core that this process may use by its CPU affinity and its
+            container's quota, or ``OMP_NUM_THREADS`` if that is less.
 
     Raises:
-        BackendError: fewer than one.
+        BackendError: `threads` is less than 1.
     """
     threads = default_threads() if threads is None else threads
     if threads < 1:
@@ -188,7 +189,7 @@ def set_threads(threads: int | None = None) -> int:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Makes torch use one thread inside the block, for small work in which threads would only wait for each other."""
+    """A context in which torch uses one thread, for small operations that more threads would slow down."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -198,7 +199,7 @@ def one_thread() -> Iterator[None]:
 
 
 def limit_threads() -> int:
-    """Reduces torch's threads to the cores that this process may use, as in a container; returns their number."""
+    """Reduces torch's threads to the cores that this process may use, such as in a container; returns the new number."""
     allowed = default_threads()
     if torch.get_num_threads() > allowed:
         torch.set_num_threads(allowed)
@@ -208,10 +209,11 @@ def limit_threads() -> int:
 def side_by_side(
     work: Callable[[Item], Result], items: Sequence[Item], device: torch.device
 ) -> Iterator[Result]:
-    """Applies `work` to each item and yields the results in order; on a CPU several run at once, each on its own core.
+    """Applies `work` to each item and yields the results in order; on a CPU, items run in parallel with one thread each.
 
-    Two threads that share every small multiplication gain a sixth; two with separate work gain a half (measured on two
-    cores with a model of a million parameters). On other devices, or with one item, the items are processed in turn.
+    This is faster than sharing each operation among the threads: on two cores and with a model of a million parameters, a
+    second thread gains one sixth when it shares small operations, and one half when it works on another item. On other
+    devices, or with a single item, the items are processed one after another.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or min(threads, len(items)) < 2:
@@ -230,7 +232,7 @@ def side_by_side(
 
 
 def processor_name(device: torch.device | None = None) -> str:
-    """The name by which a processor identifies itself, for reports."""
+    """The model name of the CPU, or of the GPU if a CUDA device is given, for reports."""
     if device is not None and device.type == "cuda":
         return torch.cuda.get_device_name(device)
 
@@ -244,11 +246,12 @@ def processor_name(device: torch.device | None = None) -> str:
 
 
 def keep_freed_memory() -> bool:
-    """Makes the C library keep freed memory instead of returning it to the system; True if that is known to work.
+    """Makes the C library keep freed memory instead of returning it to the system; returns whether this is supported.
 
-    Without it, each training step on a CPU returns its activations and gets them back page by page: about 30,000 page faults
-    and 8 % of the time of a 4 M model's step. Small blocks are merged with their neighbours at once; left apart, they would
-    keep large blocks from being reused. It affects the whole process, so programs call it, and libraries should not.
+    Otherwise each training step on a CPU returns the memory of its activations to the system and gets it back page by page:
+    about 30,000 page faults and 8 % of the step's time for a model of 4 million parameters. Small freed blocks are merged
+    with their neighbours at once; if they were not, they would prevent large blocks from being reused. The setting affects
+    the whole process, so only programs should call this, not libraries.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,17 +1,18 @@
-"""All errors that a user can cause.
+"""Exceptions for all errors that a user can cause.
 
 SightweaveError
-|- RecipeError       a recipe, an override or a composition of parts is wrong
+|- RecipeError       a recipe, a setting or a combination of parts is wrong
 |  `- FolderError    an output folder is in use, or holds files that are not ours
 |- DataError         a record, a file of records or an image is wrong
 |  `- MediaError     an image cannot be read
 |- CheckpointError   a folder of weights is wrong
-|- BackendError      something outside us (a device, a library) is missing or failed
+|- BackendError      a device, a library or a server is missing or failed
 |  `- UnansweredError   a server answers none of the prompts
 |- ExportError       an exported model does not answer like the trained one
 `- WiringError       the parts of a model are connected incorrectly
 
-All are subclasses of ``ValueError``: a value is wrong. A message says what is wrong with both values, where, and what to do.
+All are subclasses of ``ValueError``. A message states what is wrong, with the actual and the expected value, where, and what
+to do about it.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from collections.abc import Iterable
 
 
 class SightweaveError(ValueError):
-    """Any error that a user can cause; catch this one to catch them all."""
+    """Base class of all errors that a user can cause."""
+
+    is_reported = False
+    """Whether another process of the run reports it, so that this one need not print it too."""
 
 
 class RecipeError(SightweaveError):
-    """A recipe, an override or a composition of parts is wrong."""
+    """A recipe, a setting or a combination of model parts is wrong."""
 
 
 class DataError(SightweaveError):
@@ -36,7 +40,7 @@ class MediaError(DataError):
     """An image cannot be read.
 
     Args:
-        code: Short fixed name of the fault, such as ``image_truncated``, for counters and tests.
+        code: Short name of the fault that never changes, such as ``image_truncated``, by which faults are counted.
         message: What is wrong, and what to do.
     """
 
@@ -46,7 +50,7 @@ class MediaError(DataError):
 
 
 class CheckpointError(SightweaveError):
-    """A folder of weights is unusable."""
+    """A folder of weights is missing, damaged or does not fit the model."""
 
 
 class FolderError(RecipeError):
@@ -54,7 +58,7 @@ class FolderError(RecipeError):
 
 
 class BackendError(SightweaveError):
-    """Something outside Sightweave is missing or failed."""
+    """A device, library or server outside Sightweave is missing or failed."""
 
 
 class UnansweredError(BackendError):
@@ -62,7 +66,7 @@ class UnansweredError(BackendError):
 
 
 class ExportError(SightweaveError):
-    """An exported model does not answer like the trained one, or a composition fits no layout."""
+    """An exported model answers differently from the trained one, or no export format supports the model."""
 
 
 class WiringError(SightweaveError):
@@ -70,7 +74,7 @@ class WiringError(SightweaveError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A sentence with the closest known word, if any, and all known words."""
+    """The end of an error message about an unknown word: the closest known word, if any, and a list of all known words."""
     known = sorted(known)
     nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     hint = f"Did you mean {nearest[0]!r}? " if nearest else ""

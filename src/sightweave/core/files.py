@@ -1,8 +1,8 @@
-"""Files that are written completely or not at all, and output folders that only one command at a time writes to.
+"""Atomic writing of files and folders, and output folders that only one command at a time writes to.
 
-An output folder holds a file ``.sightweave``. It marks the folder as ours, so that a later command may replace the output of
-an earlier one, and it is locked while a command writes. The operating system releases the lock when that process ends, for
-any reason.
+An output folder holds a file ``.sightweave``. It marks the folder as written by Sightweave, so that a later command may
+replace its content, and it is locked while a command writes. The operating system releases the lock when the process ends
+for any reason.
 """
 
 from __future__ import annotations
@@ -34,25 +34,28 @@ _SHOWN = 10
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file atomically: after a crash it contains either the new content or the old, completely.
+    """Writes a file atomically, so that after a crash it contains either all of the old content or all of the new.
 
     Raises:
-        OSError: the disk is full, or the file cannot be written; existing content is unharmed.
+        OSError: The disk is full, or the file cannot be written; existing content is unchanged.
     """
     with replacing(path) as stream:
         stream.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically, as UTF-8."""
+    """Writes a text file atomically in UTF-8."""
     write_bytes(path, text.encode("utf-8"))
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A binary stream whose content replaces a file when the block ends without an error.
+    """A context with a binary stream whose content replaces the file at `path` when the block ends without an error.
 
     A pipe or a device, such as ``/dev/stdout``, is written to directly.
+
+    Raises:
+        OSError: The disk is full, or the file cannot be written; existing content is unchanged.
     """
     if path.exists() and not path.is_file():
         with path.open("wb") as stream:
@@ -62,7 +65,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     remove_leftovers(path)
     temporary = temporary_beside(path)
     try:
-        # open() sets permissions by the umask, but tempfile would let only the owner read the file.
+        # open() sets permissions by the umask; tempfile would let only the owner read the file.
         with temporary.open("xb") as stream:
             yield stream
             stream.flush()
@@ -73,13 +76,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A new name in the same folder, for a file that is renamed to `path` once it is complete."""
+    """An unused path in the same folder, for a file that is renamed to `path` once it is complete."""
     return path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:12]}")
 
 
 @contextlib.contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """An empty folder next to `path`, to be filled and put in its place by `swap`; else it is removed."""
+    """A context with a new empty folder next to `path`; it is removed at the end unless `swap` has moved it into place."""
     remove_leftovers(path)
     temporary = temporary_beside(path)
     temporary.mkdir()
@@ -90,8 +93,8 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def swap(temporary: Path, path: Path) -> None:
-    """Puts a complete folder in place of another, if there is one; `whole` finds one of the two at any moment."""
-    # A folder cannot be renamed over another, so the old one is set aside until the new one is in place.
+    """Moves a finished folder to `path`, replacing any folder there; `whole` finds one of the two at any moment."""
+    # A folder cannot be renamed over another, so the old one is first renamed, and deleted once the new one is in place.
     old = aside(path)
     if path.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -103,20 +106,20 @@ def swap(temporary: Path, path: Path) -> None:
 
 
 def whole(path: Path) -> Path:
-    """Path of a folder that `swap` put in place: `path`, or the old one if that process died between its two renames."""
+    """The folder that `swap` moved to `path`, or the previous one if the process died between the two renames of `swap`."""
     old = aside(path)
     return old if not path.exists() and old.is_dir() else path
 
 
 def aside(path: Path) -> Path:
-    """Path at which `swap` keeps the folder that it replaces."""
+    """The path at which `swap` keeps the previous folder until the new one is in place."""
     path = Path(os.path.abspath(path))  # "." has no name
     return path.with_name(f".{path.name}.previous")
 
 
 def force_to_disk(path: Path) -> None:
-    """Flushes a file or a folder to disk."""
-    if path.is_dir() and os.name != "posix":  # elsewhere folders cannot be opened
+    """Flushes a file or a folder to disk (fsync)."""
+    if path.is_dir() and os.name != "posix":  # other systems cannot open folders
         return
 
     handle = os.open(path, os.O_RDONLY)
@@ -127,7 +130,7 @@ def force_to_disk(path: Path) -> None:
 
 
 def follow_umask(path: Path) -> None:
-    """Gives a file the permissions of an ordinary new one; libraries that write through tempfile let only the owner read."""
+    """Gives a file the default permissions of a new file; libraries that use tempfile make files private to their owner."""
     ordinary = temporary_beside(path)
     with ordinary.open("xb") as stream:
         mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
@@ -136,7 +139,7 @@ def follow_umask(path: Path) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes temporary files that killed writers of `path` left over an hour ago; newer ones may still be in use."""
+    """Removes temporary files of `path` that are over an hour old; newer ones may still be in use by another process."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.tmp-*"):
         with contextlib.suppress(OSError):
             if time.time() - left.lstat().st_mtime <= _LEFTOVER_SECONDS:
@@ -148,17 +151,18 @@ def remove_leftovers(path: Path) -> None:
 
 
 def is_ours(folder: Path, markers: Mapping[str, str]) -> bool:
-    """Whether Sightweave made a folder.
+    """Whether Sightweave wrote a folder.
 
     Args:
         folder: Any folder.
-        markers: JSON files that also mark a folder as ours, such as a copy without `MARK`, each with a key that it has.
+        markers: JSON files that also show this, for example in a copy without `MARK`: a key that the file must have, by its
+            path in the folder.
     """
     return (folder / MARK).is_file() or any(has_key(folder / name, key) for name, key in markers.items())
 
 
 def has_key(file: Path, key: str) -> bool:
-    """Whether a file holds a JSON object with a key."""
+    """Whether a file holds a JSON object with the given key; False if the file is missing or cannot be read."""
     try:
         if not file.is_file() or file.stat().st_size > _MOST_MARKER_BYTES:
             return False
@@ -169,15 +173,15 @@ def has_key(file: Path, key: str) -> bool:
 
 
 def refuse_foreign(folder: Path, writes: Sequence[str], markers: Mapping[str, str]) -> None:
-    """Raises if a command would overwrite files in a folder that Sightweave did not write.
+    """Checks that a command would not overwrite files in a folder that Sightweave did not write.
 
     Args:
-        folder: Output folder.
+        folder: Output folder, which need not exist.
         writes: Names and patterns of the files that the command writes.
         markers: As for `is_ours`.
 
     Raises:
-        FolderError: the folder holds such files and is not ours, or it is not a folder.
+        FolderError: Sightweave did not write the folder and it already holds such files, or the path is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise FolderError(f"{folder}: is a file; a folder is needed.")
@@ -194,10 +198,14 @@ def refuse_foreign(folder: Path, writes: Sequence[str], markers: Mapping[str, st
 
 
 def refuse_other(path: Path, *, is_ours: Callable[[Path], bool]) -> None:
-    """Raises if a file that none of our commands wrote would be overwritten; pipes and devices are accepted.
+    """Checks that an output file may be written: it is missing or empty, a pipe or device, or an earlier output of ours.
+
+    Args:
+        path: The output file.
+        is_ours: Tells whether Sightweave wrote the existing file at a path.
 
     Raises:
-        FolderError: `path` is such a file, or a folder.
+        FolderError: `path` is a folder, or a file that Sightweave did not write.
     """
     if path.is_dir():
         raise FolderError(f"{path}: is a folder; a file is needed.")
@@ -208,7 +216,7 @@ def refuse_other(path: Path, *, is_ours: Callable[[Path], bool]) -> None:
 
 
 def present(folder: Path, patterns: Sequence[str]) -> list[str]:
-    """Names in a folder that match any of the patterns, in order, including dangling links."""
+    """Sorted names in a folder that match any of the patterns, including broken links; empty if there is no folder."""
     names = os.listdir(folder) if folder.is_dir() else []
     found = set[str]()
     for pattern in patterns:
@@ -220,7 +228,7 @@ def present(folder: Path, patterns: Sequence[str]) -> list[str]:
 def claimed(
     folder: Path, *, writes: Sequence[str], markers: Mapping[str, str], purpose: str
 ) -> Iterator[None]:
-    """Creates a folder if needed and keeps every other command out of it until the block ends.
+    """A context that creates an output folder if needed and locks it against other commands.
 
     After an error, folders that were created and are still empty are removed.
 
@@ -228,11 +236,12 @@ def claimed(
         folder: Output folder.
         writes: Names and patterns of the files that the command writes.
         markers: As for `is_ours`.
-        purpose: What the command does, shown to a command that is kept out: ``training``.
+        purpose: What the command does, such as ``training``; shown to other commands that try to use the folder.
 
     Raises:
-        FolderError: another process writes there, or the folder holds files of these names that are not ours.
-        OSError: the folder cannot be created or written to.
+        FolderError: Another process is writing to the folder, or it has files with these names that Sightweave did not
+            write.
+        OSError: The folder cannot be created or written to.
     """
     refuse_foreign(folder, writes, markers)
 
@@ -252,7 +261,7 @@ def claimed(
 
 @contextlib.contextmanager
 def making(folder: Path) -> Iterator[None]:
-    """Creates a folder with its parents; after an error, those that were created and are still empty are removed."""
+    """A context that creates a folder and its parents; after an error, it removes those of them that are still empty."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -260,7 +269,7 @@ def making(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         for one in missing:
-            with contextlib.suppress(OSError):  # it is not empty
+            with contextlib.suppress(OSError):  # the folder is not empty
                 one.rmdir()
         raise
 
@@ -300,7 +309,7 @@ def holder(folder: Path) -> str:
 
 
 def _locked(folder: Path, purpose: str) -> int:
-    """An open and locked `MARK` that names its holder."""
+    """Opens and locks the `MARK` file of a folder, records this process in it, and returns its file descriptor."""
     path = folder / MARK
     while True:
         mark = _open(path)
@@ -332,7 +341,7 @@ def _lock_soon(mark: int) -> bool:
 
 
 def _open(path: Path) -> int:
-    # A link would redirect the writing, and a pipe would wait for a reader.
+    # These flags refuse links, which would redirect the writing, and do not wait for the other end of a pipe.
     flags = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         try:
@@ -351,7 +360,7 @@ def _open(path: Path) -> int:
 
 
 def _is_same(mark: int, path: Path) -> bool:
-    """Whether an open file is still the one at `path`."""
+    """Whether an open file is still the file at `path`."""
     try:
         return os.path.samestat(os.fstat(mark), path.stat())
     except FileNotFoundError:
@@ -360,7 +369,7 @@ def _is_same(mark: int, path: Path) -> bool:
 
 def _sign(mark: int, purpose: str) -> None:
     who = {"format_version": 1, "pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose}
-    with contextlib.suppress(OSError):  # opened read-only; the lock is held anyway
+    with contextlib.suppress(OSError):  # the file may be open read-only, which is enough for the lock
         os.ftruncate(mark, 0)
         os.lseek(mark, 0, os.SEEK_SET)
         os.write(mark, json.dumps(who).encode() + b"\n")
@@ -380,7 +389,7 @@ if sys.platform == "win32":
 
     def _lock(mark: int, *, is_shared: bool = False) -> bool:  # every lock is exclusive here
         try:
-            # Far beyond the text, which others must be able to read while this byte is locked.
+            # Lock a byte far beyond the text, because other processes must be able to read the text meanwhile.
             os.lseek(mark, 1 << 30, os.SEEK_SET)
             msvcrt.locking(mark, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -397,6 +406,6 @@ else:
         except BlockingIOError:
             return False
         except OSError:
-            # Some network file systems have no locks. Working without a lock is better than not working at all.
+            # Some network file systems do not support locks; continue without one there.
             return True
         return True

@@ -1,4 +1,4 @@
-"""Settings by the names that other libraries give them, so that an error can suggest the right one."""
+"""Names of settings and options in other libraries, so that an error message can suggest our own name."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _PACK = (f"{_STAGE}pack_to",)
 _PRETRAINED = ("model.language_model", "model.encoder")
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
-    # Names that are the same here but may be given in the wrong place.
+    # Our own names, which may be given in the wrong place.
     "batch_size": _BATCH_SIZE,
     "gradient_accumulation_steps": _ACCUMULATION,
     "max_grad_norm": _CLIPPING,
     "gradient_checkpointing": (f"{_STAGE}gradient_checkpointing",),
     "num_workers": ("train.num_workers",),
     "num_threads": ("train.num_threads",),
-    # Images and passes of an update.
+    # Batch size and gradient accumulation.
     **dict.fromkeys(("per_device_train_batch_size", "train_batch_size", "bs"), _BATCH_SIZE),
     **dict.fromkeys(("micro_batch_size", "per_gpu_train_batch_size", "device_batch_size"), _BATCH_SIZE),
     **dict.fromkeys(("accumulate_grad_batches", "grad_accum"), _ACCUMULATION),
     **dict.fromkeys(("gradient_accumulation", "accumulation_steps", "accum_iter"), _ACCUMULATION),
-    # How long training takes.
+    # Duration of training.
     **dict.fromkeys(("epochs", "num_epochs", "num_train_epochs", "max_epochs", "n_epochs"), _DURATION),
     **dict.fromkeys(("steps", "max_steps", "num_steps", "train_steps", "max_iters"), (f"{_STAGE}steps",)),
     **dict.fromkeys(("total_steps", "iterations", "num_iterations"), (f"{_STAGE}steps",)),
     **dict.fromkeys(("minutes", "max_time"), (f"{_STAGE}minutes",)),
-    # The optimizer and its rates.
+    # Optimizer and learning rate.
     **dict.fromkeys(("lr", "learning_rate", "base_lr", "max_lr", "peak_lr"), _LR),
     **dict.fromkeys(("optimizer", "optim", "optimizer_type"), (f"{_STAGE}optimizer.name",)),
     **dict.fromkeys(("weight_decay", "wd"), (f"{_STAGE}optimizer.weight_decay",)),
@@ -52,7 +52,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("min_lr", "min_lr_rate", "lr_min"), (f"{_STAGE}schedule.min_lr_ratio",)),
     **dict.fromkeys(("grad_clip", "gradient_clip_val", "clip_grad"), _CLIPPING),
     **dict.fromkeys(("clip_grad_norm", "gradient_clipping"), _CLIPPING),
-    # The machine.
+    # Precision, devices, threads, checkpoints and logging.
     **dict.fromkeys(("fp16", "bf16", "fp32", "half", "amp", "dtype", "torch_dtype"), _PRECISION),
     **dict.fromkeys(("mixed_precision",), _PRECISION),
     **dict.fromkeys(("gpu", "gpus", "cuda", "no_cuda", "use_cpu", "accelerator", "devices"), _DEVICE),
@@ -62,6 +62,14 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("grad_checkpointing",), (f"{_STAGE}gradient_checkpointing",)),
     **dict.fromkeys(("save_steps", "save_interval", "checkpoint_every"), ("train.save_every",)),
     **dict.fromkeys(("logging_steps", "log_interval", "log_steps"), ("train.log_every",)),
+    **dict.fromkeys(
+        ("eval_steps", "eval_interval", "eval_every", "val_check_interval"), ("train.validate_every",)
+    ),
+    **dict.fromkeys(("max_eval_samples", "limit_val_batches"), ("train.validate_images",)),
+    **dict.fromkeys(("ema_decay", "use_ema"), (f"{_STAGE}ema",)),
+    **dict.fromkeys(("load_best_model_at_end",), ("train.keep",)),
+    **dict.fromkeys(("metric_for_best_model",), ("train.best_by",)),
+    **dict.fromkeys(("early_stopping_patience", "early_stopping"), ("train.patience",)),
     **dict.fromkeys(("load_in_4bit", "load_in_8bit", "quantization_config"), ("train.quantize",)),
     **dict.fromkeys(("random_seed", "manual_seed", "random_state", "data_seed", "seed"), ("seed",)),
     # Images, texts and data.
@@ -83,7 +91,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("model_name_or_path", "pretrained_model_name_or_path"), _PRETRAINED),
     **dict.fromkeys(("resume_from_checkpoint", "init_checkpoint"), ("init_from",)),
     **dict.fromkeys(("run_name", "name", "experiment_name"), ("title",)),
-    # Words of nanoVLM, LLaMA-Factory and Lightning.
+    # Names used by nanoVLM, LLaMA-Factory and Lightning.
     **dict.fromkeys(("lr_mp", "lr_vision_backbone", "lr_language_backbone"), _LR_MULTIPLIERS),
     **dict.fromkeys(("max_training_steps",), (f"{_STAGE}steps",)),
     **dict.fromkeys(("max_sample_length", "lm_max_length"), ("inputs.max_length",)),
@@ -102,14 +110,14 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("packing", "neat_packing"), _PACK),
     **dict.fromkeys(("seed_everything",), ("seed",)),
 }
-"""For each word, the settings of a recipe that correspond to it."""
+"""Paths of the recipe settings that correspond to each name in another library."""
 
 OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(("output_dir", "out_dir", "save_dir", "default_root_dir"), "--out (out= in Python)"),
     **dict.fromkeys(("out", "project"), "--out (out= in Python)"),
     **dict.fromkeys(("overwrite_output_dir", "overwrite"), "--overwrite (overwrite=True in Python)"),
 }
-"""The same for words that are options of a command rather than settings."""
+"""Command-line options that correspond to another library's name, where there is no recipe setting."""
 
 NOTES: Mapping[str, str] = {
     **dict.fromkeys(
@@ -117,15 +125,15 @@ NOTES: Mapping[str, str] = {
         "Every run writes metrics.jsonl, TensorBoard events and report.html to its folder; no setting is needed.",
     ),
 }
-"""The same for words that need no counterpart."""
+"""Explanations for other libraries' names that need no counterpart here."""
 
 
 def hint(word: str, *, path: str = "") -> str:
-    """A sentence that explains what another library's word is called here; empty for an unknown word.
+    """A sentence that gives our name for another library's setting; empty if the word is unknown.
 
     Args:
         word: The unknown key.
-        path: Where it was given, such as ``train.stages.0.lr``; the setting at this exact path is not suggested again.
+        path: Path of the key, such as ``train.stages.0.lr``; the setting at this exact path is not suggested.
     """
     if word in NOTES:
         return NOTES[word]
@@ -161,7 +169,7 @@ OPTION_WORDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("max_time",), ("--minutes",)),
     **dict.fromkeys(("no_cache", "overwrite_cache"), ("--fresh",)),
 }
-"""Options of commands by the names that other programs give them; each command has some of these."""
+"""Our command-line options by their names in other programs; each command has only some of these options."""
 _TAKE_OTHER_VALUES = (
     *_PRECISION,
     *_DEVICE,
@@ -173,15 +181,15 @@ _TAKE_OTHER_VALUES = (
     *_PACK,
     "train.quantize",
 )
-"""Settings whose values differ from those of the corresponding words."""
+"""Settings whose values have another form than in other libraries, so that a given value must not be suggested with them."""
 
 
 def option_hint(option: str, value: str, known: Sequence[str]) -> str:
-    """A sentence about an option that a command does not have: what it is called here; empty for an unknown word.
+    """A sentence that gives our name for an unknown command-line option; empty if the word is unknown.
 
     Args:
-        option: As it was given, such as ``--batch-size``.
-        value: The value given with it; empty for none.
+        option: The option as the user gave it, such as ``--batch-size``.
+        value: The value given with the option; empty for none.
         known: The command's own options and arguments, such as ``--out`` and ``settings``.
     """
     word = option.lstrip("-").replace("-", "_").lower()

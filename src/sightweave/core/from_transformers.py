@@ -1,4 +1,4 @@
-"""Import of Transformers, and a GGUF file as the folder that Transformers would write: config, tokenizer and weights."""
+"""Imports Transformers, and converts a GGUF file to a Transformers config, tokenizer and weights."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from sightweave.core.errors import BackendError, CheckpointError
 
 _TOKENIZER = "tokenizer.json"
 _COPIED_FILES = (_TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
-"""Files that are used as they are if they are next to the GGUF file."""
+"""Files that are copied if they are next to the GGUF file, instead of being derived from it."""
 _READ_ERRORS = (ValueError, KeyError, TypeError, RuntimeError, OSError, NotImplementedError)
-"""Errors that the library's reader raises."""
+"""Errors that Transformers raises for GGUF files that it cannot read."""
 
 
 def described(value: str | Path) -> Path:
-    """A folder with the config and tokenizer files of a GGUF file, which lasts as long as this process.
+    """A temporary folder with the config and tokenizer files of a GGUF file, removed when this process ends.
 
     Raises:
         BackendError: Transformers or gguf is not installed.
-        CheckpointError: no such file, a damaged one, an architecture that Transformers cannot read, or an unknown way of
-            splitting text without a tokenizer.json next to the file.
+        CheckpointError: The file does not exist or is damaged, Transformers does not support its architecture, or its
+            pre-tokenizer is unknown and there is no tokenizer.json next to it.
     """
     file = gguf.file_of(value).resolve()
     seen = file.stat()
     return _described(file, seen.st_mtime_ns, seen.st_size)
 
 
-@functools.lru_cache(maxsize=8)  # reading a vocabulary takes seconds, and each part of a model asks for it
+@functools.lru_cache(maxsize=8)  # reading a vocabulary takes seconds, and every part of a model needs it
 def _described(file: Path, changed: int, size: int) -> Path:
     stated = gguf.header(file)
     library = _reader()
@@ -53,7 +53,7 @@ def _described(file: Path, changed: int, size: int) -> Path:
     except _READ_ERRORS as error:
         raise CheckpointError(f"{file}: Transformers cannot read it: {_first_line(error)}") from error
 
-    # The special tokens' names and the chat template come from the file even if the vocabulary is next to it.
+    # Special tokens and the chat template are read from the GGUF file even if a tokenizer.json is next to it.
     beside = [one for one in _COPIED_FILES if (file.parent / one).is_file()]
     try:
         library.AutoTokenizer.from_pretrained(place, gguf_file=name).save_pretrained(folder)
@@ -71,11 +71,11 @@ def _described(file: Path, changed: int, size: int) -> Path:
 
 
 def weights(value: str | Path) -> dict[str, Tensor]:
-    """All weights of a GGUF file in fp32, under the names that Transformers gives them.
+    """Reads all weights of a GGUF file in fp32, by the names that Transformers gives them.
 
     Raises:
-        BackendError: as `described`.
-        CheckpointError: no such file, a damaged one, or an architecture that Transformers does not read.
+        BackendError: Transformers or gguf is not installed.
+        CheckpointError: The file does not exist or is damaged, or Transformers does not support its architecture.
     """
     import torch
 
@@ -91,16 +91,16 @@ def weights(value: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file}: Transformers cannot read it: {_first_line(error)}") from error
 
     found: dict[str, Tensor] = model.state_dict()
-    if model.config.tie_word_embeddings:  # as in its own files, which hold only the embedding table
+    if model.config.tie_word_embeddings:  # Transformers' own files omit the tied output weights too
         found.pop("lm_head.weight", None)
     return found
 
 
 def imported() -> Any:
-    """The Transformers package, imported so that it works with any installed torchvision.
+    """Imports and returns the Transformers package, working around a torchvision whose operators do not load.
 
     Raises:
-        BackendError: it is not installed.
+        BackendError: Transformers is not installed.
     """
     if importlib.util.find_spec("transformers") is None:
         raise BackendError("Transformers is not installed: pip install 'sightweave[hf]'.")
@@ -119,12 +119,17 @@ def _reader() -> Any:
 
 
 def _set_pre_tokenizer(file: Path, stated: Mapping[str, Any], source: Path) -> None:
-    """Sets the tokenizer's way of splitting text: Transformers' reader (5.23) always splits as GPT-2 does.
+    """Sets the pre-tokenizer in a tokenizer.json, since the GGUF reader of Transformers (5.23) always sets that of GPT-2.
+
+    Args:
+        file: The tokenizer.json to change.
+        stated: Header of the GGUF file.
+        source: The GGUF file, for messages.
 
     Raises:
-        CheckpointError: the way is unknown here.
+        CheckpointError: The header names an unknown pre-tokenizer.
     """
-    if stated.get("tokenizer.ggml.model") != "gpt2":  # other kinds split nothing before their pieces
+    if stated.get("tokenizer.ggml.model") != "gpt2":  # other tokenizer models have no pre-tokenizer
         return
 
     way = stated.get("tokenizer.ggml.pre", "gpt-2")
@@ -140,7 +145,7 @@ def _set_pre_tokenizer(file: Path, stated: Mapping[str, Any], source: Path) -> N
 
 
 def _pre_tokenizer(steps: Sequence[str]) -> dict[str, Any]:
-    """The ``pre_tokenizer`` of a tokenizer.json for these steps."""
+    """The ``pre_tokenizer`` entry of a tokenizer.json that splits text by the given steps."""
     found: list[dict[str, Any]] = []
     for step in steps:
         if step == gguf.DIGITS:

@@ -1,7 +1,7 @@
-"""GGUF, the file format of llama.cpp: which paths name such a file, and the values of its header.
+"""Recognises GGUF files, the format of llama.cpp, and reads their headers.
 
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Only the header is read here, value by value and without a
-library; weights are read by Transformers (`core/from_transformers.py`).
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The header is read here without a library; Transformers
+reads the weights (`core/from_transformers.py`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ SUFFIX = ".gguf"
 _MAGIC = b"GGUF"
 _MOST_KEYS = 10_000
 _MOST_BYTES = 1 << 20
-"""Maximum size of a string."""
+"""Maximum size of a string in bytes."""
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-"""The format's numbers of types, with their codes in `struct`."""
+"""Format characters of the `struct` module by GGUF's number of the scalar type."""
 _TEXT, _ARRAY = 8, 9
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -35,7 +35,7 @@ _LLAMA3 = "|".join(
     )
 )
 DIGITS = "Digits"
-"""The step that makes each digit a separate piece."""
+"""The pre-tokenizer step that splits numbers into single digits."""
 GPT2 = _GPT2
 CUTS: Mapping[str, tuple[str, ...]] = {
     "smollm": (DIGITS, _GPT2),
@@ -43,11 +43,11 @@ CUTS: Mapping[str, tuple[str, ...]] = {
     "llama-bpe": (_LLAMA3,),
     "qwen2": (_LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}"),),
 }
-"""llama.cpp's names for the ways of splitting text before merges, with their steps: regular expressions, or `DIGITS`."""
+"""Pre-tokenizers by llama.cpp's name for them: steps that split a text before merges, as regular expressions or `DIGITS`."""
 
 
 def is_named(value: str | Path) -> bool:
-    """Whether a value names a GGUF file, or a folder that holds one and no config.json."""
+    """Whether a value is the path of a GGUF file, or of a folder that contains GGUF files and no config.json."""
     path = Path(value).expanduser()
     if path.suffix == SUFFIX:
         return True
@@ -55,10 +55,10 @@ def is_named(value: str | Path) -> bool:
 
 
 def file_of(value: str | Path) -> Path:
-    """The file that a value names.
+    """The GGUF file at a path, or the only one in the folder at that path.
 
     Raises:
-        CheckpointError: no such file, or a folder with several.
+        CheckpointError: The file does not exist, or the folder does not contain exactly one model.
     """
     path = Path(value).expanduser()
     if path.is_dir():
@@ -76,15 +76,15 @@ def file_of(value: str | Path) -> Path:
 
 
 def _models(folder: Path) -> list[Path]:
-    """GGUF files in a folder, without the projectors that llama.cpp keeps next to a language model."""
+    """The GGUF models in a folder, without the projector files (mmproj) that llama.cpp keeps next to them."""
     return sorted(file for file in folder.glob(f"*{SUFFIX}") if not file.name.startswith("mmproj"))
 
 
 def header(file: Path) -> dict[str, Any]:
-    """Numbers and strings of the header by key; its lists, such as the vocabulary, are skipped.
+    """Reads the header of a GGUF file: numbers and strings by key, and None for lists, such as the vocabulary.
 
     Raises:
-        CheckpointError: not a GGUF file, or a damaged one.
+        CheckpointError: The file is not a GGUF file of version 2 or 3, or its header is damaged.
     """
     with file.open("rb") as stream:
         if stream.read(4) != _MAGIC:
@@ -111,7 +111,7 @@ def _value(stream: BinaryIO, kind: int) -> Any:
     if kind != _ARRAY:
         return _number(stream, _code(kind))
 
-    # Skip lists: nothing here needs the vocabulary.
+    # Skip lists, since the only long one, the vocabulary, is not needed here.
     inner, count = _number(stream, "I"), _number(stream, "Q")
     if inner == _TEXT:
         for _ in range(count):

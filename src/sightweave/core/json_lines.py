@@ -1,7 +1,7 @@
-"""Files with one JSON value per line, such as ``predictions.jsonl`` and ``metrics.jsonl``.
+"""Reads and writes files with one JSON value per line, such as ``predictions.jsonl`` and ``metrics.jsonl``.
 
-Only a line feed ends a line. JSON leaves U+2028, U+2029 and U+0085 unescaped inside strings, and ``str.splitlines`` splits
-there, so these files are read as bytes. Files written here escape the three as well, for readers that are less careful.
+Only a line feed ends a line. JSON strings may contain U+2028, U+2029 and U+0085 unescaped, where ``str.splitlines`` would
+split, so files are read as bytes. When writing, these three characters are escaped for the benefit of other programs.
 """
 
 from __future__ import annotations
@@ -17,32 +17,38 @@ from sightweave.core.errors import DataError
 
 _MOST_BYTES = 4 << 30
 _TO_ESCAPE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Controls and line separators that JSON allows in a string, and unpaired surrogates, which UTF-8 cannot encode."""
+"""Characters to escape: control characters and line separators that JSON allows in strings, and unpaired surrogates, which
+UTF-8 cannot encode."""
 
 
 def dumps(value: Any, *, indent: int | None = None, allow_nan: bool = True) -> str:
-    """JSON text that any UTF-8 file can hold, on one line unless `indent` is given; other characters stay readable.
+    """Serializes a value to JSON that can always be encoded in UTF-8; non-ASCII characters are mostly left unescaped.
+
+    Args:
+        value: A JSON value.
+        indent: Spaces of indentation per level; None writes a single line.
+        allow_nan: Whether to accept NaN and infinite numbers.
 
     Raises:
-        ValueError: with ``allow_nan=False``, a number that is not finite.
+        ValueError: A number is not finite, and `allow_nan` is False.
     """
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
     return _TO_ESCAPE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def split(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that are not blank, each with its number, counted from 1."""
+    """Yields each non-blank line of a file's content with its line number, counted from 1."""
     for number, line in enumerate(data.split(b"\n"), start=1):
         if line.strip():
             yield number, line
 
 
 def read(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of the file at a path, as `split` gives them.
+    """Reads a file and yields each non-blank line with its line number, counted from 1.
 
     Raises:
-        OSError: the file cannot be read.
-        DataError: not a regular file, or larger than 4 GiB.
+        OSError: The file cannot be read.
+        DataError: The path is not a regular file, or the file is larger than 4 GiB.
     """
     try:
         return split(bounded.read(path, most=_MOST_BYTES))
@@ -51,10 +57,11 @@ def read(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def values(path: Path) -> Iterator[tuple[int, Any]]:
-    """The JSON value of each line of a file, with its number.
+    """Reads a file and yields the line number and the JSON value of each non-blank line.
 
     Raises:
-        OSError, DataError: as `read`, or a line is not JSON or nested too deeply; the message has its number.
+        OSError: The file cannot be read.
+        DataError: As for `read`, or a line is not JSON or nested too deeply; the message gives the line number.
     """
     for number, line in read(path):
         try:

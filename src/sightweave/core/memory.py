@@ -1,4 +1,4 @@
-"""Free memory of this process, and recognition of out-of-memory errors."""
+"""Measures the memory that this process can still allocate, and recognises out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sightweave.core.cores import control_groups
 
 _ROOT = Path("/")
 _UNKNOWN = 2 << 30
-"""Bytes assumed to be free if the system does not say."""
+"""Bytes assumed to be free if no limit can be read."""
 _SIGNS = (
     "out of memory",
     "can't allocate memory",
@@ -21,20 +21,20 @@ _SIGNS = (
     "cannot allocate memory",
     "bad_alloc",
 )
-"""Words in the messages of torch and of its libraries if an allocation failed."""
+"""Phrases by which error messages of torch and its libraries report a failed allocation."""
 _ONEDNN = "could not create a "
-"""Beginning of oneDNN's message if there is no memory for one of its objects."""
+"""Start of the error message with which oneDNN reports a failed allocation."""
 
 
 def free_bytes(device: torch.device, root: Path = _ROOT) -> int:
-    """Bytes that this process can still allocate on a device.
+    """Number of bytes that this process can still allocate on a device.
 
-    On a CPU, the minimum of the system's available memory, the memory left by the limits of the process's control groups
-    (``man 7 cgroups``), and the address space left by its own limit. On CUDA, the memory that the driver reports as free,
-    plus the memory that torch has reserved but does not use. 2 GiB if nothing is known.
+    On a CPU, this is the minimum of the system's available memory, the memory left in the process's control groups
+    (``man 7 cgroups``), and the address space left by ``ulimit -v``; 2 GiB if none of them can be read. On CUDA, it is the
+    memory that the driver reports as free plus the memory that torch has reserved but does not use.
 
     Args:
-        device: Device of the tensors.
+        device: The device, a CPU or a CUDA device.
         root: Folder that contains ``proc`` and ``sys``; tests pass another one.
     """
     if device.type == "cuda":
@@ -70,7 +70,7 @@ def peak_bytes(device: torch.device, root: Path = _ROOT) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on any device: torch raises a plain RuntimeError on a CPU."""
+    """Whether an error reports a failed allocation; on a CPU, torch raises a plain RuntimeError for it."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
 
@@ -80,21 +80,21 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release(device: torch.device) -> None:
-    """Frees the memory that a failed attempt left allocated."""
+    """Collects garbage and empties torch's cache of a device, to free the memory of a failed attempt."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def _of_system(root: Path) -> Iterator[int]:
-    """``MemAvailable``: free pages and those that the system can reclaim from its caches."""
+    """Yields the system's available memory in bytes (``MemAvailable``): free pages and reclaimable caches."""
     value = _fields(root / "proc" / "meminfo").get("MemAvailable:")
     if value is not None:
         yield value * 1024
 
 
 def _of_groups(root: Path) -> Iterator[int]:
-    """Limits of this process's control groups minus their use, without page cache, which can be dropped."""
+    """Yields the bytes left in each control group of this process; page cache counts as free, since it can be dropped."""
     for folder in control_groups(root, controller=""):
         yield from _left(folder, "memory.max", "memory.current", "inactive_file")
     for folder in control_groups(root, controller="memory", mount="memory"):
@@ -108,7 +108,7 @@ def _left(folder: Path, limit: str, usage: str, reclaimable: str) -> Iterator[in
 
 
 def _of_process(root: Path) -> Iterator[int]:
-    """Bytes that ``ulimit -v`` leaves."""
+    """Yields the bytes of address space left by this process's limit (``ulimit -v``), if it has one."""
     if not sys.platform.startswith("linux"):
         return
     import resource
@@ -120,13 +120,13 @@ def _of_process(root: Path) -> Iterator[int]:
 
 
 def _number(path: Path) -> int | None:
-    """The number in a file; None for ``max``, and if there is no such file."""
+    """The number in a file; None if the file is missing or holds anything else, such as ``max``."""
     text = _text(path).strip()
     return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """Numbers by name, from a file with a name and a number on each line."""
+    """Reads a file with a name and a number on each line; returns the numbers by name."""
     found = {}
     for line in _text(path).splitlines():
         name, *rest = line.split()[:2] or [""]

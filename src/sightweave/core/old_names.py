@@ -1,7 +1,7 @@
-"""Earlier names of settings, options and keyword arguments, which are still read.
+"""Earlier names of settings, command-line options and keyword arguments, which are still accepted.
 
-`NAMES` is the whole table. `update` applies it to the values of a config before they are validated, so a recipe file, a
-``path=value`` setting, a mapping in Python and the recipe in an older run folder all go through the same place.
+`NAMES` lists the settings. `update` replaces them in the values of a config before these are validated: in recipe files,
+``path=value`` settings, mappings in Python and the recipes of older run folders alike.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     "decoding.beam": {"beams": "num_beams"},
     "who.endpoint": {"at_once": "num_concurrent"},
 }
-"""New names by place and old name. A place is a path without its list indices, and with the kind of each mapping that
-names one: ``data.scenes`` is every source with ``kind: scenes``. ``*`` matches one step."""
+"""New names of settings by place and old name. A place is the path of a mapping without list indices, followed by its kind
+if it has one: ``data.scenes`` is every source with ``kind: scenes``. ``*`` matches one step."""
 
 KINDS: Mapping[str, Mapping[str, str]] = {"data": {"pictures": "images"}}
 """New names of kinds by place and old name."""
@@ -53,15 +53,15 @@ _PLACES = tuple(tuple(place.split(".")) for place in (*NAMES, *KINDS))
 
 
 def update(values: Mapping[str, Any], *, where: str = "", tell: bool = True) -> dict[str, Any]:
-    """The values of a config with old names replaced by new ones.
+    """A copy of a config's values with old names replaced by new ones.
 
     Args:
-        values: Plain data, such as a recipe; not changed.
-        where: The file that they come from, for messages.
-        tell: Whether to warn about the old names. The recipe of an older run is read silently.
+        values: Plain data, such as a recipe; not modified.
+        where: The file that the values come from, for messages.
+        tell: Whether to warn about the old names; not done for the recipe of an older run.
 
     Raises:
-        RecipeError: a setting is given under both names.
+        RecipeError: A setting is given under both names.
     """
     renamed: list[str] = []
     found: dict[str, Any] = _updated(values, (), "", where, renamed)
@@ -71,7 +71,7 @@ def update(values: Mapping[str, Any], *, where: str = "", tell: bool = True) -> 
 
 
 def _updated(value: Any, place: tuple[str, ...], path: str, where: str, renamed: list[str]) -> Any:
-    """A value with new names; appends a sentence on each old name to `renamed`."""
+    """A copy of a value with new names; appends a sentence about each old name to `renamed`."""
     if not _is_on_the_way(place):
         return value
     if isinstance(value, list | tuple):
@@ -99,7 +99,7 @@ def _updated(value: Any, place: tuple[str, ...], path: str, where: str, renamed:
 def _with_new_kind(
     values: Mapping[str, Any], place: tuple[str, ...], path: str, renamed: list[str]
 ) -> dict[str, Any]:
-    """The mapping with the new name of its kind. Without a path, an old kind of dataset is the name of a folder."""
+    """A copy of a mapping with its kind renamed, if it also has a path; without one, the word names a folder."""
     known = KINDS.get(".".join(place), {})
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in known or "path" not in values:
@@ -109,22 +109,22 @@ def _with_new_kind(
 
 
 class Paths:
-    """The paths of ``path=value`` settings with old names replaced by new ones."""
+    """Replaces old names in the paths of ``path=value`` settings, and collects a warning about them."""
 
     def __init__(self) -> None:
         self._given: dict[str, str] = {}
-        """Paths as they were given, by new path."""
+        """The path that the user gave, by its new path."""
         self._renamed: list[str] = []
 
     def update(self, path: str, values: Mapping[str, Any]) -> str:
-        """The path with new names.
+        """The same path with new names.
 
         Args:
             path: A path, such as ``train.stages.0.pictures``.
-            values: The values that the setting will be applied to; they name the kinds along the path.
+            values: The values that the setting will be applied to, which give the kinds along the path.
 
         Raises:
-            RecipeError: an earlier setting has the same path under other names.
+            RecipeError: An earlier setting gave the same path under other names.
         """
         found = ".".join(_new_steps(path.split("."), values))
         earlier = self._given.setdefault(found, path)
@@ -137,7 +137,7 @@ class Paths:
         return found
 
     def warn(self) -> None:
-        """Logs one warning for all old names so far."""
+        """Logs one warning about all old names so far."""
         if self._renamed:
             warn(self._renamed)
 
@@ -159,13 +159,13 @@ def _new_steps(steps: Sequence[str], values: Mapping[str, Any]) -> Iterator[str]
 
 
 def _place_of(place: tuple[str, ...], values: Any) -> tuple[str, ...]:
-    """The place of a mapping's own settings, with its kind if it names one; a text is short for a kind."""
+    """The place extended by the kind of the mapping there, if it has one; a string is short for a kind."""
     kind = values.get("kind") if isinstance(values, Mapping) else values
     return (*place, kind) if isinstance(kind, str) else place
 
 
 def _new_name(place: Sequence[str], key: Any) -> Any:
-    """The new name of a setting; the key itself if it is not an old name there."""
+    """The new name of a setting at a place; the key itself if it is not an old name there."""
     here = ".".join(place)
     for pattern, names in NAMES.items():
         if key in names and here.count(".") == pattern.count(".") and fnmatchcase(here, pattern):
@@ -195,25 +195,25 @@ def twice(old: str, new: str, *, where: str = "") -> str:
 
 
 def warn(renamed: Sequence[str], *, where: str = "") -> None:
-    """Logs one warning for all old names of a file or a command, once in a process."""
+    """Logs one warning about all old names in a file or a command, at most once per process."""
     text = "; ".join(renamed)
     _warn_once(f"{where}: {text}" if where else text)
 
 
 @functools.cache
 def _warn_once(text: str) -> None:
-    # A comparison reads the same recipe once for each run.
+    # A comparison reads the same recipe once per run, which would repeat the warning.
     logger.warning("%s. The old name still works, but please use the new one.", text)
 
 
 def accepts(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """A decorator: a function also takes keyword arguments by their old names, with a warning.
+    """A decorator that lets a function accept keyword arguments under their old names, with a warning.
 
     Args:
         names: New names by old name.
 
     Raises:
-        TypeError: when the function is called with both names.
+        TypeError: The decorated function is called with both names of an argument.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -242,14 +242,14 @@ def _renamed_keywords(function: str, given: Mapping[str, Any], names: Mapping[st
 
 
 def new_options(args: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The words of a command line with old options replaced by new ones; words after ``--`` stay as they are.
+    """Command-line arguments with old options replaced by new ones; arguments after ``--`` are not changed.
 
     Args:
-        args: The words after the command.
+        args: The arguments after the command's name.
         known: Options of the command.
 
     Raises:
-        RecipeError: an option is given under both names.
+        RecipeError: An option is given under both names.
     """
     end = args.index("--") if "--" in args else len(args)
     names = [word.partition("=")[0] for word in args[:end]]
@@ -267,9 +267,9 @@ def new_options(args: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def settings_of(word: str) -> list[str]:
-    """The setting of a stage or of ``train`` that once had a name, for hints about a key in the wrong place.
+    """The present path of a ``train`` or stage setting with this old name, to suggest for a key in the wrong place.
 
-    Empty for a name that several settings had, since it is ambiguous.
+    Returns an empty list if there is no such setting, or if several settings once had the name.
     """
     places = [place for place, names in NAMES.items() if word in names]
     if places not in (["train"], ["train.stages"]):

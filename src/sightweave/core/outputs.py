@@ -1,6 +1,6 @@
-"""Checks of output paths: one that is already used is refused before anything slow is imported.
+"""Checks output paths before anything slow is imported, so that no command overwrites files of others.
 
-This module lists which files each command writes, and how a file shows that an earlier command wrote it.
+This module lists the files that each command writes, and how to recognise files that an earlier command wrote.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from pathlib import Path
 
 from sightweave.core import answer_files, files
 from sightweave.core.errors import DataError, FolderError, RecipeError
-from sightweave.core.run_folder import CHECKPOINT, FACTS, refuse_results
+from sightweave.core.run_folder import CHECKPOINT, CHECKPOINTS, FACTS, holds_run, refuse_other_results
 
 MARKERS = dict.fromkeys(
     (FACTS, f"{CHECKPOINT}/manifest.json", "manifest.json", "evaluation.json"), "format_version"
 )
-"""Files that mark a folder as written by training or evaluation, and a key that each has."""
+"""Files that show that training or evaluation wrote a folder, each with a JSON key that it must contain."""
 COMPARISON_MARKERS = {"comparison.json": "format_version"}
-"""The same for a comparison."""
+"""Files that show that a comparison wrote a folder, each with a JSON key that it must contain."""
 CHECK_MARKERS = {"report.json": "may_train"}
-"""The same for a check of data."""
+"""Files that show that a data check wrote a folder, each with a JSON key that it must contain."""
 EVALUATION_FILES = ("evaluation.json", "predictions.jsonl", "answers.jsonl", "gallery", "report.html")
 """Files that an evaluation writes into a folder."""
 ROWS_LEFT_OUT = ("rows-left-out.jsonl", "rows-left-out-[0-9]*.jsonl")
@@ -31,40 +31,47 @@ RUN_FILES = (
 COMPARISON_FILES = ("comparison.json", "comparison.md", "comparison.svg", "comparison.html", "steps.json")
 """Files that a comparison writes into a folder, in addition to its runs."""
 CHECK_FILES = ("report.json", "report.html", "pictures.sqlite*", "pictures-against.sqlite*")
-"""Files that a check of data writes into a folder."""
+"""Files that a data check writes into a folder."""
 SHEET = ("Software", "Sightweave")
-"""Text in a PNG that marks a sheet of images as ours."""
+"""PNG text entry, as key and value, that marks a sheet of images as written by Sightweave."""
 _PAGE_START = 512
 _SHEET_START = 4096
 
 
 def check_run(folder: Path, *, overwrite: bool = False) -> None:
-    """Checks the folder for a new run: it must not contain an earlier run, unless that is replaced, or foreign files.
+    """Checks the output folder of a training run.
+
+    Whether a run in the folder can be resumed is checked later, since that needs its recipe.
+
+    Args:
+        folder: The folder, which need not exist.
+        overwrite: Whether an earlier run, or the results of another command, may be replaced.
 
     Raises:
-        FolderError: it contains one of these.
+        FolderError: The folder holds results of another command that may not be replaced, or files that Sightweave did not
+            write.
     """
-    files.refuse_foreign(folder, (CHECKPOINT, *RUN_FILES, *ROWS_LEFT_OUT), MARKERS)
-    if not overwrite:
-        refuse_results(folder)
+    files.refuse_foreign(folder, (CHECKPOINT, CHECKPOINTS, *RUN_FILES, *ROWS_LEFT_OUT), MARKERS)
+    if not overwrite and not holds_run(folder):
+        refuse_other_results(folder)
 
 
 def check_evaluation(place: Path) -> None:
-    """Checks the folder for scores, or a file name ending in ``.csv`` for a table: foreign files are never overwritten.
+    """Checks the output path of an evaluation, which is a folder or a ``.csv`` file.
 
     Raises:
-        FolderError: there are such files.
+        FolderError: Files that Sightweave did not write would be overwritten.
     """
     _check(place, EVALUATION_FILES, MARKERS)
 
 
 def check_comparison(folder: Path) -> None:
-    """Checks the folder for a comparison in the same way."""
+    """Checks the output folder of a comparison, as `check_evaluation` does."""
     files.refuse_foreign(folder, COMPARISON_FILES, COMPARISON_MARKERS)
 
 
 def check_checked(place: Path) -> None:
-    """Checks the folder for a check of data, or its table, in the same way."""
+    """Checks the output path of a data check, a folder or a ``.csv`` file, as `check_evaluation` does."""
     _check(place, CHECK_FILES, CHECK_MARKERS)
 
 
@@ -76,11 +83,11 @@ def _check(place: Path, writes: Sequence[str], markers: Mapping[str, str]) -> No
 
 
 def check_export(folder: Path) -> None:
-    """Checks the folder for an export, which must not contain a run.
+    """Checks the output folder of an export, which must not contain a run.
 
     Raises:
-        RecipeError: it holds a run.
-        FolderError: it is a file.
+        RecipeError: The folder contains a run.
+        FolderError: The path is a file.
     """
     check_folder(folder)
     if (folder / CHECKPOINT).exists():
@@ -88,11 +95,11 @@ def check_export(folder: Path) -> None:
 
 
 def check_cache(folder: Path) -> None:
-    """Checks the folder for a cache, which must be empty or hold a cache.
+    """Checks the folder of a pixel cache, which must be empty or already hold a cache.
 
     Raises:
-        DataError: it contains something else.
-        FolderError: it is a file.
+        DataError: The folder holds other files and no cache.
+        FolderError: The path is a file.
     """
     check_folder(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "index.json").is_file():
@@ -109,21 +116,21 @@ def check_new(folder: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raises `FolderError` if a folder is to be written and a file is there."""
+    """Raises `FolderError` if a path for an output folder is an existing file."""
     files.refuse_foreign(path, (), {})
 
 
 def check_page(path: Path) -> None:
-    """Checks that an output file does not overwrite anything except a page that we wrote.
+    """Checks the output path of an HTML page, which may only replace a page that Sightweave wrote.
 
     Raises:
-        FolderError: it would, or it is a folder.
+        FolderError: The path is a folder, or a file that Sightweave did not write.
     """
     files.refuse_other(path, is_ours=_is_page)
 
 
 def check_sheet(path: Path) -> None:
-    """Checks a sheet of images in the same way."""
+    """Checks the output path of a sheet of images, as `check_page` does."""
     files.refuse_other(path, is_ours=_is_sheet)
 
 
@@ -139,5 +146,5 @@ def _is_sheet(path: Path) -> bool:
             head = stream.read(_SHEET_START)
     except OSError:
         return False
-    # A PNG has its texts before its pixels: the type of the chunk, the name, a zero byte and the value.
+    # A PNG text chunk is its type, a key, a zero byte and a value; our PNG files have it before the pixels.
     return head.startswith(b"\x89PNG") and f"tEXt{SHEET[0]}\0{SHEET[1]}".encode() in head

@@ -1,4 +1,4 @@
-"""The settings of a pretrained part: read from its folder once, and from then on stored in the recipe itself."""
+"""Fills in the settings of a pretrained part: read from its folder once, and stored in the recipe from then on."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sightweave.core.config import downloaded
 
 
 def filled(given: Any, info: ValidationInfo, read: Callable[[str], Any]) -> Any:
-    """The fields of a part's ``Config`` with ``config`` filled in, for a validator that runs before all others.
+    """The input of a part's ``Config`` with its ``config`` field filled in, for use in a "before" validator.
 
-    A name on the Hub is left as it is: its folder is downloaded when the model is built.
+    A name on the Hub is not filled in here; its folder is downloaded when the model is built.
 
     Args:
         given: Input of the ``Config``: a mapping, or the arguments of a call.
-        info: Pydantic's validation info, which says where the fields come from.
-        read: Reads the settings in a folder.
+        info: Pydantic's validation info, whose context tells whether the fields were downloaded.
+        read: Reads the settings from a folder.
 
     Raises:
-        ValueError: the recipe came with a run and lacks the settings. Only the user may name a folder to read them from.
+        ValueError: The recipe was downloaded and lacks the settings; it must not name a folder to read them from.
     """
     values = given.kwargs if isinstance(given, ArgsKwargs) else given
     if not isinstance(values, Mapping) or values.get("config"):

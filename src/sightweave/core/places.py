@@ -1,6 +1,6 @@
-"""Checks that the paths a user names exist, before anything slow is imported.
+"""Checks that input paths exist, before anything slow is imported.
 
-They check only that something is there; errors inside are reported by the code that reads it.
+Only the existence and the kind of a file or folder is checked. The code that reads it reports errors in its content.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from sightweave.core.run_folder import CHECKPOINT
 
 _DATASETS, _PREDICTORS = "data.datasets", "programs.predictors"
 _RUN = (CHECKPOINT, "manifest.json", "config.json")
-"""Names of which a folder with a model has one: a run, a checkpoint, or a Transformers folder."""
+"""Names of which any folder with a model has at least one: a run, a checkpoint or a Transformers folder."""
 _ANSWERS = (".json", ".jsonl", ".csv")
 _TABLES = (*_ANSWERS, ".tsv", ".txt", ".parquet", ".arrow", ".tar", ".zip", ".gz", ".yaml")
-"""Suffixes of data files; any other word with a dot in it is a Python module."""
+"""Suffixes of data files; any other word that contains a dot is taken for a Python module."""
 SHARDS = re.compile(r"\{\d+\.\.\d+\}.*\.tar|\.tar::")
-"""Pattern of shards, which are not paths."""
+"""Matches a WebDataset shard pattern, such as ``{000..099}.tar``, which is not the path of a single file."""
 ADDRESS = re.compile(r"(?i)https?:/")
-"""Beginning of a URL, of which a `Path` joins the two slashes."""
+"""Matches the start of a URL; only one slash is required because `Path` merges the two."""
 
 
 def check_run(folder: Path) -> None:
-    """Checks that a folder is a run or a Transformers folder.
+    """Checks that a path is a folder with a model: a run, a checkpoint or a Transformers folder.
 
     Raises:
-        CheckpointError: it is neither of them.
+        CheckpointError: The folder does not exist or holds no model.
     """
     if not _is_folder(folder):
         raise CheckpointError(no_folder(folder))
@@ -39,20 +39,20 @@ def check_run(folder: Path) -> None:
 
 
 def no_folder(folder: Path) -> str:
-    """The message about a missing run folder."""
+    """The error message for a missing run folder."""
     return f"{folder}: folder not found; create a run with sightweave train RECIPE --out {folder}."
 
 
 def no_checkpoint(folder: Path) -> str:
-    """The message about a folder without a model."""
+    """The error message for a folder without a model."""
     return f"{folder}: has no manifest.json; not a checkpoint, or an incomplete one."
 
 
 def check_who(who: str) -> None:
-    """Checks that a text is a URL, an inline setting, or the path of something that can give answers.
+    """Checks that an argument names a predictor: a model's folder, a file of answers, a URL, or an inline ``{kind: ...}``.
 
     Raises:
-        RecipeError: there is nothing at that path, or nothing that can give answers.
+        RecipeError: The path does not exist, or is neither a model's folder nor a file of answers.
     """
     if who.lstrip().startswith("{") or "://" in who:
         return
@@ -64,7 +64,7 @@ def check_who(who: str) -> None:
 
 
 def refuse_who(who: str) -> NoReturn:
-    """Raises `RecipeError` about a text that names nothing that can answer."""
+    """Raises the `RecipeError` for an argument that does not name a predictor."""
     if not Path(who).exists() and "://" not in who:
         raise RecipeError(
             f"{who}: file or folder not found; create a run with sightweave train RECIPE --out {who}."
@@ -81,7 +81,7 @@ def check_evaluated(folder: Path) -> None:
     """Checks that a folder holds an evaluation.
 
     Raises:
-        DataError: it does not.
+        DataError: The folder or its evaluation.json does not exist.
     """
     if not _is_folder(folder):
         raise DataError(f"{folder}: folder not found; give the folder of a run or an evaluation.")
@@ -90,17 +90,17 @@ def check_evaluated(folder: Path) -> None:
 
 
 def check_results(folder: Path) -> None:
-    """Raises `CheckpointError` if there is no folder of a run or of an evaluation."""
+    """Raises `CheckpointError` if a folder, which may hold a run or an evaluation, does not exist."""
     if not _is_folder(folder):
         raise CheckpointError(no_folder(folder))
 
 
 def check_run_or_recipe(path: Path) -> None:
-    """Checks that a path is a run folder or a recipe.
+    """Checks that an argument is a run folder, a recipe file, or the name of a built-in recipe.
 
     Raises:
-        CheckpointError: it is a folder, but not of a run.
-        RecipeError: there is no such file, and no bundled recipe of that name.
+        CheckpointError: It is a folder without a model.
+        RecipeError: There is neither a file at this path nor a built-in recipe with this name.
     """
     if path.is_dir():
         check_run(path)
@@ -115,7 +115,7 @@ def check_place(path: Path) -> None:
 
 
 def value_of(data: str) -> Any:
-    """The Python value of a source: the mapping or list that a text holds as YAML, or else the text itself."""
+    """Parses a data argument as YAML if it starts with a bracket or brace; any other text is returned unchanged."""
     if data.lstrip()[:1] not in ("{", "["):
         return data
     from sightweave.core import config
@@ -124,14 +124,14 @@ def value_of(data: str) -> Any:
 
 
 def check_data(data: Any) -> None:
-    """Checks that the file or folder of a source exists.
+    """Checks that the files or folders of a data argument exist.
 
     Args:
-        data: A path, a kind or a mapping, also as text, or a list of these.
+        data: A path, the name of a kind, a mapping, or a list of these. Mappings and lists may also be given as YAML text.
 
     Raises:
-        DataError: it does not exist.
-        RecipeError: a text in brackets is not valid YAML.
+        DataError: A file or folder does not exist.
+        RecipeError: A text that starts with a bracket or brace is not valid YAML.
     """
     value = value_of(data) if isinstance(data, str) else data
     if isinstance(value, list | tuple):
@@ -149,14 +149,14 @@ def _check_path(path: str) -> None:
 
 
 def no_data(path: Path | str) -> str:
-    """The message about missing data."""
+    """The error message for a missing data file or folder."""
     return (
         f"{path}: file or folder not found; give a folder with images and a data.jsonl, or that file itself."
     )
 
 
 def is_module(name: str) -> bool:
-    """Whether a word is the dotted path of a Python module, rather than the name of a file."""
+    """Whether a word looks like the dotted path of a Python module rather than a file name."""
     is_dotted = "." in name and all(part.isidentifier() for part in name.split("."))
     return is_dotted and Path(name).suffix.lower() not in _TABLES
 
@@ -165,7 +165,7 @@ def check_picture(path: Path) -> None:
     """Checks that an image file exists.
 
     Raises:
-        MediaError: there is no such file, or the path is a URL.
+        MediaError: The file does not exist, or the path is a URL.
     """
     if ADDRESS.match(str(path)):
         raise MediaError("image_url", f"{path}: URLs are not fetched; save the image and give its path.")

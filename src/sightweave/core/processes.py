@@ -1,4 +1,4 @@
-"""Runs commands of this program in separate processes, several at a time, each with a log."""
+"""Runs Sightweave commands in separate processes, several at a time, each with its own log file."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A command, and the folder that it writes."""
+    """A Sightweave command and its output folder."""
 
     folder: Path
     words: tuple[str, ...]
-    """Words after ``sightweave`` on the command line."""
+    """Command-line arguments after ``sightweave``."""
     is_fresh: bool = True
-    """Whether the output of an earlier job in the folder is deleted; otherwise its log is continued."""
+    """Whether the output of an earlier job in the folder is deleted; if not, the new log is appended to the old one."""
     note: str = ""
-    """Text shown when it starts."""
+    """Text shown when the job starts."""
 
 
 def run_jobs(
@@ -39,18 +39,19 @@ def run_jobs(
     say: Callable[[str], None],
     progress: Callable[[int, int, str], None] = lambda _done, _total, _note: None,
 ) -> list[str]:
-    """Runs jobs and returns the name, status and log of each that failed; after a failure no more are started.
+    """Runs jobs in parallel and returns a message about each failed one; after a failure, no more jobs are started.
 
     Args:
         jobs: Jobs in the order in which they start.
-        at_once: Maximum jobs at the same time.
-        threads: Threads of each process; None takes what the environment says, or shares the cores among the jobs that run
-            at the same time.
+        at_once: Maximum number of jobs that run at the same time.
+        threads: Number of threads per process. None uses ``OMP_NUM_THREADS`` if it is set, and otherwise divides the cores
+            among the jobs that run at the same time.
         say: Called with a message when a job starts and when it ends.
-        progress: Called repeatedly with the number of ended jobs, the number of all, and the running ones with their times.
+        progress: Called repeatedly with the number of ended jobs, the number of all jobs, and a text with the running jobs
+            and their times.
 
     Raises:
-        FolderError: an earlier job is still writing to the folder of one of them.
+        FolderError: An earlier process is still writing to a job's folder.
     """
     queue, failed = list(jobs), list[str]()
     if threads is None and at_once > 1 and threads_in(os.environ) is None:
@@ -93,7 +94,7 @@ def _minutes(seconds: float) -> str:
 
 
 def _start(job: Job, threads: int | None) -> subprocess.Popen[bytes]:
-    files.check_free(job.folder)  # a job may outlive the process that started it
+    files.check_free(job.folder)  # an earlier job may have outlived the process that started it
 
     # Delete only a folder that one of our jobs wrote.
     if job.is_fresh and (job.folder / LOG).exists() and _is_of_a_job(job.folder):
@@ -110,6 +111,6 @@ def _start(job: Job, threads: int | None) -> subprocess.Popen[bytes]:
 
 
 def _is_of_a_job(folder: Path) -> bool:
-    """Whether Sightweave made a folder, or it holds only a log."""
+    """Whether Sightweave wrote a folder, or the folder holds only a log file."""
     names = {one.name for one in folder.iterdir()}
     return names == {LOG} or files.is_ours(folder, {"run.json": "format_version"})

@@ -1,7 +1,7 @@
-"""Progress of a long task, in one line.
+"""A progress line for long tasks.
 
-On a terminal and in a notebook the line is updated in place; elsewhere it is printed from time to time, so that a log or a
-pipe holds plain lines.
+On a terminal and in a notebook the line is updated in place. In a log file or a pipe, a new plain line is printed from time
+to time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sightweave.core.terminal import visible
 
 LOG_SECONDS = 10.0
 _NOTEBOOK_SECONDS = 0.3
-"""Seconds between two updates of a notebook's line, since each is a message to the browser."""
+"""Minimum seconds between two updates in a notebook, where each update is a message to the browser."""
 
 
 class _Counts(MofNCompleteColumn):
@@ -47,12 +47,12 @@ class _Note(ProgressColumn):
 
 
 class LiveLine:
-    """One line of progress; a context manager.
+    """A progress line, as a context manager that closes the line at its end.
 
     Args:
         console: Console for the line; None shows nothing.
-        transient: Whether the line is removed from a terminal when it is closed.
-        log_seconds: Seconds between two lines if they are printed one below the other.
+        transient: Whether the line disappears from a terminal when it is closed.
+        log_seconds: Minimum seconds between two lines where the line cannot be updated in place.
     """
 
     def __init__(
@@ -80,17 +80,17 @@ class LiveLine:
                 _Note(),
                 console=console,
                 transient=transient,
-                # Output that is printed meanwhile goes above the line, but a file or a pipe keeps its own.
+                # On a terminal, other output must go above the line; output to a file or a pipe must not be redirected.
                 redirect_stdout=terminal.is_tty(sys.stdout),
             )
             self._bar.start()
 
     def start(self, title: str, total: int | None, *, done: int = 0) -> None:
-        """Starts another task, which takes over the line.
+        """Starts a new task, which replaces the previous one in the line.
 
         Args:
             title: Text before the counts.
-            total: Number of steps; None if it is not known, which shows no counts.
+            total: Number of steps; None if unknown, in which case no counts are shown.
             done: Number of steps that are already done.
         """
         self._title, self._note = title, ""
@@ -104,13 +104,13 @@ class LiveLine:
             self._task = self._bar.add_task(visible(title), total=total, completed=done, note="")
 
     def update(self, done: int, *, total: int | None = None, note: str = "", now: bool = False) -> None:
-        """Shows how many steps are done.
+        """Sets the number of completed steps and shows it.
 
         Args:
-            done: Number of steps done.
-            total: Number of steps, if it has changed.
+            done: Number of completed steps.
+            total: Total number of steps, if it has changed.
             note: Text after the counts.
-            now: Whether to update a log or a notebook at once, however recent its last update is.
+            now: Whether to update a log or a notebook even if the last update was very recent.
         """
         self._done, self._note = done, note
         self._is_begun = self._is_waiting = True
@@ -128,11 +128,11 @@ class LiveLine:
                 self.leave()
 
     def advance(self, count: int, unit: str) -> None:
-        """Counts further steps, and shows their rate and the remaining time.
+        """Adds to the number of completed steps, and shows the rate and the remaining time.
 
         Args:
-            count: Number of further steps.
-            unit: Name of the steps, such as ``prompts``.
+            count: Number of newly completed steps.
+            unit: Plural name of the steps, such as ``prompts``.
         """
         done = self._done + count
         self._rate.update(done)
@@ -149,18 +149,18 @@ class LiveLine:
         self.update(done, note=", ".join(parts))
 
     def finish(self) -> None:
-        """Shows the task as done, regardless of the count."""
+        """Shows the task as completed, whatever its count."""
         if self._is_begun:
             self.update(self._total)
 
     def leave(self) -> None:
-        """Prints the line as it is, to stay above further output; does nothing if that was done already."""
+        """Prints the current state as a permanent line above later output, unless this state was already printed."""
         if self._console is None:
             return
         if self._notebook is not None:
             if self._is_waiting:
                 self._publish()
-            self._display = ""  # this line stays, and the next one gets its own output
+            self._display = ""  # keep this line; the next update starts a new output
             return
         if not self._is_waiting:
             return
@@ -173,7 +173,7 @@ class LiveLine:
         return visible(f"{self._title}{counts} {self._note}".rstrip())
 
     def _publish(self) -> None:
-        """Sends the line to the notebook, first as a new output and then as updates of it."""
+        """Sends the line to the notebook: the first time as a new output, later as an update of that output."""
         text = self._text()
         self._shown, self._is_waiting = time.perf_counter(), False
         if self._display and text == self._published:
@@ -189,7 +189,7 @@ class LiveLine:
         )
 
     def close(self) -> None:
-        """Ends the line."""
+        """Ends the line; later calls show nothing."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -207,11 +207,11 @@ class LiveLine:
 
 
 class Rate:
-    """Speed of a task as a moving average.
+    """Rate of a task in steps per second, as an exponential moving average.
 
     Args:
         done: Number of steps that are already done.
-        newest: Weight of the newest value, from 0 to 1.
+        newest: Weight of the newest measurement, from 0 to 1.
     """
 
     def __init__(self, done: int = 0, *, newest: float = 0.1) -> None:
@@ -221,7 +221,7 @@ class Rate:
         self._done, self._time = done, time.perf_counter()
 
     def update(self, done: int) -> None:
-        """Sets the number of steps that are done now."""
+        """Updates the average with the number of steps that are done now."""
         now = time.perf_counter()
         if done <= self._done or now <= self._time:
             return
@@ -233,17 +233,17 @@ class Rate:
 
 
 def clock(seconds: float) -> str:
-    """A time in minutes and seconds: ``3:07``."""
+    """Formats a duration in minutes and seconds, such as ``3:07``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
 
 
 def wanted(console: Console | None, progress: bool | None) -> Console | None:
-    """The console on which a verb shows its progress; None for none.
+    """The console on which a command shows its progress, or None if it shows none.
 
     Args:
-        console: The caller's console.
-        progress: True always shows progress, False never, None only on a terminal or in a notebook.
+        console: The caller's own console, which is preferred; None creates one if needed.
+        progress: True to show progress, False to show none; None shows it only on a terminal or in a notebook.
     """
     if progress is False:
         return None

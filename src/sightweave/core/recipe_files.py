@@ -1,4 +1,4 @@
-"""The files of recipes: those of the user, and those that ship with Sightweave. Imports nothing slow."""
+"""Finds recipe files: those of the user, and the built-in ones that ship with Sightweave. Imports nothing slow."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from sightweave.core.errors import RecipeError, did_you_mean
 
 
 def shipped() -> dict[str, Path]:
-    """The recipes that ship with Sightweave, by name, from the checkout of this file or the installed package."""
+    """Paths of the built-in recipes by name, in the installed package or the source checkout."""
     package = Path(__file__).parents[1]
     folder = package / "recipes"
-    if not folder.is_dir():  # an editable install uses the checkout's own folder
+    if not folder.is_dir():  # in an editable install, they are at the top of the checkout
         folder = package.parents[1] / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def find(source: str | Path) -> Path:
-    """The file of a recipe: a path, or the name of a built-in one, such as ``own``, ``own.yaml`` or ``recipes/own.yaml``.
+    """Finds a recipe file by its path, or by the name of a built-in recipe.
 
-    A file at the path has precedence over a built-in recipe of that name.
+    A file at the path takes precedence over a built-in recipe with the same name.
+
+    Args:
+        source: A path, or a built-in recipe's name such as ``own``, ``own.yaml`` or ``recipes/own.yaml``.
 
     Raises:
-        RecipeError: no such file, and no built-in recipe of that name.
+        RecipeError: There is neither such a file nor such a built-in recipe.
     """
     path = Path(source)
     if path.is_file():
@@ -40,6 +43,6 @@ def find(source: str | Path) -> Path:
 
 
 def summary(path: Path) -> str:
-    """The purpose of a recipe: the first line of the comment at its top; empty without one."""
+    """A recipe's one-line summary: the first line of the comment at its top; empty if it has none."""
     first, *_ = [*path.read_text(encoding="utf-8").splitlines(), ""]
     return first.lstrip("# ") if first.startswith("#") else ""

@@ -1,6 +1,6 @@
-"""Measurements of a machine, kept for the user in small JSON files that may vanish at any time.
+"""Stores measurements of this machine in small JSON files in the user's cache folder.
 
-Nothing here fails: a file that cannot be read or written counts as missing.
+No function here raises an error: a file that cannot be read counts as missing, and one that cannot be written is skipped.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = "SIGHTWEAVE_CACHE"
-"""Environment variable for another folder; set but empty, it turns this off."""
+"""Environment variable that sets another cache folder; if it is set but empty, nothing is stored."""
 _MOST_BYTES = 1 << 20
 
 
 def folder() -> Path | None:
-    """The user's cache folder for Sightweave: ``SIGHTWEAVE_CACHE``, or ``sightweave`` in the system's cache folder."""
+    """The cache folder: ``SIGHTWEAVE_CACHE``, else ``sightweave`` in the user's cache folder; None if there is none."""
     if FOLDER in os.environ:
         return Path(os.environ[FOLDER]) if os.environ[FOLDER] else None
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
@@ -32,13 +32,13 @@ def folder() -> Path | None:
 
 
 def path(name: str) -> Path | None:
-    """The path of one file of values; None if nothing is kept."""
+    """The path of a file in the cache folder, by its name without suffix; None if there is no cache folder."""
     where = folder()
     return None if where is None else where / f"{name}.json"
 
 
 def recall(name: str) -> dict[str, Any]:
-    """The values of one file; empty if there are none."""
+    """The values stored in a file by `remember`; empty if there are none."""
     where = path(name)
     if where is None:
         return {}
@@ -53,7 +53,7 @@ def recall(name: str) -> dict[str, Any]:
 
 
 def remember(name: str, values: dict[str, Any]) -> bool:
-    """Adds values to one file atomically; returns whether they were stored."""
+    """Merges values into those of a file and writes it atomically; returns whether this succeeded."""
     where = path(name)
     if where is None:
         return False

@@ -1,30 +1,32 @@
-"""A run's folder from outside: the content of ``run.json``, and whether there is a run. Imports nothing slow."""
+"""Reads the facts in a run folder's ``run.json``, and protects existing results. Imports nothing slow."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sightweave.core import bounded, files
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.errors import CheckpointError, FolderError
 
 CHECKPOINT, FACTS = "checkpoint", "run.json"
+CHECKPOINTS = "checkpoints"
+"""Folder in a run's folder with the states that an unfinished training resumes from."""
 TITLE, BEGAN, FAILURE = "title", "began", "failure"
 """Keys of ``run.json``: the recipe's title, when training began (ISO 8601, UTC), and the error that ended it."""
 TRACKERS = "trackers"
 """Key of ``run.json``: the id of the run in each experiment tracker."""
 _RESULTS = ("evaluation.json", "comparison.json")
-"""Results of slow commands other than training."""
+"""Files with the results of slow commands other than training."""
 _MOST_FACTS_BYTES = 8 << 20
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """The content of ``run.json``; empty if there is none.
+    """Reads ``run.json`` in a run folder; returns an empty dict if the file does not exist.
 
     Raises:
-        CheckpointError: it is not a JSON object, or too large.
+        CheckpointError: The file is not a JSON object, or too large.
     """
     path = folder / FACTS
     if not path.exists():
@@ -42,7 +44,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
 
 
 def unfinished(known: Mapping[str, Any]) -> str:
-    """A sentence if ``run.json`` says that training did not reach its last step; empty if it did."""
+    """A clause for messages if training was interrupted according to ``run.json``; empty if it was not."""
     if not known.get("interrupted"):
         return ""
 
@@ -52,13 +54,22 @@ def unfinished(known: Mapping[str, Any]) -> str:
     return f"training is unfinished: it was interrupted {where}"
 
 
-def refuse_results(folder: Path) -> None:
-    """Raises `FolderError` if a folder that we wrote contains results that took time to compute."""
-    hint = "choose another folder, or replace it with --overwrite (overwrite=True)."
-    if files.whole(folder / CHECKPOINT).is_dir():
-        note = unfinished(facts_of(folder))
-        raise FolderError(f"{folder}: already holds a trained run; {hint}{note and ' '}{note}")
+_HINT = "choose another folder, or replace it with --overwrite (overwrite=True)."
 
+
+def refuse_run(folder: Path, why: str = "") -> NoReturn:
+    """Raises `FolderError` for a folder that contains a run, with the reason why training cannot use it."""
+    notes = [one for one in (why, unfinished(facts_of(folder))) if one]
+    raise FolderError(" ".join([f"{folder}: already holds a trained run; {_HINT}", *notes]))
+
+
+def refuse_other_results(folder: Path) -> None:
+    """Raises `FolderError` if a folder that we wrote contains no run, but other results that took time to compute."""
     found = files.present(folder, _RESULTS)
     if found:
-        raise FolderError(f"{folder}: holds the results of an earlier command ({', '.join(found)}); {hint}")
+        raise FolderError(f"{folder}: holds the results of an earlier command ({', '.join(found)}); {_HINT}")
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a folder contains a run with a checkpoint."""
+    return files.whole(folder / CHECKPOINT).is_dir() or bool(files.present(folder / CHECKPOINTS, ("step-*",)))

@@ -1,8 +1,8 @@
-"""Reading of Transformers folders with every check and without Transformers: JSON files, and weights in safetensors.
+"""Reads the JSON files and safetensors weights of Transformers folders, without importing Transformers.
 
-Nothing in a folder is run. A local folder needs no network, and an error about a missing file names the command that
-downloads it. A name on the Hugging Face Hub is looked up in the Hub's cache, and downloaded if it is not there. A GGUF file
-is read as such a folder too, by Transformers (`core/from_transformers.py`).
+No code in a folder is ever run. A local folder is read without network access; if a file is missing, the error names the
+command that downloads it. A name on the Hugging Face Hub is looked up in the Hub's local cache and downloaded if necessary.
+GGUF files are accepted in place of a folder; Transformers converts them (`core/from_transformers.py`).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ CHAT_TEMPLATE = "chat_template.jinja"
 OLD_CHAT_TEMPLATE = "chat_template.json"
 MORE_CHAT_TEMPLATES = "additional_chat_templates"
 _DEFAULT = "default"
-"""Name of the chat template for a plain conversation, if there are several."""
+"""Name of the chat template for plain conversations, in a folder with several templates."""
 _FETCHED = ["*.json", "*.safetensors", "*.jinja"]
-"""Files that are downloaded from the Hub: no pickles and no code."""
+"""Patterns of the files that are downloaded from the Hub, which exclude pickles and code."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def is_named(value: str) -> bool:
-    """Whether a recipe's value names such a folder: a path to one, a GGUF file, or a name on the Hugging Face Hub."""
+    """Whether a recipe's value names a pretrained model: a Transformers folder, a GGUF file, or a name on the Hub."""
     return (
         gguf.is_named(value)
         or (Path(value).expanduser() / CONFIG).is_file()
@@ -45,17 +45,17 @@ def is_named(value: str) -> bool:
 
 
 def is_on_hub(value: Path | str) -> bool:
-    """Whether a name can only be found on the Hub or in its cache: there is no such local folder."""
+    """Whether a value is a Hub name, such as ``owner/model``, and not an existing local folder or a GGUF file."""
     if gguf.is_named(value):
         return False
     return not Path(value).expanduser().is_dir() and _HUB_NAME.fullmatch(str(value)) is not None
 
 
 def read_config(folder: Path | str) -> dict[str, Any]:
-    """The content of ``config.json``.
+    """Reads a folder's ``config.json``.
 
     Raises:
-        CheckpointError: no such folder or file, not a JSON object, or a model with custom code.
+        CheckpointError: The folder or file does not exist, the file is not a JSON object, or the model needs custom code.
     """
     config = read_json(folder, CONFIG)
     if "auto_map" in config:
@@ -67,10 +67,10 @@ def read_config(folder: Path | str) -> dict[str, Any]:
 
 
 def read_json(folder: Path | str, name: str) -> dict[str, Any]:
-    """The object in one of a folder's JSON files.
+    """Reads a folder's JSON file that holds an object.
 
     Raises:
-        CheckpointError: no such folder or file, or not a JSON object.
+        CheckpointError: The folder or file does not exist, or the file is not a JSON object.
     """
     file = _file(place(folder), name)
     value = checkpoint.parse_json(file)
@@ -80,7 +80,7 @@ def read_json(folder: Path | str, name: str) -> dict[str, Any]:
 
 
 def has_processor(folder: Path | str) -> bool:
-    """Whether Transformers reads prompts with a processor, for texts and images, or with a tokenizer alone."""
+    """Whether the folder has a Transformers processor for text and images, rather than only a tokenizer."""
     where = place(folder)
     return any((where / name).is_file() for name in (PROCESSOR_CONFIG, IMAGE_PROCESSOR_CONFIG))
 
@@ -88,11 +88,12 @@ def has_processor(folder: Path | str) -> bool:
 def chat_template(folder: Path | str) -> str | None:
     """The Jinja chat template that Transformers would use for a plain conversation; None if there is none.
 
-    A processor keeps it in ``processor_config.json``, ``chat_template.json`` or ``chat_template.jinja``, a tokenizer in the
-    last of these or in ``tokenizer_config.json``; there may be several with names, also in ``additional_chat_templates``.
+    A processor stores it in ``processor_config.json``, ``chat_template.json`` or ``chat_template.jinja``, a tokenizer in
+    ``chat_template.jinja`` or ``tokenizer_config.json``. Several named templates may be stored there and in
+    ``additional_chat_templates``; the one named ``default`` is used.
 
     Raises:
-        CheckpointError: a file cannot be read, or there are several templates and none is the default.
+        CheckpointError: A file cannot be read, or there are several templates but none is named ``default``.
     """
     where = place(folder)
     sides = [_of_processor, _of_tokenizer] if has_processor(where) else [_of_tokenizer, _of_processor]
@@ -118,7 +119,7 @@ def _of_tokenizer(folder: Path) -> Iterator[str | None]:
 
 
 def _of_files(folder: Path) -> str | None:
-    """The template in ``chat_template.jinja``; further ones are files in a folder next to it, named after themselves."""
+    """The default template from ``chat_template.jinja`` and the files in ``additional_chat_templates``; None if no files."""
     file = folder / CHAT_TEMPLATE
     more = sorted((folder / MORE_CHAT_TEMPLATES).glob("*.jinja"))
     named = {one.stem: one for one in more}
@@ -138,7 +139,7 @@ def _of_files(folder: Path) -> str | None:
 
 
 def _default(file: Path, value: Any) -> str | None:
-    """The default among the values of ``chat_template``: a string, a list of named ones, or a mapping of them."""
+    """The default template in a ``chat_template`` value, which is a string, a list of named templates, or a mapping."""
     if value is None or isinstance(value, str):
         return value
 
@@ -164,11 +165,11 @@ def _no_default(place: Path, names: list[str]) -> CheckpointError:
 
 
 def read_tensors(folder: Path | str) -> dict[str, Tensor]:
-    """All weights, from one file or from those that its index lists.
+    """Reads all weights of a folder, by name, from a single file or from all files that an index lists.
 
     Raises:
-        CheckpointError: no weights, only pickles, an index that lists files outside the folder, a file that is truncated or
-            not safetensors, one weight in two files, or values that are not finite.
+        CheckpointError: The folder has no weights or only pickles, the index names a file outside the folder, a file is
+            truncated or not safetensors, two files hold the same weight, or values are not finite.
     """
     if gguf.is_named(folder):
         from sightweave.core import from_transformers
@@ -187,7 +188,7 @@ def read_tensors(folder: Path | str) -> dict[str, Tensor]:
 
 
 def _weight_files(folder: Path) -> list[str]:
-    """Names of the files that hold a folder's weights."""
+    """Names of the safetensors files in a folder; raises `CheckpointError` if its weights are pickled."""
     if (folder / INDEX).is_file():
         listed = read_json(folder, INDEX).get("weight_map")
         if not isinstance(listed, dict) or not all(map(checkpoint.is_plain_name, listed.values())):
@@ -217,13 +218,13 @@ def _read_one(file: Path) -> dict[str, Tensor]:
 
 
 def place(folder: Path | str) -> Path:
-    """The folder itself, or the local folder of a name on the Hub, downloaded once and without any code.
+    """The local path of a folder; a model on the Hub is downloaded if it is not in the cache, without its code.
 
-    For a GGUF file, a folder with its config and its tokenizer; `read_tensors` reads its weights from the file itself.
+    For a GGUF file, this is a temporary folder with its config and tokenizer; `read_tensors` reads weights from the file.
 
     Raises:
-        CheckpointError: no such folder, or a name whose files are not here and cannot be downloaded.
-        BackendError: a GGUF file, and the package that reads it is not installed.
+        CheckpointError: The folder does not exist, or the model is neither in the Hub's cache nor can be downloaded.
+        BackendError: A package needed for reading GGUF files is not installed.
     """
     if gguf.is_named(folder):
         # Imported here, since only GGUF files need Transformers.
@@ -264,7 +265,7 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def _odd(listed: Any) -> Any:
-    """The part of a weight map that is not valid."""
+    """The first invalid file name in a weight map, or the whole value if it is not a mapping."""
     if not isinstance(listed, dict):
         return listed
     return next(name for name in listed.values() if not checkpoint.is_plain_name(name))

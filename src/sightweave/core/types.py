@@ -1,6 +1,7 @@
-"""The plain types that more than one room handles; no tensors here, so that data needs no torch.
+"""Data types shared by several packages. They hold no tensors, so that reading data does not need torch.
 
-files -> Record (in ``data/tasks/<task>.py``) -> Sample -> Batch (``core/batch.py``) -> Prediction
+A dataset's files become a Record (``data/tasks/<task>.py``), a Sample, part of a Batch (``core/batch.py``) and at last a
+Prediction.
 """
 
 from __future__ import annotations
@@ -25,129 +26,131 @@ if TYPE_CHECKING:
 class Medium:
     """One image, video, sound or similar medium, before it is decoded.
 
-    A generated image is a function that draws it: nothing is drawn before somebody asks for the pixels.
+    The source of a generated image is a function, so that the image is drawn only when its pixels are needed.
     """
 
     source: Source
-    """A path, the bytes of a file, an array, or a function that returns such bytes or an array. For an image, the array
-    is H W or H W C, an open Pillow image is allowed too, and a function returns uint8 H W 3."""
+    """A path, the bytes of a file, an array, or a function that returns bytes or an array. For an image, an array is H W or
+    H W C, a function returns an array uint8 H W 3, and a Pillow image is accepted too."""
     key: str
-    """A stable name, equal for equal media: used to share one encoding, to shuffle, and in messages."""
+    """A stable name, the same for equal media: lets them share one encoding, and is used for shuffling and in messages."""
     modality: str = "image"
-    """Name of a file in ``data/inputs/media``, or the dotted path of a user's own module of that kind."""
+    """The modality: the name of a file in ``data/inputs/media``, or the dotted path of a user's own module."""
 
     @property
     def identity(self) -> str:
-        """The key, prefixed with the modality unless it is an image: a dataset may use the same keys in two modalities."""
+        """The key, unique across modalities: the modality is prefixed, except for images."""
         return self.key if self.modality == "image" else f"{self.modality}:{self.key}"
 
 
 @dataclass(frozen=True, slots=True)
 class MediumInfo:
-    """What the header of an image says, before anything is decoded."""
+    """Size and format of an image, read from its header without decoding the pixels."""
 
     width: int
-    """Pixels, after any EXIF rotation."""
+    """Width in pixels, after any EXIF rotation."""
     height: int
-    """Pixels, after any EXIF rotation."""
+    """Height in pixels, after any EXIF rotation."""
     mode: str
     """Pillow's name of the colour mode, such as RGB or CMYK."""
     format: str
-    """JPEG, PNG, WEBP, GIF, or ARRAY for what is already in memory."""
+    """File format: JPEG, PNG, WEBP or GIF, or ARRAY for an image that is already in memory."""
     frames: int = 1
-    """Number of images in the file; only the first is read."""
+    """Number of frames in the file; only the first is read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
-    """An object in an image, and the words for it. Regions help training but are never required."""
+    """An object in an image with the words that name it. Regions help training but are never required."""
 
     box: tuple[float, float, float, float]
-    """Left, top, right, bottom as fractions (0 to 1) of the image's width and height."""
+    """Bounding box: left, top, right and bottom as fractions (0 to 1) of the image's width and height."""
     words: tuple[str, ...]
-    """Its possible names, in any language."""
+    """Possible names of the object, in any language."""
     mask: np.ndarray | None = None
-    """The exact outline as bool H W, if it is known."""
+    """Segmentation mask of the object, bool H W, if it is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A contiguous part of a sample: text or a single medium."""
+    """One part of a sample's conversation: a piece of text or a single medium."""
 
     role: str
-    """``system``, ``user`` or ``assistant``."""
+    """Author of the part: ``system``, ``user`` or ``assistant``."""
     content: str | Medium
     learn: bool = False
-    """Whether it contributes to the loss."""
+    """Whether the part's tokens contribute to the loss."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One prompt with its target: what a task makes from a record. Contains no tensors."""
+    """One prompt with its target, made from a record by a task. Contains no tensors."""
 
     id: str
     task: str
-    """The file in ``data/tasks`` that made the sample and parses its answer."""
+    """The task that made the sample and parses its answer: the name of a file in ``data/tasks``."""
     parts: tuple[Part, ...]
     references: tuple[str, ...] = ()
     """All acceptable answers, in the form in which the task's metrics compare them."""
     group: str = ""
-    """Identifies the images: samples of one group share their encoding, and statistics are clustered by group."""
+    """Identifier of the sample's images. Samples of one group share an encoding, and confidence intervals resample whole
+    groups."""
     tags: Mapping[str, str] = field(default_factory=dict)
-    """``type`` (the question's type), languages and the like, by which tables are split. Samples with a ``subset`` are
-    scored separately from the rest of their split, in a table of that name."""
+    """Properties by which result tables are split, such as ``type`` (the type of question) or a language. Samples with a
+    ``subset`` tag are scored separately from the rest of their split, in a table of that name."""
     options: tuple[str, ...] = ()
+    """Answer options of a multiple-choice question."""
     regions: tuple[Region, ...] = ()
-    """Regions of the first medium."""
+    """Annotated regions of the first medium."""
     is_caption: bool = False
-    """Whether the target describes the images as a whole, so that its words apply to them."""
+    """Whether the target describes the images as a whole, so that its words can serve as labels for them."""
 
     @property
     def media(self) -> tuple[Medium, ...]:
-        """Its media, in order."""
+        """All media of the sample, in order."""
         # A list, since most samples have one image, for which a generator is slower.
         return tuple([part.content for part in self.parts if isinstance(part.content, Medium)])
 
     def without_media(self) -> Sample:
-        """The same prompt and answer without the media and regions."""
+        """A copy of the sample without its media and regions."""
         parts = tuple(part for part in self.parts if not isinstance(part.content, Medium))
         return replace(self, parts=parts, regions=())
 
     @property
     def prompt(self) -> str:
-        """The text before the answer."""
+        """The text of all parts that do not contribute to the loss, joined by line feeds."""
         texts = [p.content for p in self.parts if isinstance(p.content, str) and not p.learn]
         return "\n".join(texts)
 
     @property
     def target(self) -> str:
-        """The text to learn."""
+        """The text of all parts that contribute to the loss."""
         return "".join(p.content for p in self.parts if isinstance(p.content, str) and p.learn)
 
 
 def group_of(images: tuple[Medium, ...], name: str) -> str:
-    """The group of a sample: the images that it is about, or its own name if there are none."""
+    """The group of a sample: the identities of its images, or `name` if it has none."""
     return "+".join([image.identity for image in images]) or name
 
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """How likely a model considers a given text as the answer to one sample."""
+    """Probability that a model assigns to a given text as the answer to one sample."""
 
     logprob: float
-    """Natural-log probability of the whole text, its end included."""
+    """Natural logarithm of the probability of the whole text, including the end token."""
     tokens: int
-    """Tokens of the text, its end included."""
+    """Number of tokens in the text, including the end token."""
 
     @property
     def per_token(self) -> float:
-        """Mean natural-log probability of a token."""
+        """Mean log probability per token (natural logarithm)."""
         return self.logprob / max(1, self.tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """A question that a person asked, kept with the answer so that a notebook can show both."""
+    """A question that a user asked interactively, kept with the answer so that a notebook can show both."""
 
     prompt: str
     html: Callable[[str, Sequence[str]], str]
@@ -160,18 +163,19 @@ class Prediction:
 
     text: str
     logprob: float | None = None
-    """Mean natural-log probability per token, the end token included; None if it is not known."""
+    """Mean log probability per generated token (natural logarithm), including the end token; None if it is not known."""
     tokens: int = 0
-    """Number of generated tokens, the end token included."""
+    """Number of generated tokens, including the end token."""
     finish: str = "stop"
-    """``stop`` (the model ended it), ``length`` (it was truncated) or ``none`` (no text was requested)."""
+    """Why the text ended: ``stop`` (end token), ``length`` (token limit) or ``none`` (no text was requested)."""
     likelihoods: tuple[Likelihood, ...] = ()
-    """Likelihoods of the texts that the model was given to score, in their order."""
+    """Likelihoods of the texts that the model was asked to score, in the same order."""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    """Further facts about the answer by name, such as the model's thoughts."""
     asked: Asked | None = field(default=None, compare=False)
-    """The question, if a person asked a run; it does not affect the answer."""
+    """The question, if a user asked it interactively; it does not affect the answer."""
     ids: tuple[int, ...] = field(default=(), compare=False)
-    """Tokens that were generated, including the end token; empty if they are not known. Equality ignores them."""
+    """Ids of the generated tokens, including the end token; empty if they are not known. Ignored in comparisons."""
 
     def __repr__(self) -> str:
         facts = [f"logprob={self.logprob:.4g}"] if self.logprob is not None else []
@@ -190,29 +194,29 @@ class Prediction:
 
 
 _LETTERS = 100
-"""Maximum characters of one further fact in a prediction's representation."""
+"""Maximum characters of each entry of ``extra`` in a prediction's representation."""
 
 
 @dataclass(frozen=True, slots=True)
 class MediaLayout:
-    """How many embeddings a medium of one modality becomes, known before it is decoded."""
+    """Number of embeddings that a model makes from each medium of one modality; known before the medium is decoded."""
 
     tokens: int = 0
-    """Embeddings of each medium, if all media have the same number."""
+    """Number of embeddings per medium, if it is the same for all media."""
     grid: tuple[int, int] | None = None
-    """Their rows and columns, if they correspond to positions in an image."""
+    """Rows and columns of the embeddings, if they correspond to positions in an image."""
     stride: tuple[int, ...] = ()
-    """If the number depends on the size of the medium: how many values along each axis become one embedding. The last
-    embedding along an axis may cover fewer. Empty means `tokens` for all media."""
+    """Number of values along each axis that become one embedding, if the number of embeddings depends on the size of the
+    medium; the last embedding along an axis may cover fewer values. Empty means that every medium has `tokens`."""
 
     def num_tokens(self, size: Sequence[int]) -> int:
-        """Embeddings of one medium.
+        """Number of embeddings of one medium.
 
         Args:
-            size: Number of its values along each axis except the channels.
+            size: Size of the medium along each axis except the channels.
 
         Raises:
-            DataError: the medium and the layout have different numbers of axes.
+            DataError: The medium has another number of axes than ``stride``.
         """
         if not self.stride:
             return self.tokens
@@ -226,22 +230,23 @@ class MediaLayout:
 
 @dataclass(frozen=True, slots=True)
 class InputLayout:
-    """How a composed model needs its tokens laid out; the model declares it, and the processor follows it."""
+    """The layout of tokens and media that a model expects: declared by the model, and followed by the processor."""
 
     form: str = "causal"
-    """``causal``, ``encoder_decoder`` or ``classify``."""
+    """Form of the model: ``causal``, ``encoder_decoder`` or ``classify``."""
     in_sequence: bool = True
-    """Whether the text contains media tokens (only a fusion such as ``concat`` needs them)."""
+    """Whether the token sequence has a place for each media embedding, as a fusion such as ``concat`` needs."""
     bidirectional: str = "none"
-    """What may see ahead: ``none``, ``image`` (the tokens of each medium), ``prompt`` (media and prompt) or ``all``."""
+    """Tokens that attend to each other in both directions: ``none``, ``image`` (the tokens of each medium), ``prompt``
+    (media and prompt) or ``all``."""
     one_position: bool = False
-    """Whether all tokens of a medium share one position (their embeddings encode their places), unlike text tokens."""
+    """Whether all tokens of a medium share one position id, because their embeddings already encode their positions."""
     media: Mapping[str, MediaLayout] = field(default_factory=dict)
     """Number of embeddings by modality."""
 
     @property
     def tokens_per_image(self) -> int:
-        """Embeddings of one image; 0 for a model without an image encoder."""
+        """Number of embeddings of each image; 0 if the model has no image encoder."""
         return self.media["image"].tokens if "image" in self.media else 0
 
     @property

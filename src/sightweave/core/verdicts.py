@@ -1,13 +1,13 @@
-"""The words for whether a model uses its images, so that sentences, tables and pages agree."""
+"""Verdicts on whether a model uses its images; texts, tables and pages all use the words defined here."""
 
 from __future__ import annotations
 
 YES, HARDLY, PARTLY, NO, UNKNOWN = "yes", "hardly", "partly", "no", "unknown"
-"""Stored words. A task is never ``partly``; a whole evaluation is, if its tasks differ."""
+"""Verdicts as stored in evaluation.json. ``partly`` occurs only for a whole evaluation, if its tasks have different ones."""
 NOT_NEEDED = "not needed"
-"""Word shown for a task whose texts are sufficient, so that it cannot show whether the image is used."""
+"""Verdict shown for a task that can be solved without images, so that it cannot tell whether the model uses them."""
 
 
 def use_of_image(word: str, *, needs_image: bool = True) -> str:
-    """The word that a reader is shown for a stored one."""
+    """The verdict to show for a stored one; `needs_image` says whether the task cannot be solved without images."""
     return NOT_NEEDED if not needs_image and word in (NO, HARDLY) else word

@@ -1,1 +1,1 @@
-"""From files to a batch."""
+"""Datasets, tasks, and the processing of records into batches."""

@@ -1,1 +1,4 @@
-"""Runs as models of other evaluation harnesses: one file each. Nothing here is imported before a harness asks for it."""
+"""Adapters that let other evaluation harnesses use runs as models, one module each.
+
+Nothing here is imported before a harness requests it.
+"""

@@ -1,4 +1,4 @@
-"""Converts another harness's messages into a `Sample`; text and images keep their order and their roles."""
+"""Converts messages of other harnesses into a `Sample`; texts and images keep their order and their roles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROLES = ("user", "assistant", "system")
 
 
 class Piece(NamedTuple):
-    """One text or medium of a message."""
+    """One text or image of a message."""
 
     role: str
     """``user``, ``assistant`` or ``system``."""
@@ -25,7 +25,7 @@ class Piece(NamedTuple):
 
 
 def as_sample(pieces: Iterable[Piece], *, where: str) -> Sample:
-    """Makes one prompt of the pieces; empty texts are left out.
+    """Combines the pieces into one prompt; empty texts are left out.
 
     Args:
         pieces: Texts and images in the order in which the model reads them.
@@ -34,7 +34,7 @@ def as_sample(pieces: Iterable[Piece], *, where: str) -> Sample:
     Raises:
         DataError: an unknown role, a medium other than an image, an image URL, an empty prompt, or a last message from
             the assistant.
-        MediaError: an image in memory that cannot be read.
+        MediaError: an image in memory cannot be read.
     """
     parts: list[Part] = []
     for number, piece in enumerate(pieces):
@@ -67,5 +67,5 @@ def _picture(value: Any, where: str) -> Medium:
             )
         return Medium(Path(path), key=path)
 
-    # Equal images get equal keys, so that questions about the same image share its encoding.
+    # Key the image by its content, so that questions about equal images share one encoding.
     return Medium(value, key=digest(Medium(value, key=where)))

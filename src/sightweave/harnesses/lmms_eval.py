@@ -1,8 +1,7 @@
-"""A run as a model of lmms-eval: ``lmms-eval --model sightweave --model_args run=PATH --tasks ...``.
+"""Makes a run usable as a model of lmms-eval: ``lmms-eval --model sightweave --model_args run=PATH --tasks ...``.
 
 LMMs-Eval: Reality Check on the Evaluation of Large Multimodal Models (Zhang et al. 2024, arXiv:2407.12772).
-
-lmms-eval finds `manifest` by its entry point and asks for one of two classes, which exist only where it is installed:
+lmms-eval finds `manifest` by its entry point and requests one of two classes, which exist only where it is installed:
 
     Chat     the default: reads a task's messages, with images among the text; for tasks that generate
     Simple   with ``--force_simple``: images first, then the text; also for tasks that compare likelihoods
@@ -31,18 +30,18 @@ _AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Wanted:
-    """A task's ``generation_kwargs`` in our terms."""
+    """A task's ``generation_kwargs``, converted to Sightweave's options."""
 
     max_tokens: int
     """Maximum tokens per answer; 0 if the task sets no limit."""
     stops: tuple[str, ...]
     """Stop strings; an answer ends before the first of them."""
     decoding: tuple[tuple[str, Any], ...]
-    """Fields of a kind in ``answers/decoding``, with its name as ``kind``."""
+    """The decoding method as pairs of field and value, with its name under ``kind``."""
 
 
 def read_options(options: Mapping[str, Any]) -> tuple[Wanted, frozenset[str]]:
-    """Reads a task's ``generation_kwargs``; returns them with the names of those that a run does not support.
+    """Reads a task's ``generation_kwargs``; returns the supported ones and the names of the others.
 
     A run samples if ``do_sample`` is set, or if only a ``temperature`` above 0 is given; a temperature of 0 is greedy.
     """
@@ -69,15 +68,15 @@ def read_options(options: Mapping[str, Any]) -> tuple[Wanted, frozenset[str]]:
 
 
 def chat_sample(messages: Sequence[Mapping[str, Any]], *, where: str) -> Sample:
-    """Converts messages of lmms-eval into one prompt.
+    """Converts lmms-eval's messages into one prompt.
 
     Args:
-        messages: ``{"role": ..., "content": [{"type": "text", "text": ...}, {"type": "image", "url": ...}]}``; the content
-            may also be a string.
+        messages: ``{"role": ..., "content": [{"type": "text", "text": ...}, {"type": "image", "url": ...}]}``; the
+            content may also be a string.
         where: Name of the prompt in error messages.
 
     Raises:
-        DataError: as `as_sample`.
+        DataError: as raised by `as_sample`.
     """
     return as_sample(_pieces(messages), where=where)
 
@@ -93,10 +92,10 @@ def _pieces(messages: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
 
 
 def simple_sample(context: str, visuals: Sequence[Any] | None, *, where: str) -> Sample:
-    """Makes a prompt with the images first, then the text.
+    """Creates a prompt with the images first, then the text.
 
     Raises:
-        DataError: as `as_sample`.
+        DataError: as raised by `as_sample`.
     """
     images = [Piece("user", "image", visual) for visual in visuals or ()]
     return as_sample([*images, Piece("user", "text", context)], where=where)
@@ -110,15 +109,16 @@ def generate(
     max_tokens: int,
     seed: int = 0,
 ) -> list[str]:
-    """Answers samples and returns the texts in their order; samples with equal options share batches.
+    """Answers samples and returns the texts in the same order; samples with equal options share batches.
 
     One warning lists options that a run does not support, and another counts answers that were cut at `max_tokens`.
 
     Args:
-        run: The run to ask.
+        run: The run that answers.
         samples: The prompts.
         options: The ``generation_kwargs`` of each sample.
-        max_tokens: Maximum tokens per answer, whatever the options say, since memory for them is allocated in advance.
+        max_tokens: Maximum tokens per answer, whatever the options request, since memory for them is allocated in
+            advance.
         seed: Random seed for options that sample.
     """
     asked: dict[Wanted, list[int]] = defaultdict(list)
@@ -161,12 +161,12 @@ def generate(
 def losses(run: Run, samples: Sequence[Sample], texts: Sequence[str]) -> list[tuple[float, bool]]:
     """Each text's negative log-probability as the sample's answer, and whether greedy decoding gives that text.
 
-    The base class asks for log-probabilities, but lmms-eval chooses the smallest number, because its own models return
-    losses (https://github.com/EvolvingLMMs-Lab/lmms-eval/issues/370). Ours is the sum over the whole text and its end
-    token, in nats: ``acc`` compares sums, and ``acc_norm`` divides them by the number of characters.
+    The base class specifies log-probabilities, but lmms-eval chooses the smallest number, because its own models return
+    losses (https://github.com/EvolvingLMMs-Lab/lmms-eval/issues/370). The loss here is the sum over the whole text and
+    its end token, in nats: ``acc`` compares sums, and ``acc_norm`` divides them by the number of characters.
 
     Args:
-        run: The run to ask.
+        run: The run that scores the texts.
         samples: The prompts; successive samples that are the same object are encoded once.
         texts: One answer for each sample; surrounding white space is ignored.
     """
@@ -223,7 +223,7 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def _classes() -> dict[str, Any]:
-    """Both classes, made when lmms-eval asks for one, because they extend its own base class."""
+    """Creates both classes when lmms-eval requests one, because they extend lmms-eval's own base class."""
     try:
         from lmms_eval.api.instance import (  # type: ignore[import-not-found]  # only where it is installed
             GenerationResult,
@@ -233,12 +233,12 @@ def _classes() -> dict[str, Any]:
         raise _missing(error) from error
 
     class Simple(_SimpleModel, lmms):  # type: ignore[misc]  # a library without types
-        """Reads the images, then the text; also compares likelihoods."""
+        """Reads the images first, then the text; also compares likelihoods."""
 
         likelihood_type = GenerationResult
 
     class Chat(_ChatModel, lmms):  # type: ignore[misc]  # a library without types
-        """Reads messages."""
+        """Reads messages in which images and text may alternate."""
 
         likelihood_type = GenerationResult
 
@@ -246,12 +246,12 @@ def _classes() -> dict[str, Any]:
 
 
 class _Model:
-    """The part of both classes that does not depend on lmms-eval; ``lmms`` comes after it in their bases.
+    """The part of both classes that does not depend on lmms-eval; in their bases it precedes lmms-eval's class ``lmms``.
 
     Args:
         run: The run's folder.
         device: ``auto``, ``cpu``, ``cuda`` ...
-        max_tokens: Maximum tokens per answer, whatever a task asks for.
+        max_tokens: Maximum tokens per answer, whatever a task requests.
         seed: Random seed for tasks that sample.
         batch_size: Passed by lmms-eval but not used; a run chooses its own.
         max_batch_size: Passed by lmms-eval but not used.
@@ -259,9 +259,9 @@ class _Model:
     """
 
     likelihood_type: Any
-    """The type in which lmms-eval expects a likelihood."""
+    """The type that lmms-eval expects for a likelihood."""
     task_dict: Any
-    """Datasets by task and split, which lmms-eval sets."""
+    """Datasets by task and split; set by lmms-eval."""
 
     def __init__(
         self,
@@ -280,17 +280,17 @@ class _Model:
         self.device = next(self.run.model.parameters()).device
 
     def prompt(self, *args: Any) -> tuple[Sample, Mapping[str, Any]]:
-        """The sample and the options in a request's arguments."""
+        """Converts a request's arguments to the sample and the generation options."""
         raise NotImplementedError
 
     def doc(self, task: str, split: str, number: int) -> Any:
-        """The dataset row that a request is about."""
+        """The dataset row that belongs to a request."""
         return self.task_dict[task][split][number]
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
-        """Answers, in the order of the requests."""
+        """Generates answers and returns them in the order of the requests."""
         texts: list[str] = []
-        seen: Counter[str] = Counter()  # a task with repeats asks for several answers to the same row
+        seen: Counter[str] = Counter()  # a task with repeats requests several answers to the same row
         for start in range(0, len(requests), _AT_ONCE):
             pairs = [self.prompt(*request.args) for request in requests[start : start + _AT_ONCE]]
             samples = list(generation.distinct((sample for sample, _ in pairs), seen))
@@ -299,7 +299,7 @@ class _Model:
         return texts
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
-        """Not supported.
+        """Not supported; always raises.
 
         Raises:
             BackendError: always.
@@ -309,20 +309,26 @@ class _Model:
         )
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[Any]:
-        """As `losses`; the choices of one row are scored together.
+        """The result of `losses` for each request: a loss, and whether greedy decoding gives the same text.
+
+        Choices of the same row are scored together.
 
         Raises:
-            DataError: a request that names no row.
+            DataError: a request names no row.
         """
         found: list[tuple[float, bool]] = []
         for start in range(0, len(requests), _AT_ONCE):
             samples, texts = self._choices(requests[start : start + _AT_ONCE])
             found += losses(self.run, samples, texts)
-        # lmms-eval 0.7 turns a plain pair into text, but keeps values of its own type.
+        # lmms-eval 0.7 would turn a plain pair into text, but it keeps values of its own type.
         return [self.likelihood_type(pair) for pair in found]
 
     def _choices(self, requests: Sequence[Any]) -> tuple[list[Sample], list[str]]:
-        """The sample and the choice of each request; successive choices of one row share the same sample object."""
+        """The sample and the choice of each request; successive choices of one row share the same sample object.
+
+        Raises:
+            DataError: a request names no row.
+        """
         samples: list[Sample] = []
         texts: list[str] = []
         before: tuple[Any, ...] = ()
@@ -349,7 +355,7 @@ class _SimpleModel(_Model):
     is_simple = True
 
     def prompt(self, *args: Any) -> tuple[Sample, Mapping[str, Any]]:
-        """As `_Model.prompt`, for a request with the text and a function that returns the images of a row."""
+        """`_Model.prompt` for a request with the text and a function that returns the images of a row."""
         context, options, to_visuals, number, task, split = args
         visuals = to_visuals(self.doc(task, split, number))
         return simple_sample(context, visuals, where=f"{task}/{split}/{number}"), options
@@ -359,7 +365,7 @@ class _ChatModel(_Model):
     is_simple = False
 
     def prompt(self, *args: Any) -> tuple[Sample, Mapping[str, Any]]:
-        """As `_Model.prompt`, for a request with a function that returns the messages of a row."""
+        """`_Model.prompt` for a request with a function that returns the messages of a row."""
         _, to_messages, options, number, task, split = args
         messages = to_messages(self.doc(task, split, number))
         return chat_sample(messages, where=f"{task}/{split}/{number}"), options

@@ -34,14 +34,14 @@ from sightweave.programs import generation
 from sightweave.programs.exports import custom_code
 
 _IGNORED = frozenset({"use_cache", "pad_token_id", "eos_token_id", "bos_token_id", "synced_gpus"})
-"""What callers tell any model to do, and what this one does in any case."""
+"""Options that callers pass to any model; they change nothing here, because this model does the same in any case."""
 Conversation = Sequence[Mapping[str, Any]]
 _library: Any = transformers
-"""Its types change from release to release."""
+"""The library without its types, which change from release to release."""
 
 
 class SightweaveConfig(_library.PretrainedConfig):  # type: ignore[misc]  # no type is known
-    """``config.json``: the resolved recipe, and what comes from the tokenizer."""
+    """The contents of ``config.json``: the resolved recipe, and values from the tokenizer."""
 
     model_type = custom_code.MODEL_TYPE
     has_no_defaults_at_init = True
@@ -54,7 +54,7 @@ class SightweaveConfig(_library.PretrainedConfig):  # type: ignore[misc]  # no t
 
 
 class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ignore[misc]  # no type is known
-    """A `VLM` with Transformers' interface. `from_pretrained` creates it.
+    """A `VLM` with the interface of Transformers; created by `from_pretrained`.
 
     Args:
         config: Config of the folder.
@@ -72,15 +72,15 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *_: Any, **options: Any) -> SightweaveForConditionalGeneration:
-        """Reads a folder, or a name on the hub, with every check of a checkpoint.
+        """Loads a model from a folder, or from a repository on the Hub, with every check of a checkpoint.
 
         Args:
-            name: Folder or name.
+            name: Folder, or name of a repository.
             options: ``config``; ``dtype``; ``device_map``, if it names one device; and ``trust_run``, which allows
                 importing the Python modules of the user's own parts. Other options are ignored.
 
         Raises:
-            CheckpointError: a damaged or foreign folder.
+            CheckpointError: the folder is damaged or does not contain a checkpoint.
         """
         folder = place(name)
         device = str(options.get("device_map") or "cpu")
@@ -91,7 +91,7 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
         return model if dtype is None else model.to(dtype)
 
     def save_pretrained(self, folder: str | Path, *_: Any, **__: Any) -> None:
-        """Writes the checkpoint, its processor and its code; other files of the folder stay."""
+        """Writes the checkpoint, its processor and its code; other files in the folder are kept."""
         with tempfile.TemporaryDirectory() as scratch:
             made = Path(scratch) / "made"
             custom_code.write(self.vlm, self._run.processor, self._run.recipe.to_plain(), made)
@@ -101,15 +101,16 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
         """Computes logits, and the loss if there are labels.
 
         Args:
-            input_ids: int64 B S, as all else from the processor.
-            labels: int64 B T of the target; never shifted.
+            input_ids: int64 B S, from the processor.
+            labels: int64 B T, aligned with the target tokens: the model does not shift them.
             inputs: The other outputs of the processor.
 
         Returns:
-            Logits B T V for every target token (the decoder's, if there is one), or B A for a list of answers.
+            Logits B T V for every target token (the decoder's, if there is one), or B A for a model that chooses among
+            A answers.
         """
         batch = self._batch(input_ids, labels, **inputs)
-        assert batch.target is not None  # every batch here has one
+        assert batch.target is not None  # batches of samples always have a target
         if self.vlm.layout.form == "classify":
             return CausalLMOutput(logits=self.vlm(batch).logits)
         ids = batch.target.ids
@@ -133,18 +134,22 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
         length_penalty: float = 1.0,
         **inputs: Any,
     ) -> Tensor:
-        """Ids of the prompts followed by the answers, padded on the right; an encoder-decoder returns only the answers.
+        """Generates answers greedily, by sampling or by beam search.
 
         Args:
-            input_ids: int64 B S, as all else from the processor.
+            input_ids: int64 B S, from the processor.
             max_new_tokens: Maximum tokens of an answer.
             do_sample: Whether to sample, with `temperature`, `top_k` and `top_p`.
-            num_beams: Number of beams; 1 takes the likeliest token.
+            num_beams: Number of beams; 1 always chooses the most likely token.
             temperature: Divides the logits.
-            top_k: Sample from this many of the likeliest tokens; 0 means all.
-            top_p: Sample from the likeliest tokens whose probabilities add up to this.
-            length_penalty: Length penalty of the beams.
+            top_k: Number of most likely tokens to sample from; 0 means all.
+            top_p: Cumulative probability of the most likely tokens to sample from; 1 means all.
+            length_penalty: Length penalty of beam search.
             inputs: The other outputs of the processor.
+
+        Returns:
+            Ids of the prompts followed by the answers, int64 B T, padded on the right. For an encoder-decoder, only the
+            answers.
 
         Raises:
             ValueError: an unknown argument.
@@ -160,9 +165,8 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
             decoding = {"kind": "sampling", "temperature": temperature, "top_k": top_k, "top_p": top_p}
         elif num_beams > 1:
             decoding = {"kind": "beam", "num_beams": num_beams, "length_penalty": length_penalty}
-        seed = (
-            int(torch.randint(2**31, ())) if do_sample else 0
-        )  # a new one for each call, by torch's generator
+        # Take a new seed for each call from torch's generator.
+        seed = int(torch.randint(2**31, ())) if do_sample else 0
         values = {"decoding": decoding, "max_tokens": max_new_tokens, "seed": seed}
         options = config.build(generation.Options, values, where="generate")
         said = generation.write(self.vlm, batch, options, end_id=self.config.eos_token_id)
@@ -219,7 +223,11 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
     def _media(
         self, name: str, values: Values, row: Tensor | None, item: Tensor | None, prompts: int
     ) -> Media:
-        """Media of one modality on the model's device, in its precision."""
+        """Media of one modality, moved to the model's device and precision.
+
+        Raises:
+            ValueError: several prompts share the media, but `row` does not assign them.
+        """
         if row is None and prompts > 1:
             raise ValueError(
                 f"{name}_rows: {prompts} prompts share {len(values)} media; give the prompt of each one."
@@ -245,7 +253,7 @@ def _tokens(
     item: Tensor | None = None,
     ahead: Tensor | None = None,
 ) -> TokenSequence:
-    """Rows of tokens; defaults are those of a text that is read from left to right."""
+    """Rows of tokens; arguments that are None default to those of a text that is read from left to right."""
     valid = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
     if positions is None:
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
@@ -278,28 +286,27 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *_: Any, **options: Any) -> SightweaveProcessor:
-        """Reads a folder, or a name on the hub.
+        """Loads a processor from a folder, or from a repository on the Hub.
 
         Args:
-            name: Folder or name.
+            name: Folder, or name of a repository.
             options: ``trust_run`` allows importing the Python modules of the user's own media; other options are
                 ignored.
 
         Raises:
-            CheckpointError: no such folder, or it does not contain a processor.
+            CheckpointError: there is no such folder, or it does not contain a processor.
             RecipeError: the folder names a Python module, and `trust_run` is not given.
         """
         allowed = None if options.get("trust_run") is True else frozenset[str]()
         return cls(Processor.load(place(name), allowed=allowed))
 
     def save_pretrained(self, folder: str | Path, *_: Any, **__: Any) -> None:
-        """Writes the processor and its code; other files of the folder stay."""
+        """Writes the processor and its code; other files in the folder are kept."""
         with tempfile.TemporaryDirectory() as scratch:
             made = Path(scratch) / "made"
             custom_code.write_processor(self.own, made)
-            (
-                made / checkpoint.MANIFEST
-            ).unlink()  # the folder may contain a model's manifest, which lists the same files
+            # Keep the folder's own manifest: that of a model lists the same files.
+            (made / checkpoint.MANIFEST).unlink()
             shutil.copytree(made, folder, dirs_exist_ok=True)
 
     def apply_chat_template(
@@ -333,7 +340,7 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
         return inputs if return_dict else inputs["input_ids"]
 
     def __call__(self, images: Any = None, text: Any = None, **_: Any) -> Any:
-        """One prompt about one or several images, or several prompts with a list of images each."""
+        """Converts one prompt about one or several images, or several prompts with a list of images each, to tensors."""
         texts = [text] if isinstance(text, str) else list(text)
         shown = [images] if isinstance(text, str) else (images or [None] * len(texts))
         lists = [[] if one is None else one if isinstance(one, list | tuple) else [one] for one in shown]
@@ -352,10 +359,10 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
         return self.apply_chat_template(messages)
 
     def inputs(self, samples: Sequence[Sample], *, targets: bool) -> Any:
-        """Samples to tensors: with their targets and labels, or their prompts alone."""
+        """Converts samples to tensors: with their targets and labels, or only their prompts."""
         batch = self.own.batch(samples, share=False, with_target=targets)
         reader = batch.target if batch.source is None else batch.source
-        assert reader is not None  # a batch of samples has tokens
+        assert reader is not None  # batches of samples always have tokens
         found: dict[str, Any] = {
             "input_ids": reader.ids,
             "attention_mask": reader.valid.long(),
@@ -373,17 +380,17 @@ class SightweaveProcessor(_library.ProcessorMixin):  # type: ignore[misc]  # no 
         for modality, media in batch.media.items():
             name = "pixel" if modality == "image" else modality
             found |= {f"{name}_values": media.values, f"{name}_rows": media.row}
-            if len(batch.media) > 1:  # which of all media each is
+            if len(batch.media) > 1:  # the number of each medium among all media of the batch
                 found |= {f"{name}_items": media.item}
         return _library.BatchFeature(found)
 
     def decode(self, token_ids: Any, **_: Any) -> str:
-        """Text of ids, without special tokens."""
+        """The text of token ids, without special tokens."""
         ids = token_ids.tolist() if isinstance(token_ids, Tensor) else list(token_ids)
         return self.own.tokenizer.decode(ids)
 
     def batch_decode(self, sequences: Any, **_: Any) -> list[str]:
-        """Texts of rows of ids, without special tokens."""
+        """The texts of several rows of token ids, without special tokens."""
         return [self.decode(row) for row in sequences]
 
 
@@ -406,4 +413,4 @@ def _sample(messages: Conversation, where: str) -> Sample:
 
 
 _PLACES = ("image", "path", "url", "content")
-"""Keys under which a part of a message may contain its image."""
+"""Keys under which a message part may contain its image."""

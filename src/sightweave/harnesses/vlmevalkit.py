@@ -1,7 +1,6 @@
-"""A run as a model of VLMEvalKit: `register` adds it to VLMEvalKit's models, and VLMEvalKit is then started as usual.
+"""Makes a run usable as a model of VLMEvalKit: call `register`, then start VLMEvalKit as usual.
 
 VLMEvalKit: An Open-Source Toolkit for Evaluating Large Multi-Modality Models (Duan et al. 2024, arXiv:2407.11691).
-
 VLMEvalKit asks one question at a time, and images are decoded again for each question.
 """
 
@@ -19,14 +18,14 @@ from sightweave.run import load
 
 
 def message_sample(message: Iterable[Mapping[str, Any]], *, where: str) -> Sample:
-    """Converts a message of VLMEvalKit into one prompt.
+    """Converts one message of VLMEvalKit into a prompt.
 
     Args:
         message: ``{"type": "image" or "text", "value": path or text}`` in order, optionally with a ``role``.
         where: Name of the prompt in error messages.
 
     Raises:
-        DataError: as `as_sample`.
+        DataError: as raised by `as_sample`.
     """
     pieces = [Piece(one.get("role", "user"), one["type"], one["value"]) for one in message]
     return as_sample(pieces, where=where)
@@ -40,7 +39,7 @@ def turns_sample(turns: Iterable[Mapping[str, Any]], *, where: str) -> Sample:
         where: Name of the prompt in error messages.
 
     Raises:
-        DataError: as `as_sample`.
+        DataError: as raised by `as_sample`.
     """
     pieces: list[Piece] = []
     for turn in turns:
@@ -76,7 +75,7 @@ def _missing(error: ImportError) -> BackendError:
 
 @cache
 def model_class() -> Any:
-    """The class of a run for VLMEvalKit, created on demand because it extends VLMEvalKit's own base class.
+    """The class that wraps a run for VLMEvalKit, created on demand because it extends VLMEvalKit's own base class.
 
     Raises:
         BackendError: VLMEvalKit is not installed.
@@ -87,7 +86,7 @@ def model_class() -> Any:
         raise _missing(error) from error
 
     class Sightweave(BaseModel):  # type: ignore[misc]  # a library without types
-        """A run.
+        """A VLMEvalKit model that answers with a run.
 
         Args:
             run: The run's folder.
@@ -98,7 +97,7 @@ def model_class() -> Any:
             trust_run: Whether the run's recipe may import your own Python modules.
         """
 
-        INTERLEAVE = True  # images keep their places among the text
+        INTERLEAVE = True  # images keep their positions among the text
 
         def __init__(
             self,

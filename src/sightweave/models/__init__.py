@@ -1,1 +1,1 @@
-"""From a batch to logits."""
+"""The parts of vision-language models, which compute logits from a batch."""

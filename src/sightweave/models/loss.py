@@ -1,4 +1,4 @@
-"""Reduces logits and labels to one number."""
+"""The training losses: each reduces logits and labels to one number."""
 
 from __future__ import annotations
 
@@ -18,23 +18,28 @@ from sightweave.models.language_models._base import LanguageModel
 
 @dataclass(frozen=True)
 class Amounts:
-    """What losses are averaged over: one batch, or all batches of one update together.
+    """The denominators of mean losses, for one batch or summed over all batches of an update.
 
-    An update from several batches must divide by their total: in a mean of their means, a token of a batch with few tokens
-    would count more than a token of a full batch.
+    An update from several batches must divide by their total. In a mean of the batches' means, a token of a batch with
+    few tokens would count more than a token of a full batch.
     """
 
     targets: float = 0.0
-    """Weights of the tokens to learn, summed; or how many rows are classified."""
+    """Sum of the weights of the tokens to learn; for classification, the number of rows."""
     words: int = 0
-    """Regions, or whole media."""
+    """Number of regions, or of whole media, whose words are predicted."""
 
     def __add__(self, other: Amounts) -> Amounts:
         return Amounts(self.targets + other.targets, self.words + other.words)
 
 
 def amounts(batch: Batch, *, length_power: float = 0.0) -> Amounts:
-    """Amounts to learn in a batch, known before anything is computed."""
+    """The denominators of a batch's losses, which are known before the forward pass.
+
+    Args:
+        batch: The batch.
+        length_power: Weighting of tokens by the length of their answer, as in `token_loss`.
+    """
     words = 0 if batch.regions is None else len(batch.regions.words)
     if batch.class_scores is not None:
         return Amounts(float(len(batch.class_scores)), words)
@@ -55,12 +60,13 @@ def token_loss(
     """Mean next-token cross-entropy in nats over the tokens to learn; position ``at`` predicts the label at ``at + 1``.
 
     Args:
-        output: Logits ``R V`` at flat positions, or what the head reads there.
-        batch: Holds the labels, never shifted.
-        length_power: Each token weighs ``1 / length ** length_power`` with the length of its own answer: 0 counts all
-            tokens equally, 1 counts all answers equally, 0.5 is in between (InternVL 2.5, arXiv:2412.05271, section 3.2.2).
+        output: Logits ``R V`` at flat positions, or the input of the head at these positions.
+        batch: Provides the labels, which are aligned with the tokens (not shifted).
+        length_power: Each token has the weight ``1 / length ** length_power``, where length is that of its own answer:
+            0 counts all tokens equally, 1 counts all answers equally, 0.5 is in between (InternVL 2.5,
+            arXiv:2412.05271, section 3.2.2).
         z_loss: Weight of ``logsumexp(logits)^2``, which keeps logits from drifting (PaLM, arXiv:2204.02311).
-        of: What the mean is taken over; None means this batch alone.
+        of: The denominator of the mean; None means that of this batch alone.
         language_model: Model whose head computes the logits, if the output has none.
     """
     assert output.at is not None
@@ -81,11 +87,12 @@ def cross_entropies(
 ) -> Float[Tensor, " R"]:
     """Cross-entropy of each row in nats, computed in fp32 or better; 0 where the label is negative.
 
-    With a large vocabulary the logits are the largest tensor of a step, and torch's cross-entropy holds up to four of that
-    size at once. This one holds the logits and their gradient, and works on a few rows at a time.
+    With a large vocabulary the logits are the largest tensor of a training step, and torch's cross-entropy holds up to
+    four tensors of that size at once. This function holds only the logits and their gradient, and processes a few rows
+    at a time.
 
     Args:
-        logits: In any precision; the gradient comes in the same.
+        logits: Logits in any precision; the gradient has the same precision.
         labels: Index into V.
         z_loss: Weight of ``logsumexp(logits)^2``.
     """
@@ -94,25 +101,25 @@ def cross_entropies(
 
 
 _LOSS_LOGITS = 1 << 20
-"""Logits that are worked on at once: 4 MB in fp32, which a processor's cache may hold."""
+"""Number of logits to process at once: 4 MB in fp32, which fits into a processor's cache."""
 
 
 def _chunks(rows: int, size: int) -> list[slice]:
-    """Rows that are worked on at once."""
+    """Slices of the rows, each with at most `size` rows."""
     return [slice(start, start + size) for start in range(0, rows, max(1, size))]
 
 
 def _precise(x: Tensor) -> Tensor:
-    """Converts to fp32, unless it is fp64."""
+    """Converts a tensor to fp32, unless it is fp64."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 class _CrossEntropies(torch.autograd.Function):
-    """Keeps the logits and one number per row for the backward pass, but no softmax."""
+    """Cross-entropies that store the logits and one number per row for the backward pass, but no softmax."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, z_loss: float) -> Tensor:
-        """Losses of all rows."""
+        """The losses of all rows."""
         totals = logits.new_empty(len(logits), dtype=_precise(logits[:0]).dtype)
         for rows in _chunks(len(logits), _LOSS_LOGITS // logits.shape[1]):
             totals[rows] = _precise(logits[rows]).logsumexp(-1)
@@ -125,7 +132,7 @@ class _CrossEntropies(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """Softmax less the label, times the gradient of each row's loss."""
+        """The gradient of the logits: softmax minus the one-hot label, times the gradient of each row's loss."""
         logits, labels, totals = ctx.saved_tensors
         gradient = _precise(gradient).where(labels >= 0, 0.0)
         factor = gradient * (1 + 2 * ctx.z_loss * totals)
@@ -138,11 +145,12 @@ class _CrossEntropies(torch.autograd.Function):
 
 
 _HEAD_LOGITS = 1 << 23
-"""Logits that the head makes at once: 32 MB in fp32. Fewer would make its matrix products slow."""
+"""Number of logits that the head computes at once: 32 MB in fp32. Smaller chunks would make its matrix products
+slow."""
 
 
 def is_chunked(batch: Batch, vocab_size: int) -> bool:
-    """Whether a batch has enough tokens to learn that its loss should apply the head in chunks."""
+    """Whether a batch has so many target tokens that its loss should apply the head in chunks."""
     if batch.target is None or batch.class_scores is not None:
         return False
     return len(batch.target.predicting()) * vocab_size > 2 * _HEAD_LOGITS
@@ -156,19 +164,22 @@ def chunked_cross_entropy(
     *,
     z_loss: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """The weighted sum of the cross-entropies of the head's logits, of which only a few rows exist at a time.
+    """The weighted sum of the cross-entropies of the head's logits, computed for a few rows at a time.
 
-    The gradient of each chunk is computed right after its loss, so that nothing is computed twice. It is exact; only the
-    order of summation differs from that for all logits at once.
+    The gradient of each chunk is computed right after its loss, so that nothing is computed twice. It is exact; only
+    the order of summation differs from that for all logits at once.
 
     Args:
-        language_model: Its head is applied.
-        hidden: What the head reads.
-        labels: Index into V; a row with a negative one costs nothing.
+        language_model: Model whose head is applied.
+        hidden: Input of the head.
+        labels: Index into V; rows with a negative label have no loss.
         weights: Factor of each row's loss.
-        z_loss: As in `cross_entropies`.
+        z_loss: Weight of ``logsumexp(logits)^2``.
     """
-    parameters = [one for one in language_model.parameters() if one.requires_grad]
+    needs_gradient = (
+        torch.is_grad_enabled()
+    )  # the function below cannot ask: it always runs without gradients
+    parameters = [one for one in language_model.parameters() if one.requires_grad and needs_gradient]
     loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]  # torch leaves it untyped
         hidden, labels, weights, z_loss, language_model.head, language_model.vocab_size, *parameters
     )
@@ -176,7 +187,7 @@ def chunked_cross_entropy(
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Keeps gradients for the backward pass, of the hidden states and of the parameters that the head uses."""
+    """A chunked loss that stores the gradients of the hidden states and of the head's parameters in the forward pass."""
 
     @staticmethod
     def forward(
@@ -189,7 +200,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         vocab_size: int,
         *parameters: Tensor,
     ) -> Tensor:
-        """The loss, and its gradient if one is needed."""
+        """The loss; also computes its gradients if any are needed."""
         is_wanted = any(ctx.needs_input_grad)
         of_hidden = torch.empty_like(hidden)
         of_parameters: list[Tensor | None] = [None] * len(parameters)
@@ -209,20 +220,23 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """The stored gradients, times the gradient of the loss."""
+        """The stored gradients, multiplied by the gradient of the loss."""
         of_hidden, *of_parameters = (None if one is None else one * gradient for one in ctx.saved_tensors)
         return (of_hidden, None, None, None, None, None, *of_parameters)
 
 
 def _sum(total: Tensor | None, more: Tensor | None) -> Tensor | None:
-    """Not in place: two parameters may have got one tensor as their gradient."""
+    """Adds two gradients, either of which may be None; not in place, because two parameters may share a gradient tensor."""
     if total is None or more is None:
         return more if total is None else total
     return total + more
 
 
 def _weights(tokens: TokenSequence, at: Int[Tensor, " R"], length_power: float) -> Float[Tensor, " R"]:
-    """For each position, the weight of the token after it, by how many tokens its own row, segment and branch learn."""
+    """For each position, the weight of the token after it.
+
+    The weight depends on the number of tokens to learn in the same row, segment and branch.
+    """
     if not length_power:
         return torch.ones(len(at), device=at.device)
     row = at // tokens.ids.shape[1]
@@ -233,7 +247,13 @@ def _weights(tokens: TokenSequence, at: Int[Tensor, " R"], length_power: float) 
 
 
 def answer_loss(output: Output, batch: Batch, *, of: Amounts | None = None) -> Float[Tensor, ""]:
-    """Sigmoid cross-entropy against each answer's score, summed over answers (Teney et al. 2017, arXiv:1708.02711)."""
+    """Sigmoid cross-entropy against each answer's score, summed over answers (Teney et al. 2017, arXiv:1708.02711).
+
+    Args:
+        output: Logits ``B A``.
+        batch: Provides the score of each answer.
+        of: The denominator of the mean; None means that of this batch alone.
+    """
     assert output.logits is not None
     assert batch.class_scores is not None
     loss = F.binary_cross_entropy_with_logits(output.logits.float(), batch.class_scores, reduction="sum")
@@ -244,8 +264,13 @@ def word_loss(output: Output, regions: Regions, *, of: Amounts | None = None) ->
     """Sigmoid cross-entropy of words for each region, or for each whole medium.
 
     A bag of words is scored against the token embeddings themselves, so that vision and language share one table. For a
-    whole medium, the score of a word is the smooth maximum over the medium's embeddings (multiple-instance learning, as in
-    From Captions to Visual Concepts and Back, Fang et al. 2014, arXiv:1411.4952), so no boxes are needed.
+    whole medium, the score of a word is the smooth maximum over the medium's embeddings (multiple-instance learning, as
+    in From Captions to Visual Concepts and Back, Fang et al. 2014, arXiv:1411.4952), so no boxes are needed.
+
+    Args:
+        output: Provides the word logits of regions or of all embeddings.
+        regions: The words to predict.
+        of: The denominator of the mean; None means the number of regions or media in this batch.
     """
     assert output.region_logits is not None
     assert output.media is not None
@@ -260,7 +285,7 @@ def word_loss(output: Output, regions: Regions, *, of: Amounts | None = None) ->
 
 
 _BACKGROUND_BIAS = 4.0
-"""Most words are absent from most places: the sigmoid starts near their rate instead of at one half."""
+"""Subtracted from the word logits, so that predictions start near the low rate at which a word is present."""
 
 
 def _smooth_maximum(logits: Float[Tensor, "I Q V"]) -> Float[Tensor, "I V"]:
@@ -277,9 +302,17 @@ def training_loss(
     of: Amounts | None = None,
     language_model: LanguageModel | None = None,
 ) -> Float[Tensor, ""]:
-    """The loss of one step: tokens or answers if there is a target, plus words if the batch has regions.
+    """The loss of one batch: tokens or answers if there is a target, plus words if the batch has regions.
 
-    With `of`, the batch's share of the loss of all batches that those amounts are of: the shares sum to the whole.
+    Args:
+        output: Output of the model.
+        batch: The batch.
+        region_weight: Weight of the word loss.
+        length_power: Weighting of tokens by the length of their answer, as in `token_loss`.
+        z_loss: Weight of ``logsumexp(logits)^2``.
+        of: The denominators of all batches of an update together; the losses of these batches then add up to their
+            mean.
+        language_model: Model whose head computes the logits, if the output has none.
     """
     parts: list[Tensor] = []
     if batch.class_scores is not None:
@@ -299,7 +332,8 @@ def training_loss(
         weight = region_weight if parts else 1.0
         if weight:
             parts.append(weight * word_loss(output, batch.regions, of=of))
-    if not parts:  # regions are required, but this batch has none left: nothing to learn, but not an error
+    # The stage trains on regions only, but this batch has none: return a loss of 0 that has a gradient.
+    if not parts:
         assert output.media is not None
         return 0.0 * output.media.embeddings.float().sum()
     return torch.stack(parts).sum()

@@ -1,4 +1,4 @@
-"""Which fusion works with which language model: each fusion declares where it acts, each model where one may act on it."""
+"""Compatibility of fusions and language models: fusions declare where they act, models where a fusion may act."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FUSIONS, _MODELS = "models.fusions", "models.language_models"
 
 
 def legal_pairs() -> dict[tuple[str, str], bool]:
-    """Whether a fusion (first) works with a language model (second), for all kinds.
+    """For each pair of a fusion kind and a language model kind, whether the two work together.
 
     A language model kind with several forms works if at least one of them does.
     """
@@ -23,14 +23,14 @@ def legal_pairs() -> dict[tuple[str, str], bool]:
 
 
 def declared(family: str, kind: str) -> Any:
-    """The class of a kind, which declares its places (a fusion) or its form and what it offers (a language model).
+    """The class of a kind, which declares where it acts (a fusion) or where a fusion may act (a language model).
 
     Args:
         family: ``models.fusions`` or ``models.language_models``.
-        kind: A name in the family, or the dotted path of a user's own module.
+        kind: Name of a kind in the family, or the dotted path of a user's own module.
 
     Raises:
-        RecipeError: no such kind, or its Config does not name the class.
+        RecipeError: there is no such kind, or its Config does not name the class.
     """
     config = catalog.config_class(family, kind)
     if not hasattr(config, "part"):
@@ -42,7 +42,7 @@ def declared(family: str, kind: str) -> Any:
 
 
 def refusal(fusion: Any, language_model: Any) -> str:
-    """Why this fusion and this language model do not work together, and which partners each of them has."""
+    """An error message that explains why a fusion and a language model do not work together, and lists partners for each."""
     name, partner = type(fusion).__name__, type(language_model).__name__
     fusions = [k for k in catalog.kinds(_FUSIONS) if declared(_FUSIONS, k).places <= language_model.offers]
     models = [k for k in catalog.kinds(_MODELS) if fusion.places <= declared(_MODELS, k).offers]

@@ -1,4 +1,4 @@
-"""The parts of a model by the names that recipes give them, and which of them train."""
+"""The parts of a model by their names in recipes, and functions that choose which of them train."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sightweave.models.vlm import VLM
 
 PartName = Literal["encoder", "connector", "fusion", "language_model", "token_embedding"]
 PART_NAMES: tuple[PartName, ...] = get_args(PartName)
-"""All parts that can train; ``token_embedding`` is the table inside the language model."""
+"""Names of all parts that can train; ``token_embedding`` is the embedding table inside the language model."""
 
 
 def named_parts(model: VLM) -> dict[PartName, nn.Module]:
-    """The module of each name; with several modalities, all encoders are one part, and all connectors."""
+    """Maps each part's name to its module; with several modalities, all encoders are one part, as are all connectors."""
     paths = {name: path for name, path in model.encoders.items() if isinstance(path, MediaPath)}
 
-    # With one modality, the parts are the encoder and the connector themselves.
+    # With one modality, these parts are the encoder and the connector themselves.
     encoder: nn.Module
     connector: nn.Module
     if len(paths) == 1:
@@ -48,10 +48,10 @@ def choose_parts(model: VLM, parts: Sequence[str], adapters: Mapping[PartName, L
     Args:
         model: Changed in place.
         parts: Names of the parts that train.
-        adapters: Parts of which only newly added low-rank adapters train.
+        adapters: For parts in which only newly added low-rank adapters train, the settings of these adapters.
 
     Raises:
-        RecipeError: an unknown part, or adapters that have no place in it.
+        RecipeError: an unknown part, or adapters that do not fit into a part.
         BackendError: there are adapters, and PEFT is not installed.
     """
     for name in parts:
@@ -61,7 +61,8 @@ def choose_parts(model: VLM, parts: Sequence[str], adapters: Mapping[PartName, L
     model.requires_grad_(False)
 
     modules = named_parts(model)
-    for part in PART_NAMES:  # in this order: the table inside the language model comes after it
+    # In this order: the token embedding is inside the language model and must come after it.
+    for part in PART_NAMES:
         if part not in parts:
             continue
         if adapters and part in adapters:
@@ -71,7 +72,7 @@ def choose_parts(model: VLM, parts: Sequence[str], adapters: Mapping[PartName, L
 
 
 def enter_training(model: VLM, parts: Sequence[str]) -> None:
-    """Puts the parts that train into training mode; the others drop no values and keep their running statistics."""
+    """Puts the parts that train into training mode and all others into evaluation mode."""
     model.train()
     modules = named_parts(model)
 
@@ -79,7 +80,7 @@ def enter_training(model: VLM, parts: Sequence[str]) -> None:
         if part not in parts:
             module.eval()
 
-    # Once more for a part inside another one, such as the table of a frozen language model.
+    # Repeat for a part inside another one, such as the token embedding of a frozen language model.
     for part, module in modules.items():
         if part in parts:
             module.train()

@@ -1,4 +1,4 @@
-"""From media to embeddings: an encoder and its connector for each modality, and all of them joined in order."""
+"""Computes embeddings from media: an encoder and its connector for each modality, joined in the order of the media."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sightweave.models.encoders._base import Encoder
 
 
 class MediaPath(nn.Module):
-    """An encoder and its connector: from decoded media of one modality to embeddings as wide as the language model.
+    """An encoder and its connector, which map decoded media of one modality to embeddings of the language model's width.
 
     Raises:
-        RecipeError: the encoder reads media of any size, and the number of the connector's embeddings follows from that
-            size in a way that no layout can state.
+        RecipeError: the encoder reads media of any size, but the number of embeddings that the connector returns is
+            neither fixed nor equal to the number of the encoder's features.
     """
 
     def __init__(self, encoder: Encoder, connector: Connector) -> None:
@@ -28,7 +28,7 @@ class MediaPath(nn.Module):
         self.layout = _layout(encoder, connector)
 
     def forward(self, media: Media) -> MediaEmbeddings:
-        """Encodes each medium."""
+        """Computes the embeddings of each medium."""
         given = media.values if media.features is None else media.features
         if isinstance(given, tuple):
             embeddings, counts = self._of_many_sizes(given)
@@ -41,9 +41,10 @@ class MediaPath(nn.Module):
         return MediaEmbeddings(embeddings, *spread)
 
     def _of_many_sizes(self, media: Sequence[Tensor | Features]) -> tuple[Tensor, Tensor]:
-        """Embeddings (E D) of media of different sizes, in order, and how many each has (int64 I).
+        """Embeddings (E D) of media of different sizes, in order, and the number of embeddings of each medium (int64 I).
 
-        Media of one size are encoded together, so none is padded and its neighbours do not change it.
+        Media of the same size are encoded together. This needs no padding, and the other media have no influence on the
+        result.
         """
         alike: dict[tuple[int, ...], list[int]] = {}
         for number, one in enumerate(media):
@@ -60,7 +61,7 @@ class MediaPath(nn.Module):
         return torch.cat(ordered), counts
 
     def _features(self, alike: Sequence[Tensor | Features]) -> Features:
-        """Features of media of one size, encoded here unless they already were."""
+        """Features of media of one size; media that are not features yet are encoded."""
         values: list[Tensor] = []
         grid: tuple[int, int, int] | None = None
         for one in alike:
@@ -79,7 +80,7 @@ def _layout(encoder: Encoder, connector: Connector) -> MediaLayout:
     places = connector.out_grid(grid)
     if not encoder.stride:
         return MediaLayout(tokens=connector.num_tokens(grid), grid=places and (places[1], places[2]))
-    if places is None:  # a fixed number of queries
+    if places is None:  # the connector has a fixed number of queries
         return MediaLayout(tokens=connector.num_tokens(grid))
 
     # Doubling the grid distinguishes a connector that keeps any grid from one that happens to output this one.
@@ -93,9 +94,9 @@ def _layout(encoder: Encoder, connector: Connector) -> MediaLayout:
 
 
 class MediaPaths(nn.ModuleDict):
-    """One path for each modality, by name; a dot in the name of a user's own module becomes ``:`` inside."""
+    """One path for each modality, by name; a dot in the name of a user's own module is stored as ``:``."""
 
-    # Torch joins the names of modules with dots, so a name may not have one.
+    # Torch joins the names of modules with dots, so that a name must not contain one.
 
     def __init__(self, paths: Mapping[str, MediaPath]) -> None:
         super().__init__({_inner(modality): path for modality, path in paths.items()})
@@ -109,7 +110,7 @@ class MediaPaths(nn.ModuleDict):
         """The path of one modality.
 
         Raises:
-            KeyError: the model does not read it.
+            KeyError: the model does not read this modality.
         """
         return self[_inner(modality)]  # type: ignore[return-value]  # ModuleDict forgets the type
 
@@ -119,7 +120,7 @@ class MediaPaths(nn.ModuleDict):
         if len(made) <= 1:
             return made[0] if made else None
 
-        # Rows of text show media of several modalities in turn.
+        # The rows of text may alternate between modalities, so the order of the media is restored.
         order = torch.cat([one.item for one in made]).argsort(stable=True)
 
         def joined(name: str) -> Tensor:

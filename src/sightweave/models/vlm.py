@@ -1,4 +1,4 @@
-"""The vision-language model: the only place where the parts meet."""
+"""The vision-language model, which joins an encoder, a connector, a fusion and a language model."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ from sightweave.models.paths import MediaPath, MediaPaths
 
 
 class VLM(nn.Module):
-    """Encoders -> connectors -> fusion with the text inside a language model -> logits.
+    """Computes logits: encoders -> connectors -> fusion with the text inside a language model -> logits.
 
     Args:
         encoder: Maps pixels of images to features; None for a model that reads no images.
@@ -66,16 +66,16 @@ class VLM(nn.Module):
         with_logits: bool = True,
         with_named: bool = False,
     ) -> Output:
-        """Logits at the flat positions `at`, by default those that predict a label (or that are classified).
+        """Computes logits at the flat positions `at`, by default those that predict a label (or that are classified).
 
         Args:
             batch: A batch on the model's device.
-            cache: Cache of the earlier input.
-            at: int64 R.
-            with_logits: False returns the input of the head instead: with a large vocabulary, a loss that applies the
-                head itself needs far less memory (`loss.chunked_cross_entropy`).
-            with_named: Whether the output has all intermediates in `Output.named`, for explanations. They keep their
-                place in the graph, so gradients can be taken with respect to them.
+            cache: Keys and values of the preceding tokens.
+            at: int64 R, indices into the flattened rows ``B S``.
+            with_logits: If False, the output has the input of the head instead of logits: with a large vocabulary, a
+                loss that applies the head itself needs far less memory (`loss.chunked_cross_entropy`).
+            with_named: Whether to return all intermediate results in `Output.named`, for explanations. They stay part
+                of the graph, so gradients can be taken with respect to them.
         """
         named: dict[str, Tensor] = {}
         language_model, fusion = self.language_model, self.fusion
@@ -139,7 +139,7 @@ class VLM(nn.Module):
 
     @property
     def layout(self) -> InputLayout:
-        """How the processor must lay tokens out for this composition."""
+        """The layout in which the processor must arrange the tokens for this composition."""
         return InputLayout(
             form=self.language_model.form,
             in_sequence=self.fusion.in_sequence,
@@ -150,7 +150,7 @@ class VLM(nn.Module):
 
 
 def _recording(named: dict[str, Tensor], before_block: BeforeBlock | None) -> BeforeBlock:
-    """Records the input of each block, after the fusion has changed it."""
+    """Wraps `before_block` so that the input of each block is recorded, after the fusion has changed it."""
 
     def before(block: int, hidden: Tensor) -> Tensor:
         if before_block is not None:

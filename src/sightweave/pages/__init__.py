@@ -1,1 +1,4 @@
-"""A run as one self-contained HTML page. Independent of all parts: reads plain dicts, numbers, texts and pixels."""
+"""Writes runs and comparisons as self-contained HTML pages.
+
+Depends on no other part except `core`: reads plain dicts, numbers, texts and pixels.
+"""

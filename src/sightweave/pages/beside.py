@@ -1,4 +1,4 @@
-"""The page that compares two runs: the scores of each task with tests of their difference, and answers that differ."""
+"""The page that compares two runs: the scores of each task, tests of their differences, and answers that differ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sightweave.pages.page import (
 from sightweave.pages.values import estimate, number, p_value, text
 
 _NAMED = 10
-"""Maximum number of samples to name among those that only one side contains."""
+"""Maximum number of samples to name among those that only one run contains."""
 _ORDER = ("first_only", "second_only", "both_wrong")
 
 
@@ -52,11 +52,11 @@ def render_beside(
     pictures: Mapping[str, np.ndarray],
     known: Mapping[str, Any],
 ) -> str:
-    """Returns the page as HTML; equal findings give equal bytes."""
+    """Returns the page as HTML; equal inputs give identical bytes."""
     script = gallery_script() if rows else ""
     style, policy = style_and_policy(script)
 
-    # All bars of the summary have one scale, and all bars of the tables another.
+    # All bars of the summary share one scale, and all bars of the tables another.
     tasks = found["tasks"]
     of_tasks = _widest(tasks)
     with_types: list[Mapping[str, Any]] = []
@@ -91,7 +91,7 @@ def render_beside(
 
 
 def _alone(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For each side with samples that the other lacks: how many, and some of their names."""
+    """For each run with samples that the other lacks: how many there are, and the names of some."""
     sides = []
     for name, side in zip(found["names"], ("first_alone", "second_alone"), strict=True):
         keys = found[side]
@@ -107,7 +107,7 @@ def _key(key: Mapping[str, str]) -> str:
 
 
 def _widest(parts: Sequence[Mapping[str, Any]]) -> float:
-    """The largest absolute end of an interval, at least 1 %: both ends of all bars."""
+    """The largest absolute end of any interval, at least 0.01; all bars range from minus to plus this value."""
     widest = 0.01
     for part in parts:
         difference = part["difference"]
@@ -139,7 +139,7 @@ def _line(task: Mapping[str, Any], widest: float) -> dict[str, Any]:
 
 
 def _bar(found: Mapping[str, Any] | None, widest: float) -> dict[str, float] | None:
-    """Places on the bar of a difference; None if it has no interval."""
+    """Positions on the bar of a difference; None if it has no interval."""
     if found is None or not estimate(found) or not number(found["low"]):
         return None
     return {end: _place(found[end] / widest) for end in ("value", "low", "high")}
@@ -186,7 +186,7 @@ def _row(part: Mapping[str, Any], name: str, widest: float, *, is_task: bool = F
 
 
 def _place(share: float) -> float:
-    """The place of a share from -1 to 1 on the bar, which spans 6 to 206."""
+    """The horizontal position on the bar of a share from -1 to 1; the bar spans 6 to 206."""
     return round(106 + 100 * share, 1)
 
 

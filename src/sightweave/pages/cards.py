@@ -12,16 +12,17 @@ from sightweave.pages import pictures
 from sightweave.pages.scores import control_name
 
 CARD_BYTES = 2_800
-"""Upper bound on the HTML tags around a card's texts and images."""
+"""Upper bound, in bytes, on the HTML tags around a card's texts and images."""
 _MAX_TEXT = 800
-"""Maximum characters of one prompt or answer in a card."""
+"""Maximum number of characters of one prompt or answer in a card."""
 _MAX_REFERENCES = 5
 _THUMBNAIL = 72
-"""Pixels of the longer side of a control's image."""
+"""Longer side of a control's image, in pixels."""
 _CONTROL_SAID = {"no_image": "without the image", "shuffled_image": "with another image"}
 
 Show = Callable[[str, int], str]
-"""Takes an image's key and the length of its longer side; returns its ``data:`` address, or "" for an unknown image."""
+"""Function from an image's key and the length of its longer side to its ``data:`` address, or "" for an unknown
+image."""
 
 
 def shower(pixels: Mapping[str, np.ndarray]) -> Show:
@@ -39,7 +40,7 @@ def shower(pixels: Mapping[str, np.ndarray]) -> Show:
 
 
 def asked(row: Mapping[str, Any], show: Show) -> dict[str, Any]:
-    """The question of a row, with its image."""
+    """The question of a row and its image, as variables of the template."""
     references = row.get("references") or ()
     return {
         "split": row.get("split") or "evaluation",
@@ -54,7 +55,7 @@ def asked(row: Mapping[str, Any], show: Show) -> dict[str, Any]:
 
 
 def said(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer of a row, or of one of its controls."""
+    """The answer of a row, or of one of its controls, as variables of the template."""
     parsed = row.get("parsed")
     return {
         "answer": cut(row.get("answer", "")),
@@ -67,7 +68,7 @@ def said(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def card(row: Mapping[str, Any], show: Show) -> dict[str, Any]:
-    """The card of one row of ``predictions.jsonl``."""
+    """The card of one row of ``predictions.jsonl``, as variables of the template."""
     controls = []
     for name, control in (row.get("controls") or {}).items():
         shown_name = _CONTROL_SAID.get(name, control_name(name))
@@ -77,13 +78,13 @@ def card(row: Mapping[str, Any], show: Show) -> dict[str, Any]:
 
 
 def fitting(cards: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:
-    """The cards that fit into `room` bytes, spread evenly over all cards."""
+    """A selection of cards that fits into `room` bytes, spread evenly over all cards."""
     share = min(1.0, max(0, room) / max(1, sum(map(_bytes, cards))))
     return [one for n, one in enumerate(cards) if math.floor((n + 1) * share) > math.floor(n * share)]
 
 
 def cut(words: str) -> str:
-    """A text of a bounded length."""
+    """Cuts a text to `_MAX_TEXT` characters."""
     return words if len(words) <= _MAX_TEXT else f"{words[:_MAX_TEXT]} ..."
 
 
@@ -96,26 +97,26 @@ def _changes(row: Mapping[str, Any]) -> str:
 
 
 def _read(row: Mapping[str, Any]) -> str:
-    """An answer with case and white space normalized, to tell whether it changed."""
+    """An answer with case and white space normalised, to detect whether it changed."""
     parsed = row.get("parsed")
     answer = row.get("answer", "") if parsed is None else parsed
     return " ".join(answer.split()).casefold()
 
 
 def _certainty(logprob: float | None) -> str:
-    """The geometric mean probability of a token, in per cent; empty if not known."""
+    """The geometric mean probability of the answer's tokens, in per cent; empty if not known."""
     if logprob is None or not math.isfinite(logprob):
         return ""
     return f"{100 * math.exp(min(0.0, logprob)):.0f}"
 
 
 def _bytes(value: Any) -> int:
-    """Upper bound on the size of a card, or of a part of it, in the page."""
+    """Upper bound, in bytes, on the space that a card, or a part of it, takes in the page."""
     if isinstance(value, str):
         from markupsafe import escape
 
         size = len(str(escape(value)).encode("utf-8", errors="replace"))
-        return size if value.startswith("data:image/") else 2 * size  # some texts appear twice
+        return size if value.startswith("data:image/") else 2 * size  # some texts appear twice in the page
 
     if isinstance(value, Mapping):
         tags = CARD_BYTES if "prompt" in value else 0

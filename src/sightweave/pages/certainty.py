@@ -13,7 +13,7 @@ from typing import Any
 from sightweave.pages.drawing import Chart, linear
 
 TOLERATED = 0.05
-"""The error rate for which an evaluation chooses its confidence threshold."""
+"""The error rate for which an evaluation chooses its confidence threshold, as a fraction."""
 
 
 def reliability(bins: Sequence[Mapping[str, Any]]) -> str:

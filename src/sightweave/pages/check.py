@@ -16,7 +16,7 @@ _THUMBNAIL = 112
 
 
 def write_check(path: Path, found: Mapping[str, Any], thumbnails: Mapping[str, np.ndarray]) -> None:
-    """Writes the page.
+    """Writes the page of a data check.
 
     Args:
         path: The HTML file.
@@ -43,14 +43,14 @@ def write_check(path: Path, found: Mapping[str, Any], thumbnails: Mapping[str, n
 
 
 def _finding(one: Mapping[str, Any]) -> dict[str, Any]:
-    """A finding, with the number of its examples that are shown."""
+    """A finding, extended by a text on how many of its examples are shown."""
     count, shown = one["count"], len(one["examples"])
     words = f"{shown} of {text(count)} shown" if 0 < shown < count else text(count)
     return {**one, "shown": words}
 
 
 def _facts(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts in a folded list: format, and counts by task, split and language."""
+    """The facts in the collapsed list: format, and counts by task, split and language."""
     facts = {"format": found["kind"], **found["records"]}
 
     for name, count in found["splits"].items():

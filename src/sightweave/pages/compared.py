@@ -10,7 +10,7 @@ from sightweave.pages.costs import Panel
 from sightweave.pages.page import environment, style_and_policy, write
 
 _NUMBERS = 6
-"""Maximum columns of numbers in one table of the page."""
+"""Maximum number of numeric columns in one table of the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +21,11 @@ class Table:
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: int = 1
-    """Number of columns at the left that are text; the others are numbers."""
+    """Number of text columns at the left; all others are numbers."""
     note: str = ""
 
     def narrow(self) -> list[Table]:
-        """Splits the table into some that fit on a screen, each with all text columns and some of the numbers."""
+        """Splits the table into narrower ones that fit on a screen, each with all text columns and some numeric ones."""
         narrow = []
         for start in range(self.words, max(len(self.heads), self.words + 1), _NUMBERS):
             heads = _part(self.heads, self.words, start)
@@ -34,7 +34,7 @@ class Table:
         return narrow
 
     def to_markdown(self) -> str:
-        """The table in Markdown, followed by its note."""
+        """The table as Markdown, followed by its note."""
         lines = [_line(self.heads), f"|{'---|' * len(self.heads)}", *map(_line, self.rows)]
         if self.note:
             lines += ["", self.note]
@@ -43,7 +43,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedPage:
-    """The content of the page."""
+    """The content of a page that compares recipes."""
 
     title: str
     lead: str
@@ -54,11 +54,11 @@ class ComparedPage:
 
 
 def write_compared(path: Path, page: ComparedPage) -> None:
-    """Writes the page; it loads nothing else, and every text in it is escaped."""
+    """Writes the page as a self-contained file in which all texts are escaped."""
     from markupsafe import Markup
 
     style, policy = style_and_policy()
-    # Safe as markup: the drawing functions escape names.
+    # Markup is safe here, because the drawing functions escape names.
     panels = [{"title": one.title, "svg": Markup(one.svg)} for one in page.panels]
     template = environment().get_template("compared.html.jinja")
     write(path, template.render(page=page, panels=panels, style=style, policy=policy))

@@ -1,7 +1,7 @@
-"""Draws scores next to their costs, with a row for each composition, for a page and as an SVG file.
+"""Draws scores next to costs, with a row for each composition, for a page and as an SVG file.
 
-A row has a name, the score with its interval, and the cost with its range. Names never overlap, however close the scores
-are. They come from recipes, so they are escaped.
+A row has a name, the score with its interval, and the cost with its range. Names never overlap, however close the
+scores are. Names come from recipes, so they are escaped.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from sightweave.core import files
 from sightweave.pages.drawing import WIDTH, Axis, dot, linear, stroke, svg, text
 
 _ROW = 26.0
-"""Height of one composition: a line for its name, and one for its marks."""
+"""Height of one composition's row: a line for its name, and one for its marks."""
 _HEAD = 30.0
-"""Height above the first row: the label of each column, and its ticks."""
+"""Height of the area above the first row, with the label and the ticks of each column."""
 _SCORE = (8.0, 196.0)
 _COST = (224.0, 316.0)
-"""Left and right end of each column."""
+"""Left and right end of the cost column; `_SCORE` has those of the score column."""
 _MAX_NAME = 40
-"""Maximum characters of a name; longer names are cut."""
+"""Maximum number of characters of a name; longer names are cut."""
 _COLUMNS = 2
-"""Panels per row of the SVG file."""
+"""Number of panels per row of the SVG file."""
 _TITLE = 22
 """Height of the title above a panel in the SVG file."""
 _GAP = 14
@@ -48,11 +48,11 @@ class Point:
     cost: float
     least_cost: float
     most_cost: float
-    """The lowest and the highest cost of its runs."""
+    """Highest cost of the composition's runs; `least_cost` is the lowest."""
     score: float
     low: float
     high: float
-    """The interval of the score."""
+    """Upper end of the score's interval; `low` is the lower end."""
     is_baseline: bool = False
 
 
@@ -65,19 +65,19 @@ class Panel:
 
 
 def panel(title: str, points: Sequence[Point], *, cost: str, score: str, least: float | None = None) -> Panel:
-    """Draws the compositions of one task, the best score first.
+    """Draws the compositions of one task, with the best score at the top.
 
     Args:
         title: The panel's title.
         points: One for each composition; the baseline has another colour.
         cost: Label of the right column, such as ``minutes of training``.
         score: Unit of the scores.
-        least: The lowest possible score; None if there is none.
+        least: Lowest possible score; None if scores have no lower limit.
     """
     ordered = sorted(points, key=lambda point: -point.score)
     height = _HEAD + _ROW * len(ordered) + 2
 
-    # The score axis fits the scores; the cost axis starts at 0, so that twice the cost looks twice as long.
+    # The score axis spans the scores. The cost axis starts at 0, so that twice the cost looks twice as long.
     low = min(point.low for point in points)
     high = max(point.high for point in points)
     room = 0.04 * (high - low)
@@ -95,7 +95,7 @@ def panel(title: str, points: Sequence[Point], *, cost: str, score: str, least: 
 
 
 def _column(ends: tuple[float, float], axis: Axis, label: str, height: float) -> list[str]:
-    """The label of a column, its ticks, and their lines down to the last row."""
+    """Draws the label of a column, its ticks, and their lines down to the last row."""
     parts = [text(ends[0], 9, label)]
     for value, words in zip(axis.ticks, axis.labels, strict=True):
         x = _across(ends, axis, value)
@@ -105,7 +105,7 @@ def _column(ends: tuple[float, float], axis: Axis, label: str, height: float) ->
 
 
 def _row(point: Point, top: float, scores: Axis, costs: Axis) -> list[str]:
-    """The name of a composition, and below it a dot with its interval in each column."""
+    """Draws the name of a composition, and below it a dot with its interval in each column."""
     color = "series1" if point.is_baseline else "series0"
     name = point.name if len(point.name) <= _MAX_NAME else f"{point.name[: _MAX_NAME - 3]}..."
     y = top + 19
@@ -122,7 +122,7 @@ def _row(point: Point, top: float, scores: Axis, costs: Axis) -> list[str]:
 
 
 def _across(ends: tuple[float, float], axis: Axis, value: float) -> float:
-    """The horizontal place of a value in a column."""
+    """The horizontal position of a value in a column."""
     share = min(1.0, max(0.0, axis.share(value)))
     return ends[0] + (ends[1] - ends[0]) * share
 
@@ -152,7 +152,7 @@ def write_picture(path: Path, panels: Sequence[Panel]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Drawing:
-    """A panel's drawing, parsed, with its size."""
+    """A panel's drawing, parsed, with its width and height."""
 
     title: str
     svg: ElementTree.Element
@@ -168,7 +168,7 @@ class _Drawing:
 
 
 def _placed(drawings: Sequence[_Drawing]) -> tuple[list[tuple[_Drawing, float, float]], float, float]:
-    """Lays drawings out in rows: each with its left and its upper end, and the width and height of the whole."""
+    """Lays out drawings in rows; returns each with its left and top position, and the total width and height."""
     placed = []
     columns = min(_COLUMNS, len(drawings))
     y = float(_GAP)

@@ -1,4 +1,4 @@
-"""Draws the training history as SVG curves with the page's colours. No text from the user enters a drawing."""
+"""Draws the training history as SVG curves with the page's colours. The drawings contain no text from users."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy as np
 from sightweave.pages.drawing import Axis, Chart, linear, logarithmic
 
 MAX_POINTS = 400
-"""Maximum points of a line; if there are more, equal stretches are averaged."""
+"""Maximum number of points of a line; longer histories are averaged over equal stretches."""
+_VALIDATION = "validation_"
+"""Prefix of numbers of a validation: few points, each over the same samples, so they are neither averaged nor smoothed."""
 _LOG_SPREAD = 20
-"""The loss gets a logarithmic axis if its largest value is more than this many times its smallest."""
+"""Ratio of the largest loss to the smallest above which the loss gets a logarithmic axis."""
 
 _PANELS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("Loss", lambda key: key == "loss" or key.endswith("_loss") or key.startswith("loss_")),
@@ -22,14 +24,17 @@ _PANELS: tuple[tuple[str, Callable[[str], bool]], ...] = (
         "Learning rate",
         lambda key: key in ("lr", "learning_rate") or key.startswith(("lr_", "learning_rate_")),
     ),
+    ("Validation scores", lambda key: key.startswith("validation_score_")),
     ("Gradient norm", lambda key: key in ("grad_norm", "gradient_norm")),
+    ("Gradient norm by part", lambda key: key.startswith("grad_norm_")),
+    ("Update ratio by part", lambda key: key.startswith("update_ratio_")),
     ("Tokens per second", lambda key: key == "tokens_per_second"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A drawing with its title and the texts around it."""
+    """A drawing of the training history, with its title and the texts around it."""
 
     title: str
     series: tuple[str, ...]
@@ -39,15 +44,16 @@ class Panel:
     svg: str
     is_log: bool
     stages: tuple[tuple[str, int, int], ...]
-    """Name, first and last step of each stage, in order."""
+    """Name, first step and last step of each stage, in order."""
 
 
 def panels(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
-    """Draws a panel for each of loss, learning rate, gradient norm and speed that the history has.
+    """Draws one panel each for losses, learning rate, scores, gradient norms and speed, if the history has them.
 
     Args:
         history: Rows with ``step``, optionally ``stage``, and numbers. If steps go back within a stage (a run was
-            resumed), the older rows are dropped; if a new stage counts from its own start, it follows the previous one.
+            resumed), the older rows are dropped. If a new stage restarts the step count, it is drawn after the previous
+            one.
     """
     rows = _in_order(history)
     if len(rows) < 2:
@@ -65,11 +71,11 @@ def panels(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
 
 
 _MAX_LINES = 4
-"""Maximum lines in a panel."""
+"""Maximum number of lines in a panel."""
 
 
 def _points_by_key(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """Step and value of every number in the history, by its key."""
+    """Step and value of every number in the history, as a list of points for each key."""
     found: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         for key, value in row.items():
@@ -83,7 +89,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _in_order(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with increasing steps over all stages, as ``_at``; see `panels` for steps that go back."""
+    """The rows with a step number ``_at`` that increases over all stages; see `panels` for steps that go back."""
     rows: list[dict[str, Any]] = []
     offset = 0
     for row in history:
@@ -93,7 +99,7 @@ def _in_order(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         at = int(row["step"]) + offset
         if rows and at < rows[-1]["_at"]:
             name = str(row.get("stage", rows[-1]["stage"]))
-            if any(old["stage"] == name for old in rows):  # resumed
+            if any(old["stage"] == name for old in rows):  # the run was resumed
                 while rows and rows[-1]["_at"] >= at:
                     rows.pop()
             else:
@@ -106,7 +112,7 @@ def _in_order(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _stages(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int, int], ...]:
-    """Name, first and last step of each stage."""
+    """Name, first step and last step of each stage."""
     found: list[tuple[str, int, int]] = []
     for row in rows:
         name = row["stage"]
@@ -118,7 +124,7 @@ def _stages(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int, int], ..
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> np.ndarray:
-    """At most `MAX_POINTS` points, float64 2 P, each the mean of an equal stretch of the input."""
+    """At most `MAX_POINTS` points as float64 2 P, each the mean of an equal stretch of the input."""
     values = np.array(points, dtype=np.float64).T
     stretches = np.array_split(values, min(MAX_POINTS, values.shape[1]), axis=1)
     return np.stack([stretch.mean(axis=1) for stretch in stretches], axis=1)
@@ -142,8 +148,8 @@ def _panel(
     *,
     is_smooth: bool,
 ) -> Panel:
-    """Draws one panel; each line is averaged and drawn separately in each stage."""
-    # The axes fit the values of all lines.
+    """Draws one panel; each line is smoothed and drawn separately in each stage."""
+    # Fit the axes to the values of all lines.
     everything: list[float] = []
     for points in lines.values():
         everything += [value for _, value in points]
@@ -151,11 +157,12 @@ def _panel(
     ends = stages[0][1], stages[-1][2]
     chart = Chart(x=linear(*ends, ticks=6, whole=True), y=_values_axis(title, everything, is_log=is_log))
 
-    # A dashed line at the start of each stage, then the lines.
+    # Draw a dashed line at the start of each stage, then the curves.
     for _, start, _ in stages[1:]:
         chart.vertical(start)
     last = []
-    for number, points in enumerate(lines.values()):
+    for number, (key, points) in enumerate(lines.items()):
+        smooths = is_smooth and not key.startswith(_VALIDATION)
         window = max(3.0, min(len(points), MAX_POINTS) / 40)
         for _, start, end in stages:
             inside = [point for point in points if start <= point[0] <= end]
@@ -164,11 +171,11 @@ def _panel(
 
             steps, values = _thin(inside)
             drawn = values
-            if is_smooth:
-                # On a logarithmic axis, average the logarithms: otherwise one high value at the start of a stage
-                # would lift the rest of the line.
+            if smooths:
+                # On a logarithmic axis, average the logarithms; otherwise one high value at the start of a stage would
+                # lift the rest of the line.
                 drawn = np.exp(_smooth(np.log(values), window)) if is_log else _smooth(values, window)
-            if is_smooth and len(lines) == 1:
+            if smooths and number == 0 and all(name.startswith(_VALIDATION) for name in list(lines)[1:]):
                 chart.line(zip(steps, values, strict=True), "trail", width=0.8)
             chart.line(zip(steps, drawn, strict=True), f"series{number}", width=1.5)
         last.append(float(drawn[-1]))
@@ -177,7 +184,7 @@ def _panel(
 
 
 def _values_axis(title: str, values: Sequence[float], *, is_log: bool) -> Axis:
-    """The vertical axis, with some room around the values; loss and speed start at 0."""
+    """The vertical axis, with some space around the values; the axes of loss and speed start at 0."""
     low, high = min(values), max(values)
     if is_log:
         return logarithmic(low / 1.1, high * 1.1)

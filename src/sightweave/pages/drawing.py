@@ -1,8 +1,9 @@
-"""Charts as SVG that inherits its colours and text size from the page.
+"""Draws charts as SVG that inherits its colours and text size from the page.
 
-The pages need only lines, dots and ticks, so these are written directly: a plotting library would take a hundred times as
-long per chart. Colours are classes (``ink-stroke``, ``series0-fill``), so that one chart works in light and dark themes
-and in print. No element has a style attribute, which the page's policy forbids, or an id, which two charts would share.
+The pages need only lines, dots and ticks, so these are written directly: a plotting library would take a hundred times
+as long per chart. Colours are classes (``ink-stroke``, ``series0-fill``), so that one chart works in light and dark
+themes and in print. No element has a style attribute, which the page's policy forbids, or an id, which two charts would
+share.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 324.0, 168.0
-"""Size of a chart in its own units; a page may show it at any size."""
+"""Width and height of a chart in its own units; a page may show it at any size."""
 LETTER = 6.4
-"""Width reserved for a letter, which is that of the larger text on phones."""
+"""Width reserved for a letter, based on the larger text on phones."""
 _LINE = 14.0
 """Height reserved for a line of text."""
 _MARGIN = 6.0
@@ -29,11 +30,11 @@ class Axis:
     high: float
     ticks: tuple[float, ...]
     labels: tuple[str, ...]
-    """The labels of the ticks."""
+    """One label for each tick."""
     is_log: bool = False
 
     def share(self, value: float) -> float:
-        """The position of a value between the two ends: 0 at the lower end, 1 at the higher."""
+        """The relative position of a value on the axis: 0 at `low`, 1 at `high`."""
         if self.is_log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
@@ -47,7 +48,7 @@ def linear(
     whole: bool = False,
     words: Callable[[float], str] = "{:.10g}".format,
 ) -> Axis:
-    """An axis with about `ticks` round ticks; only at whole numbers if `whole` is set.
+    """Creates an axis with about `ticks` round ticks; only at whole numbers if `whole` is set.
 
     An empty range is widened, so that a single value can be drawn.
     """
@@ -64,7 +65,7 @@ def linear(
 
 
 def logarithmic(low: float, high: float, *, ticks: int = 8) -> Axis:
-    """An axis for positive numbers of very different sizes, with ticks at 1, 2 and 5 in each decade, or fewer."""
+    """Creates a logarithmic axis for positive numbers, with ticks at 1, 2 and 5 in each decade, or fewer."""
     if not high > low:
         low, high = low / 2, high * 2
 
@@ -78,7 +79,7 @@ def logarithmic(low: float, high: float, *, ticks: int = 8) -> Axis:
 
 
 def _decade_ticks(low: float, high: float, digits: Sequence[int]) -> list[float]:
-    """These digits times each power of ten, within the range."""
+    """The products of these digits and powers of ten that are within the range."""
     found = []
     for decade in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
         ticks = [digit * 10.0**decade for digit in digits]
@@ -87,7 +88,7 @@ def _decade_ticks(low: float, high: float, digits: Sequence[int]) -> list[float]
 
 
 def _round_up(step: float) -> float:
-    """The next number that is 1, 2 or 5 times a power of ten."""
+    """The smallest number of at least `step` that is 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
     for digit in (1, 2, 5):
         if digit * power >= step * (1 - 1e-9):
@@ -109,7 +110,7 @@ class Chart:
 
     def __post_init__(self) -> None:
         widest = max(map(len, self.y.labels), default=0)
-        last = len(self.x.labels[-1]) if self.x.labels else 0  # this label may extend beyond the axis
+        last = len(self.x.labels[-1]) if self.x.labels else 0  # the last label may extend beyond the axis
         self._frame = (
             _MARGIN + LETTER * widest,
             WIDTH - max(_MARGIN, 0.5 * LETTER * last),
@@ -129,7 +130,7 @@ class Chart:
             self._marks.append(stroke(f"M{'L'.join(placed)}", color, width=width, is_dashed=is_dashed))
 
     def dot(self, point: tuple[float, float], color: str, *, radius: float = 2.2) -> None:
-        """Draws a dot."""
+        """Draws a dot at a point."""
         x, y = self._at(*point)
         self._marks.append(dot(x, y, color, radius=radius))
 
@@ -142,7 +143,7 @@ class Chart:
         self.line([(self.x.low, y), (self.x.high, y)], "faint", width=0.8, is_dashed=True)
 
     def svg(self) -> str:
-        """Returns the chart with its grid, ticks and labels."""
+        """Returns the chart as an SVG element with its grid, ticks and labels."""
         left, right, _, bottom = self._frame
         around = []
         for value, label in zip(self.y.ticks, self.y.labels, strict=True):
@@ -162,28 +163,28 @@ class Chart:
         return svg([*around, *self._marks], WIDTH, HEIGHT)
 
     def _at(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point is in the drawing; y counts from the top there."""
+        """The position of a point in the drawing, where y increases from top to bottom."""
         left, right, top, bottom = self._frame
         return left + (right - left) * self.x.share(x), bottom - (bottom - top) * self.y.share(y)
 
 
 def svg(parts: Sequence[str], width: float, height: float) -> str:
-    """Joins parts into one drawing, hidden from screen readers because the page has its content as text."""
+    """Joins parts into one SVG element, hidden from screen readers because the page has the same content as text."""
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" aria-hidden="true">'
     return "\n".join([head, *parts, "</svg>"])
 
 
 def stroke(path: str, color: str, *, width: float, is_dashed: bool = False) -> str:
-    """A path in one of the page's colours."""
+    """An SVG path in one of the page's colours."""
     dashes = ' stroke-dasharray="3 3"' if is_dashed else ""
     return f'<path class="{color}-stroke" d="{path}" fill="none" stroke-width="{width:g}" stroke-linejoin="round"{dashes}/>'
 
 
 def dot(x: float, y: float, color: str, *, radius: float = 2.2) -> str:
-    """A dot in one of the page's colours."""
+    """An SVG circle in one of the page's colours."""
     return f'<circle class="{color}-fill" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"/>'
 
 
 def text(x: float, y: float, words: str, *, anchor: str = "start", color: str = "ink") -> str:
-    """A text, escaped."""
+    """An SVG text element with escaped text."""
     return f'<text class="{color}-fill" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'

@@ -1,4 +1,4 @@
-"""Chooses which answers a page shows: a few of every kind, right and wrong."""
+"""Chooses the answers that a page shows: a few of every kind, right and wrong."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 PER_SPLIT = 60
-"""Maximum answers shown of a split."""
+"""Maximum number of answers shown per split."""
 
 
 def spread(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The rows in a reproducible shuffled order: by the hashes of their ids."""
+    """The rows in a reproducible shuffled order, sorted by the hashes of their ids."""
     return sorted(rows, key=lambda row: hashlib.sha256(str(row["id"]).encode("utf-8", "replace")).digest())
 
 
 def choose(
     rows: Sequence[Mapping[str, Any]], *, limit: int = PER_SPLIT, by: str = "right"
 ) -> list[Mapping[str, Any]]:
-    """Up to ``limit`` rows of each split, taken in turn from every combination of task, type, and right or wrong.
+    """Up to `limit` rows of each split, taken in turn from every combination of task, type, and right or wrong.
 
-    Of each combination, rows about images that are not chosen yet come first, so that many images are shown.
+    Within each combination, rows about images that are not chosen yet come first, so that many images are shown.
 
     Args:
         rows: Prediction rows with ``split``, ``task``, ``type``, ``group`` and ``right``.
-        limit: Maximum rows of one split.
-        by: The field that says right or wrong; rows that compare two models have ``kind``.
+        limit: Maximum number of rows per split.
+        by: The field that separates right from wrong rows; use ``kind`` for rows that compare two models.
     """
     kinds_of: dict[str, dict[tuple[Any, ...], list[Mapping[str, Any]]]] = {}
     for row in rows:

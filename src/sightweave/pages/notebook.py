@@ -1,4 +1,4 @@
-"""Self-contained pieces of HTML that a notebook shows for an answer, scores, a run or a data check.
+"""Self-contained pieces of HTML with which a notebook displays answers, scores, runs and data checks.
 
 Colours are inherited from the page around them, so that light and dark themes both work. Texts are escaped and cut and
 images are small, because their content is not trusted and a notebook stores every output.
@@ -16,17 +16,17 @@ from sightweave.pages.compared import Table
 from sightweave.pages.values import text
 
 SIDE = 160
-"""Pixels of the longer side of an image."""
+"""Longer side of an image, in pixels."""
 MOST = 20
-"""Maximum answers, scores or findings shown of a list."""
+"""Maximum number of answers, scores or findings shown from a list."""
 ANSWERS = 6
-"""Maximum answers shown with the scores of a split."""
+"""Maximum number of answers shown with the scores of a split."""
 _MAX_TEXT = 400
-"""Maximum characters of one text."""
+"""Maximum number of characters of one text."""
 
 
 class Shown(list[Any]):
-    """A list that a notebook shows as the HTML of its members."""
+    """A list that a notebook displays as the HTML of its members."""
 
     def _repr_html_(self) -> str:
         html = "".join(one._repr_html_() for one in self[:MOST] if hasattr(one, "_repr_html_"))
@@ -35,7 +35,7 @@ class Shown(list[Any]):
 
 
 def answer(prompt: str, said: str, *, pictures: Sequence[str] = (), about: Sequence[str] = ()) -> str:
-    """One answer, with the images it is about.
+    """HTML of one answer, with the images it is about.
 
     Args:
         prompt: The question; empty if not known.
@@ -56,7 +56,7 @@ def answer(prompt: str, said: str, *, pictures: Sequence[str] = (), about: Seque
 def evaluation(
     found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]
 ) -> str:
-    """The scores of one split, with a few answers.
+    """HTML of the scores of one split, with a few answers.
 
     Args:
         found: The output of ``Evaluation.to_json``.
@@ -73,7 +73,15 @@ def run(
     rows: Sequence[Mapping[str, Any]],
     pictures: Mapping[str, str],
 ) -> str:
-    """A run: its facts and scores, and a few answers; arguments as for `evaluation`."""
+    """HTML of a run: its facts, its scores, and a few answers.
+
+    Args:
+        title: The run's name.
+        facts: Facts about the run by name.
+        evaluations: The output of ``Evaluation.to_json`` for each split.
+        rows: The rows of ``predictions.jsonl`` to show.
+        pictures: Addresses of the images, by the ``image`` key of the rows.
+    """
     return _filled(
         title=cut(title),
         facts=_facts(facts),
@@ -83,7 +91,7 @@ def run(
 
 
 def check(found: Mapping[str, Any], facts: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
-    """The findings of a data check.
+    """HTML of the findings of a data check.
 
     Args:
         found: The output of the doctor's ``Report.to_json``.
@@ -111,7 +119,7 @@ def check(found: Mapping[str, Any], facts: Mapping[str, Any], pictures: Mapping[
 
 
 def tables(title: str, given: Sequence[Table]) -> str:
-    """Tables below one another, such as those of a comparison."""
+    """HTML of several tables below one another, such as those of a comparison."""
     shown = []
     for table in given:
         cells = {
@@ -127,22 +135,22 @@ def tables(title: str, given: Sequence[Table]) -> str:
 
 
 _EXAMPLES = 3
-"""Maximum examples shown of a finding."""
+"""Maximum number of examples shown per finding."""
 
 
 def _described(example: Mapping[str, Any]) -> str:
-    """What an example shows, with its file and line if it has them."""
+    """The message of an example, preceded by its file and line if known."""
     place = "" if example.get("line") is None else f"{example['file']}:{example['line']}: "
     return cut(place + str(example["message"]))
 
 
 def _keys(examples: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys of the images in the examples, each once."""
+    """Keys of the images in the examples, without duplicates."""
     return list(dict.fromkeys(one["picture"] for one in examples if one.get("picture")))
 
 
 def cut(words: object) -> str:
-    """A text of bounded length."""
+    """Converts a value to text and cuts it to `_MAX_TEXT` characters."""
     shown = str(words)
     return shown if len(shown) <= _MAX_TEXT else f"{shown[:_MAX_TEXT]} ..."
 
@@ -156,7 +164,7 @@ def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _split(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The scores of a split, with its texts cut."""
+    """The scores of a split as variables of the template, with texts cut."""
     (can,) = scores.can([found])
 
     tasks = []
@@ -174,7 +182,7 @@ def _split(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _why(found: Mapping[str, Any]) -> list[str]:
-    """A sentence for each task that needs the image but shows little or no use of it."""
+    """One sentence for each task that needs the image but shows little or no use of it."""
     sentences = []
     for task in found.get("tasks") or ():
         is_weak = task.get("uses_image") in (NO, HARDLY) and task.get("needs_image", True)
@@ -188,7 +196,7 @@ def _rows(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> lis
 
 
 def _row(row: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]:
-    """One answer; the right one is shown only if the answer is wrong."""
+    """One answer as variables of the template; the right answer is included only if the given one is wrong."""
     right = "" if row.get("right") else " | ".join(map(str, row.get("references") or ()))
     address = pictures.get(row.get("image") or "")
 
@@ -202,7 +210,7 @@ def _row(row: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _filled(**parts: Any) -> str:
-    """Fills the template; parts that are not given are empty."""
+    """Renders the template; parts that are not given are empty."""
     empty: dict[str, Any] = {
         "title": "",
         "facts": [],
@@ -214,4 +222,4 @@ def _filled(**parts: Any) -> str:
     }
 
     html: str = page.environment().get_template("notebook.html.jinja").render(**(empty | parts), side=SIDE)
-    return visible(html)  # control characters that would move or hide other text are shown by name
+    return visible(html)  # control characters that would move or hide other text are replaced by their names

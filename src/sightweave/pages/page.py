@@ -1,7 +1,7 @@
 """The report of a run on one HTML page: its settings, training curves, scores, and answers about images.
 
-The page loads nothing: images, curves, styles and the only script are inside it, and its Content-Security-Policy forbids
-everything else. All texts are escaped, above all the answers of models.
+The page loads nothing: images, curves, styles and the only script are inside it, and its Content-Security-Policy
+forbids everything else. All texts are escaped, especially the answers of models.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from sightweave.pages.cards import card, fitting, shower
 from sightweave.pages.values import text
 
 MAX_BYTES = 3_000_000
-"""Maximum size of a page; cards that do not fit are left out evenly over the gallery."""
+"""Maximum size of a page in bytes; if not all cards fit, some are left out evenly over the gallery."""
 _GALLERY_BYTES = 2_300_000
-"""Maximum size of the gallery."""
+"""Maximum size of the gallery in bytes."""
 _SPARE_BYTES = 60_000
-"""Room for what cards add elsewhere on the page, such as names of types in a filter."""
+"""Bytes reserved for what cards add elsewhere on the page, such as names of types in a filter."""
 _LONG = 60
-"""Characters above which a fact gets a line of its own."""
+"""Number of characters above which a fact gets a line of its own."""
 _FOLDER = Path(__file__).parent
 """Folder of the templates, the style and the script."""
 
@@ -39,12 +39,12 @@ class Page:
     title: str
     subtitle: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Facts in the order in which they are shown: predictor, seed, device, commit, parameters, fingerprint of the data,
-    template and the like. A mapping (such as versions) is shown on one line."""
+    """Facts in the order in which they are shown, such as predictor, seed, device, commit, parameters, fingerprint of
+    the data and template. A mapping (such as versions) is shown on one line."""
     recipe: str = ""
     """The recipe as YAML."""
     history: Sequence[Mapping[str, Any]] = ()
-    """Rows of ``metrics.jsonl``: step, stage, loss, lr, grad_norm, tokens_per_second."""
+    """Rows of ``metrics.jsonl`` with step, stage, loss, lr, grad_norm and tokens_per_second."""
     evaluations: Sequence[Mapping[str, Any]] = ()
     """The output of ``Evaluation.to_json`` for each split."""
     gallery: Sequence[Mapping[str, Any]] = ()
@@ -52,11 +52,11 @@ class Page:
     pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Pixels (uint8 H W or H W 3) of the images, by the ``image`` key of the rows."""
     notes: Sequence[str] = ()
-    """Sentences shown at the top."""
+    """Sentences shown at the top of the page."""
 
 
 def write_report(path: Path, page: Page) -> int:
-    """Writes the page and returns its size in bytes."""
+    """Writes the report and returns its size in bytes."""
     return write(path, render(page))
 
 
@@ -77,7 +77,7 @@ def image_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def environment() -> Any:
-    """The environment for this folder's templates, which escapes every text."""
+    """The jinja2 environment for the templates in this folder; it escapes every text."""
     import jinja2
 
     return jinja2.Environment(
@@ -101,21 +101,21 @@ def style_and_policy(script: str = "") -> tuple[Any, str]:
 
 
 def gallery_script() -> Any:
-    """The script that filters and sorts cards."""
+    """The JavaScript that filters and sorts cards."""
     from markupsafe import Markup
 
     return Markup((_FOLDER / "page.js").read_text(encoding="utf-8"))
 
 
 def render(page: Page) -> str:
-    """Returns the page as HTML; identical pages give identical bytes."""
+    """Returns the report as HTML; equal inputs give identical bytes."""
     script = gallery_script() if page.gallery else ""
     style, policy = style_and_policy(script)
     marks = scores.controls(page.evaluations)
     parts = {
         "page": page,
         "facts": facts(page.facts),
-        # Both are files of this package, and the policy allows them by their hashes.
+        # The style and the script are files of this package; the policy allows them by their hashes.
         "style": style,
         "script": script,
         "policy": policy,
@@ -134,12 +134,12 @@ def render(page: Page) -> str:
 def with_cards(
     template: Any, parts: Mapping[str, Any], cards: Sequence[dict[str, Any]], *, order: Callable[[Any], Any]
 ) -> str:
-    """Returns a page with as many cards as fit, and with the choices of its filters.
+    """Renders a page with as many cards as fit, and with the choices of its filters.
 
     Args:
         template: The page's template.
-        parts: Everything on the page except the cards.
-        cards: Cards in the order of their answers.
+        parts: Variables of the template except the cards.
+        cards: All cards, in the order of their answers.
         order: Sort key for the cards.
     """
 
@@ -160,7 +160,7 @@ def with_cards(
 
 
 def _choices(cards: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, str]]]:
-    """The choices of each filter: value and label for splits and tasks, task and type for types."""
+    """The choices of each filter: pairs of value and label for splits and tasks, pairs of task and type for types."""
     splits: dict[str, None] = {}
     tasks: dict[str, None] = {}
     types: set[tuple[str, str]] = set()
@@ -178,7 +178,7 @@ def _choices(cards: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, st
 
 
 def facts(found: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
-    """The name and value of each fact, and whether the value is long; empty values are left out."""
+    """Name and text of each fact, and whether the text is long; empty values are left out."""
     shown = []
     for name, value in found.items():
         words = text(value)
@@ -201,6 +201,6 @@ def _panel(panel: curves.Panel) -> dict[str, Any]:
         "is_log": panel.is_log,
         "lines": list(zip(panel.series, map(text, panel.last), strict=True)),
         "stages": [(number, *stage) for number, stage in enumerate(panel.stages, start=1)],
-        # Safe as markup: the drawing contains only numbers.
+        # Markup is safe here, because the drawing contains only numbers.
         "svg": Markup(panel.svg),
     }

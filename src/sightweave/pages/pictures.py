@@ -1,4 +1,4 @@
-"""Encodes pixels as an image inside a page."""
+"""Encodes pixels as an image that is embedded in a page."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import PIL.Image
 from sightweave.core.errors import DataError
 
 MAX_SIDE = 224
-"""Maximum pixels of the longer side in the page; larger images are scaled down."""
+"""Maximum length of the longer side in the page, in pixels; larger images are scaled down."""
 _JPEG_QUALITY = 88
 _DRAWN_COLORS = 4096
-"""An image with more colours than this is a photograph."""
+"""Number of colours above which an image counts as a photograph."""
 
 
 def data_uri(pixels: np.ndarray, *, max_side: int = MAX_SIDE) -> str:
-    """A ``data:`` address of an image: a drawing as PNG or JPEG, whichever is smaller, a photograph as JPEG.
+    """The ``data:`` address of an image: PNG or JPEG for drawings, whichever is smaller, and JPEG for photographs.
 
     Args:
         pixels: uint8 H W or H W 3.
-        max_side: Maximum pixels of the longer side.
+        max_side: Maximum length of the longer side, in pixels.
 
     Raises:
-        DataError: another dtype or shape.
+        DataError: the pixels have another dtype or shape.
     """
     is_picture = pixels.ndim in (2, 3) and (pixels.ndim == 2 or pixels.shape[2] == 3) and pixels.size > 0
     if pixels.dtype != np.uint8 or not is_picture:
@@ -38,7 +38,7 @@ def data_uri(pixels: np.ndarray, *, max_side: int = MAX_SIDE) -> str:
     if max(picture.size) > max_side:
         picture.thumbnail((max_side, max_side), PIL.Image.Resampling.LANCZOS)
 
-    # PNG is slow for photographs and never smaller.
+    # PNG is slow for photographs and never smaller, so it is tried only for drawings.
     found = {"jpeg": _encoded(picture, "JPEG", quality=_JPEG_QUALITY)}
     if picture.getcolors(_DRAWN_COLORS) is not None:
         found["png"] = _encoded(picture, "PNG")

@@ -1,4 +1,4 @@
-"""Turns evaluations into the rows and words of a page.
+"""Converts evaluations to variables of a page's template.
 
 Evaluations written by earlier versions have fewer fields; what is missing is left out of the page.
 """
@@ -16,15 +16,15 @@ from sightweave.pages.values import SHARE, estimate, number, p_value, text
 CONTROL_NAMES = {"no_image": "no image", "shuffled_image": "wrong image", "blank_image": "grey image"}
 BASELINE_NAMES = {"majority": "majority", "neighbour": "text only"}
 _LEFT, _WIDTH = 6, 200
-"""The start of a score's bar, and the length of 100 %, in units of the drawing."""
+"""Left end of a score's bar, and its length for 100 %, in units of the drawing."""
 _TOGETHER = 6
-"""Maximum controls and baselines in one table; further ones go into another table."""
+"""Maximum number of controls and baselines in one table; further ones go into another table."""
 
 Scores = Mapping[str, Any]
 
 
 def can(evaluations: Sequence[Scores]) -> list[dict[str, Any]]:
-    """What a model can do: a headline for each split, and one line per task."""
+    """The overview of a model's abilities: a headline for each split, and one line per task."""
     shown = []
     for found in evaluations:
         scored = [task for task in _tasks(found) if estimate(task.get("score"), _unit(task))]
@@ -42,7 +42,7 @@ def can(evaluations: Sequence[Scores]) -> list[dict[str, Any]]:
 
 
 def _line(task: Scores) -> dict[str, Any]:
-    """One task: its score, the best score without looking at the image, and the conclusion."""
+    """The overview line of one task: its score, the best score without looking at the image, and the conclusion."""
     unit = _unit(task)
     use = _use(task)
     rival, reached = _best_rival(task)
@@ -75,9 +75,9 @@ def _use(task: Scores) -> str:
 
 
 def _best_rival(task: Scores) -> tuple[str, float | None]:
-    """The best way to answer without looking at the image, and its score."""
+    """The name and score of the best control or baseline that answers without looking at the image."""
     of_controls = _of(task, "controls")
-    # Evaluations of earlier versions name at most one control.
+    # Evaluations from earlier versions name at most one control.
     names = _of(task, "gains") or [task.get("gain_over") or "no_image"]
 
     known = []
@@ -91,7 +91,7 @@ def _best_rival(task: Scores) -> tuple[str, float | None]:
 
 
 def _short_bar(task: Scores, reached: float | None) -> dict[str, Any]:
-    """Places on the bar of a line: the score, its interval, and the best score without looking at the image."""
+    """Positions on the bar of a line: the score, its interval, and the best score without looking at the image."""
     score = task["score"]
     interval = score if isinstance(score, Mapping) else {}
     return {
@@ -103,7 +103,7 @@ def _short_bar(task: Scores, reached: float | None) -> dict[str, Any]:
 
 
 def controls(evaluations: Sequence[Scores]) -> list[str]:
-    """Names of all controls of all splits, in the order of their marks."""
+    """Names of all controls of all splits, in the order of their markers."""
     found: dict[str, None] = {}
     for one in evaluations:
         for part in _parts(one):
@@ -112,23 +112,23 @@ def controls(evaluations: Sequence[Scores]) -> list[str]:
 
 
 def control_name(name: str) -> str:
-    """The name of a control on the page."""
+    """The display name of a control."""
     return CONTROL_NAMES.get(name, name.replace("_", " "))
 
 
 def rival_name(name: str) -> str:
-    """The name of a control or a baseline on the page."""
+    """The display name of a control or a baseline."""
     return BASELINE_NAMES.get(name) or control_name(name)
 
 
 def evaluation(found: Scores, marks: Sequence[str]) -> dict[str, Any]:
-    """The tables and drawings of one split.
+    """The tables and drawings of one split, as variables of the template.
 
     Args:
         found: The output of ``Evaluation.to_json``.
-        marks: Names of controls in the order of their marks.
+        marks: Names of controls in the order of their markers.
     """
-    # Only columns in which some task or type has a value are shown.
+    # Show only columns in which some task or type has a value.
     parts = _parts(found)
     columns = [column for column in _COLUMNS if _any_has(parts, column)]
     others = [column for column in _others(controls([found]), marks) if _any_has(parts, column)]
@@ -153,7 +153,7 @@ def evaluation(found: Scores, marks: Sequence[str]) -> dict[str, Any]:
         "pictures": _pictures(found),
         "notes": found.get("notes", ()),
         "columns": columns,
-        # Narrow enough for any screen that shows a table at all.
+        # Split into tables that are narrow enough for small screens.
         "others": [others[start : start + _TOGETHER] for start in range(0, len(others), _TOGETHER)],
         "has_options": _any_has(parts, {"key": "chance"}),
         "has_neighbour": _any_has(parts, {"key": "neighbour"}),
@@ -174,7 +174,7 @@ def _split(found: Scores) -> str:
 
 
 def _pictures(found: Scores) -> str:
-    """The number of images in the questions, and the number that they were sampled from."""
+    """The number of images in the questions, followed by the number they were sampled from, if known."""
     asked, total = found.get("pictures"), found.get("pictures_total")
     return text(asked) if total is None else f"{text(asked)} of {text(total)}"
 
@@ -193,7 +193,7 @@ def _of(part: Scores, key: str) -> Mapping[str, Any]:
 
 
 def _facts(task: Scores, metric: str) -> Mapping[str, Any]:
-    """What an evaluation says about a metric: its unit, totals, signature and the like."""
+    """An evaluation's facts about a metric, such as its unit, totals and signature."""
     return _of(task, "facts").get(metric) or {}
 
 
@@ -207,11 +207,11 @@ _COLUMNS: tuple[Mapping[str, Any], ...] = (
     {"key": "detectable", "name": "detectable"},
     {"key": "unparsed", "name": "unparsed"},
 )
-"""Columns next to the score."""
+"""The possible columns next to the score."""
 
 
 def _others(names: Sequence[str], marks: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Columns for chance, for baselines, and for controls with their marks."""
+    """Columns for chance, for baselines, and for controls with their markers."""
     found: list[Mapping[str, Any]] = [{"key": "chance", "name": "chance"}]
     for key, name in BASELINE_NAMES.items():
         found.append({"key": key, "name": name})
@@ -227,7 +227,7 @@ def _any_has(parts: Sequence[Scores], column: Mapping[str, Any]) -> bool:
 
 
 def _score_in(part: Scores, column: Mapping[str, Any]) -> Any:
-    """What a task or type has in a column; None if nothing."""
+    """The value of a task or type in a column; None if it has none."""
     found = _of(part, "controls") if column.get("control") else part
     return found.get(column["key"])
 
@@ -254,7 +254,7 @@ def _rows(
         }
 
     if len(types) == 1:
-        # Only the task has a leakage, and only the type has the most frequent answer.
+        # Merge both, because only the task has a leakage and only the type has a most frequent answer.
         merged = {"majority_answer": types[0].get("majority_answer", ""), **task}
         return [row(merged, types[0].get("type") or task["task"], is_task=True)]
 
@@ -310,11 +310,11 @@ _LINES = {
     "majority": "most frequent answer",
     "chance": "chance",
 }
-"""Descriptions of the bar's lines; the last line is drawn on top."""
+"""Descriptions of the lines on the bar; the last line is drawn on top."""
 
 
 def _bar(part: Scores, marks: Sequence[str]) -> dict[str, Any]:
-    """Places on the bar of a score: the score, its interval, and a line or mark for each other way to answer."""
+    """Positions on the bar of a score: the score, its interval, and a line or marker for each other way to answer."""
     lines = [(key, _place(part.get(key))) for key in _LINES]
     of_controls = _of(part, "controls")
     placed = [(mark, _place(of_controls.get(name))) for mark, name in enumerate(marks)]
@@ -339,7 +339,7 @@ def _value(found: Mapping[str, float] | float | None) -> float | None:
 
 
 def _place(found: Mapping[str, float] | float | None) -> float | None:
-    """The place on the bar of a share from 0 to 1; None if there is no finite share."""
+    """The horizontal position on the bar of a share from 0 to 1; None if there is no finite share."""
     share = _value(found)
     if share is None or not math.isfinite(share):
         return None
@@ -347,7 +347,7 @@ def _place(found: Mapping[str, float] | float | None) -> float | None:
 
 
 def _further(task: Scores, notes: Sequence[str]) -> dict[str, Any]:
-    """The other metrics of a task, and the score's own metric if it has totals or a signature."""
+    """The other metrics of a task, and the main metric if it has totals or a signature."""
     names = []
     for name in _of(task, "metrics"):
         has_more = bool(_facts(task, name).get("totals") or _signature(task, name))
@@ -366,7 +366,7 @@ def _further(task: Scores, notes: Sequence[str]) -> dict[str, Any]:
 
 
 def _metric(task: Scores, name: str, notes: Sequence[str]) -> dict[str, Any]:
-    """One further metric of a task: its value, or why it was not computed."""
+    """One further metric of a task: its value, or the reason why it was not computed."""
     totals = _facts(task, name).get("totals") or {}
 
     return {
@@ -381,12 +381,12 @@ def _metric(task: Scores, name: str, notes: Sequence[str]) -> dict[str, Any]:
 
 
 def _signature(task: Scores, metric: str) -> str:
-    # An earlier version stored signatures separately.
+    # Earlier versions stored signatures separately.
     return _facts(task, metric).get("signature") or _of(task, "signatures").get(metric) or ""
 
 
 def _why(task: str, metric: str, notes: Sequence[str]) -> str:
-    """The reason in the notes why a metric was not computed; empty if there is none."""
+    """The reason in the notes why a metric was not computed; empty if they have none."""
     start = f"{task}: {metric} was not computed: "
     for note in notes:
         if note.startswith(start):
@@ -395,7 +395,7 @@ def _why(task: str, metric: str, notes: Sequence[str]) -> str:
 
 
 def _calibration(found: Scores | None) -> dict[str, Any] | None:
-    """Numbers and drawings on how well confidence matches correctness."""
+    """Numbers and drawings that show how well confidence matches correctness; None without calibration data."""
     if not found:
         return None
     from markupsafe import Markup
@@ -413,7 +413,7 @@ def _calibration(found: Scores | None) -> dict[str, Any] | None:
         "sure": number(found["confidence"]),
         "right": number(found["accuracy"]),
         "bins": bins,
-        # Safe as markup: the drawings contain only numbers.
+        # Markup is safe here, because the drawings contain only numbers.
         "reliability": Markup(certainty.reliability(found["bins"])),
         "risk": Markup(certainty.risk(found["curve"], found["selection"])),
     }

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 SHARE = "%"
-"""The unit of numbers from 0 to 1, which are shown in per cent."""
+"""Unit of scores from 0 to 1, which are shown in per cent."""
 _THIN = "\u202f"
 _MINUS = "\u2212"
 
 
 def text(value: Any) -> str:
-    """Formats a fact: thin spaces in large numbers, four digits of other numbers, lists on one line."""
+    """Formats a fact: thin spaces in large integers, four significant digits of other numbers, lists on one line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
@@ -32,7 +32,7 @@ def text(value: Any) -> str:
 
 
 def number(value: float | None, unit: str = SHARE, *, is_signed: bool = False) -> str:
-    """Formats the value of a metric; empty if there is no finite value."""
+    """Formats the value of a metric; returns an empty text if there is no finite value."""
     if value is None or not math.isfinite(value):
         return ""
     sign = "+" if is_signed else ""
@@ -43,7 +43,7 @@ def number(value: float | None, unit: str = SHARE, *, is_signed: bool = False) -
 def estimate(
     found: Mapping[str, float] | float | None, unit: str = SHARE, *, is_signed: bool = False
 ) -> dict[str, str] | None:
-    """Formats a value and its interval; None if there is no finite value. A plain number has no interval."""
+    """Formats a value and its interval; returns None if there is no finite value. A plain number has no interval."""
     ends = found if isinstance(found, Mapping) else {"value": found, "low": None, "high": None}
     value = number(ends["value"], unit, is_signed=is_signed)
     if not value:
@@ -55,7 +55,7 @@ def estimate(
 
 
 def p_value(p: float | None) -> str:
-    """Formats a p-value, a small one by its upper bound; empty if there is none."""
+    """Formats a p-value; below 0.001 as an upper bound, and empty if there is none."""
     if p is None or not math.isfinite(p):
         return ""
     if p < 0.001:

@@ -1,1 +1,1 @@
-"""Programs that use a model, its processor and plain data."""
+"""Programs such as training, generation and evaluation, which work on a model, its processor and plain data."""

@@ -1,4 +1,4 @@
-"""How many rows a model reads at once: as many as fit into a share of the free memory, depending on their lengths.
+"""Limits the number of rows in a batch to those that fit into a share of the free memory, given their lengths.
 
 The estimate errs on the large side. If memory runs out anyway, the budget is halved and the work continues.
 """
@@ -17,34 +17,35 @@ from sightweave.core import memory
 Result = TypeVar("Result")
 
 _SHARE = 2
-"""Half of the free memory is used; the rest is for what the estimate does not include."""
+"""Divisor of the free memory: half of it is used, and the rest is for what the estimate does not include."""
 _MOST_ON_CPU = 2 << 30
-"""Bytes for all batches together on a CPU, where larger batches are no faster."""
+"""Maximum number of bytes for all batches together on a CPU, where larger batches are no faster."""
 _HIDDEN = 24
-"""Values of width D per token that a block holds at once: its input, queries, keys, values, and four-fold layers."""
+"""Values per token and unit of width D that a block holds at once: its input, queries, keys, values, four-fold
+layers."""
 _LOGITS = 3
-"""Copies of a row's logits: the logits, the log-probabilities, and the values to sample from."""
+"""Number of copies of a row's logits: the logits, the log-probabilities, and the values to sample from."""
 _GROWTH = 2
-"""A cache may be copied once while it grows or loses rows."""
+"""Factor for a cache that may be copied once while it grows or loses rows."""
 _KEYS = ("k", "k_proj", "key", "wk")
-"""Names of the layer that computes keys in different libraries."""
+"""Names that libraries give to the layer that computes keys."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes that determine how much memory a token needs in a language model."""
+    """The sizes of a language model that determine the memory per token."""
 
     dim: int
     depth: int
     heads: int
     vocab_size: int
     kv_dim: int
-    """Width of the keys of a token in one block."""
+    """Width of a token's keys in one block."""
     bytes_per_value: int = 4
 
     @classmethod
     def of(cls, language_model: Any) -> Shape:
-        """The shape of one of our language models, or of one that it wraps."""
+        """The sizes of one of our language models, or of a model that it wraps."""
         dim: int = language_model.dim
         weight = next(language_model.parameters())
         return cls(
@@ -58,7 +59,7 @@ class Shape:
 
     @classmethod
     def of_transformers(cls, model: Any) -> Shape:
-        """The shape of a Transformers model, from its settings; a missing setting counts as a large value."""
+        """The sizes of a Transformers model, from its config; a missing value is replaced by a large one."""
         settings = model.config.get_text_config()
         dim = int(getattr(settings, "hidden_size", None) or 4096)
         return cls(
@@ -71,11 +72,11 @@ class Shape:
         )
 
     def bytes_per_row(self, length: int, read: int) -> int:
-        """Bytes of one row of a batch.
+        """Estimated number of bytes for one row of a batch.
 
         Args:
             length: Number of tokens in its prompt and its answer.
-            read: Number of these tokens that are read at once.
+            read: Number of these tokens that are processed at once.
         """
         keys_and_values = 2 * _GROWTH * self.depth * self.kv_dim * length * self.bytes_per_value
         hidden = _HIDDEN * self.dim * read * self.bytes_per_value
@@ -84,7 +85,7 @@ class Shape:
 
 
 def _kv_dim(model: nn.Module) -> int:
-    """The widest output of a layer that computes keys; 0 if none has a known name."""
+    """The largest output width of a layer that computes keys; 0 if no layer has a known name."""
     found = 0
     for name, layer in model.named_modules():
         width = getattr(layer, "out_features", None)
@@ -94,13 +95,13 @@ def _kv_dim(model: nn.Module) -> int:
 
 
 class Budget:
-    """Bounds batches by rows and by memory.
+    """Limits batches by their number of rows and by memory.
 
     Args:
-        shape: Shape of the language model.
+        shape: Sizes of the language model.
         device: Device of the language model.
         rows: Maximum number of rows.
-        tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
+        tokens: Maximum number of tokens in a batch, including padding and answers; None derives it from free memory.
         batches: Number of batches that are processed at the same time.
     """
 
@@ -114,11 +115,11 @@ class Budget:
         self.bytes = max(1, free // max(1, batches))
 
     def rows(self, length: int, read: int, each: int = 1) -> int:
-        """Number of prompts of this length that fit, at least one.
+        """Number of prompts of this length that fit into a batch; at least one.
 
         Args:
             length: Number of tokens in the longest prompt and its answer.
-            read: Number of these tokens that are read at once.
+            read: Number of these tokens that are processed at once.
             each: Rows per prompt.
         """
         if self.tokens is not None:
@@ -130,12 +131,12 @@ class Budget:
     def batches(
         self, order: Sequence[int], lengths: Callable[[int], tuple[int, int]], each: int = 1
     ) -> Iterator[list[int]]:
-        """Splits numbers into batches that fit, in order. If the budget is halved meanwhile, the next batches are smaller.
+        """Splits prompts into batches that fit, in order; if the budget is halved meanwhile, the next batches are smaller.
 
         Args:
-            order: The numbers.
-            lengths: Tokens with the answer, and those that are read at once, by number.
-            each: Rows for each number.
+            order: Numbers of the prompts.
+            lengths: Function from a number to the prompt's tokens including the answer, and to those processed at once.
+            each: Rows per prompt.
         """
         start = 0
         while start < len(order):
@@ -162,7 +163,10 @@ class Budget:
 
 
 def or_none(work: Callable[[], Result]) -> Result | None:
-    """The result of the work; None if memory ran out. The error is dropped, since its frames keep tensors alive."""
+    """The result of `work`; None if memory ran out.
+
+    The error is dropped, because its frames would keep tensors alive.
+    """
     try:
         return work()
     except (MemoryError, RuntimeError) as error:
@@ -172,6 +176,6 @@ def or_none(work: Callable[[], Result]) -> Result | None:
 
 
 def halves(numbers: list[int]) -> list[list[int]]:
-    """Two halves in their order; a single number stays as it is."""
+    """Splits a list into two halves, keeping the order; a list with a single number is not split."""
     middle = len(numbers) // 2
     return [numbers[:middle], numbers[middle:]] if middle else [numbers]

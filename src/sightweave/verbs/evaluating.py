@@ -48,6 +48,7 @@ from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.predictors._base import Predictor
+from sightweave.programs.training import spikes
 from sightweave.programs.training.logs import METRICS, EventsFile, read_metrics
 from sightweave.recipe import Recipe
 from sightweave.run import Run
@@ -690,7 +691,7 @@ def _write_report(folder: Path, scored: Sequence[Evaluation], shown: Sequence[Ma
         evaluations=[one.to_json() for one in scored],
         gallery=shown,
         pictures=pictures,
-        notes=[unfinished] if unfinished else [],
+        notes=[*([unfinished] if unfinished else []), *spikes.notes(history)],
     )
 
     path = folder / REPORT

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.comparison import compare as comparison
 from sightweave.comparison.results import Comparison
@@ -28,23 +32,37 @@ from sightweave.core.device import (
 from sightweave.core.errors import CheckpointError, FolderError, RecipeError, WiringError
 from sightweave.core.outputs import MARKERS, ROWS_LEFT_OUT, RUN_FILES
 from sightweave.core.progress import LiveLine, wanted
-from sightweave.core.run_folder import BEGAN, FAILURE, TITLE, TRACKERS, refuse_results
+from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, TRACKERS, holds_run
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import Dataset
+from sightweave.data.reading.splits import VALIDATION
 from sightweave.models.vlm import VLM
 from sightweave.programs.checks import _program as checks
 from sightweave.programs.checks._base import Subject
-from sightweave.programs.training import durations, summary
+from sightweave.programs.evaluation import stored
+from sightweave.programs.training import durations, rate_finder, summary
+from sightweave.programs.training.checkpoints import (
+    Checkpoints,
+    Saver,
+    Snapshot,
+    check_space,
+    space_for,
+)
 from sightweave.programs.training.durations import Epoch
+from sightweave.programs.training.early_stopping import BY_LOSS
+from sightweave.programs.training.feed import fingerprint_of
 from sightweave.programs.training.logs import METRICS, Report, TrainingProgress, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
+from sightweave.programs.training.rate_finder import RateTest
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
 from sightweave.programs.training.tracking import Tracking
 from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
 from sightweave.programs.training.trial import Trials
+from sightweave.programs.training.world import World, opened
 from sightweave.recipe import Recipe
 from sightweave.run import Run
+from sightweave.verbs import resuming
 from sightweave.verbs.building import as_run, build, composed, plan_lengths
 from sightweave.verbs.evaluating import (
     GALLERY,
@@ -54,6 +72,7 @@ from sightweave.verbs.evaluating import (
     report,
     scores_by_tag,
 )
+from sightweave.verbs.resuming import Earlier
 from sightweave.verbs.sources import (
     FEWEST,
     SHARE,
@@ -83,12 +102,19 @@ def train(
     out: str | Path | None = None,
     evaluate: bool = True,
     overwrite: bool = False,
+    allow_changes: bool = False,
     progress: bool | Report | None = None,
     console: Console | None = None,
 ) -> Run:
     """Trains a model as a recipe describes it, and writes a run folder.
 
+    If `out` holds an unfinished run of the same recipe and data, its training is resumed: on the same machine it ends with
+    the bits of a run that was never stopped. A finished run is scored if it was not yet, and returned.
+
     Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 finish the current step, save and return; a second signal stops at once.
+
+    With ``mesh.dp=N``, N processes that torchrun started train together, and each of them calls this. The first one writes
+    the files and evaluates; the others return after training.
 
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
@@ -99,6 +125,8 @@ def train(
         evaluate: Whether to score the held-out splits after training.
         overwrite: Whether to replace a run in `out`; it is replaced only when everything before the first step has
             succeeded. Files that Sightweave did not write are never replaced.
+        allow_changes: Whether an unfinished run may be resumed with another recipe or other data; the run records the
+            differences.
         progress: True shows progress in a log too, False never; None shows it in a terminal or a notebook. A function is
             called with a `TrainingProgress` for each row of the log, in addition to what None shows. An error that it
             raises stops training: the model is saved, and then the error is raised.
@@ -108,11 +136,13 @@ def train(
         The trained run, ready to answer.
 
     Raises:
-        RecipeError: a mistake in the recipe, or parts that do not fit.
-        DataError: nothing to train on, or too many rows that cannot be read.
-        BackendError: a tracker of ``train.trackers`` is not installed or cannot be reached.
-        FolderError: `out` holds a run, holds files that Sightweave did not write and would overwrite, or another process
-            writes into it.
+        RecipeError: a mistake in the recipe, parts that do not fit, or an unfinished run of another recipe in `out`.
+        DataError: nothing to train on, too many rows that cannot be read, or other data than that of the unfinished run.
+        CheckpointError: no checkpoint of the unfinished run can be read, or the disk is too small for one.
+        FolderError: `out` holds a finished run of another recipe, holds files that Sightweave did not write and would
+            overwrite, or another process writes into it.
+        BackendError: a process of several stopped, hangs or cannot be reached; or a tracker of ``train.trackers`` is not
+            installed or cannot be reached.
     """
     recipe, settings, records = with_data(recipe, settings, data)
     asked = read_recipe(recipe, settings)
@@ -121,24 +151,56 @@ def train(
     console = wanted(console, None if callable(progress) else progress)
     tracking = Tracking(asked.train.trackers)
 
-    with _claimed(out, asked) as folder:
-        if not overwrite:
-            refuse_results(folder)
-        try:
-            with tracking:
-                return _train_into(
-                    folder,
-                    asked,
-                    records,
-                    evaluate=evaluate,
-                    console=console,
-                    tracking=tracking,
-                    report_to=report_to,
-                )
-        except BaseException as error:
-            _forget_unstarted(folder)
-            _record_failure(folder, error)
-            raise
+    with opened(asked.mesh, os.environ) as world:
+        if not world.is_first:
+            return _train_along(world, asked, records)
+
+        with _claimed(out, asked) as folder:
+            earlier = None
+            if not overwrite:
+                earlier = resuming.earlier_run(folder, asked, allow_changes=allow_changes)
+            world.from_first([str(folder.absolute()), resuming.to_json(earlier)])
+            if earlier is not None and earlier.state is None:
+                world.close()
+                return _finished(folder, asked, records, evaluate=evaluate, console=console)
+            try:
+                with tracking:
+                    return _train_into(
+                        folder,
+                        asked,
+                        records,
+                        earlier,
+                        world,
+                        evaluate=evaluate,
+                        console=console,
+                        tracking=tracking,
+                        report_to=report_to,
+                    )
+            except BaseException:
+                _forget_unstarted(folder)
+                raise
+
+
+def _train_along(world: World, asked: Recipe, records: list[Any] | None) -> Run:
+    """Trains in a process other than the first one, which writes no files; the recipe is the one as given."""
+    name, document = world.from_first(None)
+    folder, earlier = Path(name), resuming.of_json(document, Path(name))
+    if earlier is None or earlier.state is not None:
+        return _train_into(
+            folder,
+            asked,
+            records,
+            earlier,
+            world,
+            evaluate=False,
+            console=None,
+            tracking=Tracking(),
+            report_to=None,
+        )
+
+    run = runs.load(folder, modules=recipes.modules_of(asked))
+    run.rank = world.rank
+    return run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +215,8 @@ class _Plan:
     tasks: dict[str, Any]
     sources: list[Dataset]
     held_out: dict[str, list[Dataset]]
+    validation: list[Dataset]
+    """Sources of the validation split; empty if nothing is validated during training."""
     mix: Sequence[order.Mixing]
     epochs: list[Epoch]
     """The epoch of each stage."""
@@ -162,43 +226,69 @@ def _train_into(
     folder: Path,
     asked: Recipe,
     records: list[Any] | None,
+    earlier: Earlier | None,
+    world: World,
     *,
     evaluate: bool,
     console: Console | None,
     tracking: Tracking,
     report_to: Report | None,
 ) -> Run:
-    """Plans, builds, trains, scores and reports a run in a folder that is locked for it."""
-    plan = _plan(folder, asked, records, console)
+    """Plans, builds, trains, scores and reports a run, or the rest of one, in a folder that is locked for it."""
+    resumed = None if earlier is None else earlier.state
+    plan = _plan(folder, asked, records, resumed, world, console)
     run = _built(plan, folder, console)
 
-    # The trackers first: one that cannot be reached must not cost an earlier run.
-    ids = _track(tracking, run, folder, {}, console)
-    state = _started(run, plan, folder)
-    runs.record(folder, {TRACKERS: ids})
-    ending = _trained(run, plan, folder, state, console, _reporting(tracking, report_to))
-    _end(run, folder, state, ending, plan.sources, console)
+    # The wiring of a resumed run was checked when it began.
+    if resumed is None and plan.recipe.train.check and world.is_first:
+        say(console, _check_wiring(run))
 
-    scores: dict[str, float] = {}
-    if evaluate and plan.held_out and not ending.stop_signal:
-        scores = _score(run, plan, folder, console, step=state.steps)
-    elif not plan.held_out:
-        say(console, _NOTHING_HELD_OUT)
+    # Before an earlier run is removed: a tracker that cannot be reached must not cost it.
+    known = {} if resumed is None or not world.is_first else runs.facts_of(folder).get(TRACKERS, {})
+    ids = _track(tracking, run, folder, known, console)
+
+    if earlier is None or resumed is None:
+        state = _started(run, plan, folder, world)
+    else:
+        state = _resumed(run, plan, folder, earlier, resumed, world, console)
+    if world.is_first:
+        runs.record(folder, {TRACKERS: ids})
+    world.wait_for_first()
+
+    if not world.is_first:
+        ending = _trained(run, plan, folder, state, world, None, None)
+        return _returned(run, folder, ending, world)
+
+    with _recording_failure(folder):
+        report_all = _reporting(tracking, report_to)
+        ending = _trained(run, plan, folder, state, world, console, report_all)
+        world.close()  # the others need not wait for the scores
+        _end(run, folder, state, ending, plan.sources, console)
+
+        scores: dict[str, float] = {}
+        if evaluate and plan.held_out and not ending.stop_signal:
+            scores = _score(run, plan, folder, console, step=state.steps)
+        elif not plan.held_out:
+            say(console, _NOTHING_HELD_OUT)
 
     page = report(folder)
     tracking.finish("interrupted" if ending.is_interrupted else "finished", scores=scores, report=page)
     return run
 
 
-def _track(
-    tracking: Tracking, run: Run, folder: Path, known: Mapping[str, Any], console: Console | None
-) -> dict[str, str]:
+def _texts(value: Any) -> dict[str, str]:
+    """The entries of a mapping that are texts; empty for any other value of ``run.json``."""
+    items = value.items() if isinstance(value, Mapping) else ()
+    return {name: one for name, one in items if isinstance(one, str)}
+
+
+def _track(tracking: Tracking, run: Run, folder: Path, known: Any, console: Console | None) -> dict[str, str]:
     """Starts the trackers or resumes their runs, whose ids `known` has, and reports where they can be seen."""
     ids = tracking.start(
         folder,
         title=run.recipe.title,
         recipe=run.recipe.to_plain(),
-        ids={name: value for name, value in known.items() if isinstance(value, str)},
+        ids=_texts(known),
     )
     for name, place in tracking.places.items():
         say(console, f"{name}: {place}")
@@ -216,22 +306,61 @@ def _reporting(tracking: Tracking, report_to: Report | None) -> Report:
     return report_all
 
 
-def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Console | None) -> _Plan:
+def _finished(
+    folder: Path, asked: Recipe, records: list[Any] | None, *, evaluate: bool, console: Console | None
+) -> Run:
+    """Loads a finished run of the same recipe and data, and scores it if the process ended before that was done."""
+    plan = _plan(folder, asked, records, None, World(), console)
+    resuming.check_data(folder, plan.sources)
+    say(
+        console,
+        f"{folder}: this run is finished; to train it further, use a recipe with init_from={folder}; to train it again, "
+        "--overwrite (overwrite=True)",
+    )
+    Checkpoints(folder).remove()
+
+    # What the user's own recipe names may be opened and imported; what only the folder names may not.
+    modules = recipes.modules_of(asked)
+    run = runs.load(folder, modules=modules)
+    if not evaluate or (folder / stored.EVALUATION).is_file():
+        return run
+
+    if plan.held_out:
+        steps = runs.facts_of(folder).get("steps")
+        _score(run, plan, folder, console, step=steps if isinstance(steps, int) else 0)
+        report(folder)
+    return run
+
+
+def _plan(
+    folder: Path,
+    asked: Recipe,
+    records: list[Any] | None,
+    resumed: State | None,
+    world: World,
+    console: Console | None,
+) -> _Plan:
     """Chooses device and precision, and opens the data."""
     # Resolving a recipe may use the network, so it comes after everything that does not.
     tasks = asked.build_tasks()
-    recipe = asked.resolved()
+    with world.in_turns():
+        recipe = asked.resolved()
+    if resumed is not None:
+        recipe = resuming.with_precision(recipe, resumed)
     keep_freed_memory()
-    device = choose_device(recipe.train.device)
+    device = world.device(choose_device(recipe.train.device))
     set_threads(recipe.train.num_threads)
-    precision = choose_precision(recipe.train.precision, device)
+    precision = world.precision(choose_precision(recipe.train.precision, device))
     recipe.check()
     torch.manual_seed(recipe.seed)
 
     # The data determines what is held out, and the number of steps per epoch.
-    _remove(folder, ROWS_LEFT_OUT)
-    recipe, sources, held_out = _data(recipe, records, folder)
-    _remove(folder, ROWS_LEFT_OUT, only_empty=True)
+    with world.in_turns():
+        if world.is_first:
+            _remove(folder, ROWS_LEFT_OUT)
+        recipe, sources, held_out, validation = _data(recipe, records, folder if world.is_first else None)
+        if world.is_first:
+            _remove(folder, ROWS_LEFT_OUT, only_empty=True)
     if not held_out:
         say(console, _NOTHING_HELD_OUT)
 
@@ -239,11 +368,11 @@ def _plan(folder: Path, asked: Recipe, records: list[Any] | None, console: Conso
     epochs = durations.epochs(recipe.train.stages, sources, tasks, mix)
     recipe = dataclasses.replace(recipe, train=durations.resolved(recipe.train, epochs))
 
-    return _Plan(asked, recipe, precision, tasks, sources, held_out, mix, epochs)
+    return _Plan(asked, recipe, precision, tasks, sources, held_out, validation, mix, epochs)
 
 
 def _built(plan: _Plan, folder: Path, console: Console | None) -> Run:
-    """Builds the untrained run, reports what it is made of, and checks its wiring."""
+    """Builds the untrained run, and reports what it is made of."""
     # Quantize on the CPU first: the full-precision model may not fit on the device.
     device = torch.device("cpu") if plan.recipe.train.quantize else plan.precision.device
     run = composed(plan.recipe, plan.sources, device)
@@ -253,23 +382,51 @@ def _built(plan: _Plan, folder: Path, console: Console | None) -> Run:
         for note in getattr(source, "notes", ()):
             say(console, note)
     say(console, plan_lengths(run, plan.sources).to_text())
-
-    if plan.recipe.train.check:
-        say(console, _check_wiring(run))
     return run
 
 
-def _started(run: Run, plan: _Plan, folder: Path) -> State:
+def _started(run: Run, plan: _Plan, folder: Path, world: World) -> State:
     """Removes an earlier run's files and writes a ``run.json`` that says unfinished, in case the process is killed."""
-    checkpoint.remove(folder / runs.CHECKPOINT)
-    _remove(folder, RUN_FILES)
-
     state = State(languages=_languages_before(plan.recipe))
-    facts = _counts(state, is_interrupted=True) | _facts(run, plan.sources, plan.precision)
-    facts |= {TITLE: run.recipe.title, BEGAN: datetime.now(UTC).isoformat(timespec="seconds")}
-    facts |= _asked(plan.asked, plan.recipe)
-    facts[runs.EPOCH_IMAGES] = [round(epoch.shown, 3) for epoch in plan.epochs]
-    runs.record(folder, facts)
+    if not world.is_first:
+        return state
+
+    checkpoint.remove(folder / runs.CHECKPOINT)
+    Checkpoints(folder).remove()
+    _remove(folder, RUN_FILES)
+    began = {BEGAN: datetime.now(UTC).isoformat(timespec="seconds")}
+    runs.record(folder, began | _counts(state, is_interrupted=True) | _description(run, plan))
+    return state
+
+
+def _resumed(
+    run: Run,
+    plan: _Plan,
+    folder: Path,
+    earlier: Earlier,
+    state: State,
+    world: World,
+    console: Console | None,
+) -> State:
+    """Compares the data and the machine with those that the run began with, reports the resume, and records it."""
+    changes = list(earlier.changes)
+    changes += resuming.compare_data(folder, state, plan.sources, allow_changes=earlier.may_change)
+    world.barrier()  # all have read the record of the data that the first one replaces
+    if not world.is_first:
+        return state
+
+    say(console, f"{folder}: resumed after step {state.steps:,} of {state.planned_steps:,}")
+    for change in changes:
+        say(console, f"changed: {change}")
+    inexact = resuming.inexact(folder, state, plan.precision)
+    if inexact:
+        say(
+            console,
+            f"the result may differ in the last bits from a run that was never stopped: {'; '.join(inexact)}",
+        )
+
+    resuming.record_resume(folder, state, changes)
+    runs.record(folder, _description(run, plan))
     return state
 
 
@@ -278,28 +435,58 @@ def _trained(
     plan: _Plan,
     folder: Path,
     state: State,
+    world: World,
     console: Console | None,
     report_to: Report | None,
 ) -> Ending:
     """Trains, and updates the counts in `state`."""
     settings = plan.recipe.train
+    if world.is_first:
+        _check_space(run, folder, settings, console)
+
+    def begin(trials: Trials) -> None:
+        if world.is_first:
+            _begin(folder, settings, plan.epochs, trials, console)
+
+    saver = Saver(folder)
+
+    def read(steps: int) -> State:
+        saver.finish()  # it may be the one that is being written
+        return Checkpoints(folder, settings.keep_checkpoints).read(steps)
+
+    task_settings = {name: plan.recipe.task(name) for name in plan.tasks}
     trainer = Trainer(
         run.model,
         run.processor,
-        TrainingData(plan.sources, plan.tasks, plan.mix),
+        TrainingData(plan.sources, plan.tasks, plan.mix, plan.validation, task_settings),
         settings,
         precision=plan.precision,
         out=folder,
         seed=plan.recipe.seed,
-        save=lambda state, model: _save(run, folder, state, model),
+        save=lambda state, model: _save(run, folder, state, model, saver),
+        finish=saver.finish,
+        read=read,
         state=state,
+        world=world,
     )
 
-    return trainer.run(
-        console=console,
-        begins=lambda trials: _begin(folder, settings, plan.epochs, trials, console),
-        report=report_to,
-    )
+    with saver:
+        return trainer.run(console=console, begins=begin, report=report_to)
+
+
+def _check_space(run: Run, folder: Path, settings: Settings, console: Console | None) -> None:
+    """Checks that the first checkpoint fits on the disk, and warns if all that are kept may not.
+
+    Raises:
+        CheckpointError: the first one does not fit.
+    """
+    has_averages = any(stage.ema for stage in settings.stages)
+    keeps = settings.keep_checkpoints + (settings.keep == "best")
+    least, most = space_for(run.model, keeps, has_averages=has_averages)
+    check_space(folder, least)
+    free = shutil.disk_usage(folder).free
+    if free < most:
+        say(console, f"{folder}: the checkpoints take up to {most:,} bytes, and {free:,} are free")
 
 
 def _score(run: Run, plan: _Plan, folder: Path, console: Console | None, *, step: int) -> dict[str, float]:
@@ -320,16 +507,21 @@ def _languages_before(recipe: Recipe) -> set[str] | None:
     return None if earlier is None else set(earlier)
 
 
-def _facts(run: Run, sources: Sequence[Dataset], precision: Precision) -> dict[str, Any]:
-    """The facts about a run that ``run.json`` holds before the first step."""
+def _description(run: Run, plan: _Plan) -> dict[str, Any]:
+    """What ``run.json`` holds about a run before the first step: its recipe, data, machine and versions."""
     return {
+        TITLE: run.recipe.title,
         "seed": run.recipe.seed,
-        "device": str(precision.device),
-        "precision": f"{precision.name} ({precision.reason})",
+        "device": str(plan.precision.device),
+        "precision": f"{plan.precision.name} ({plan.precision.reason})",
         "parameters": _parameter_count(run),
-        "pictures_in_data": sum(map(len, sources)),
-        "data": order.fingerprint([getattr(one, "fingerprint", str(len(one))) for one in sources]),
-        **runs.facts(precision.device),
+        "pictures_in_data": sum(map(len, plan.sources)),
+        "data": fingerprint_of(plan.sources),
+        **runs.facts(plan.precision.device),
+        **_asked(plan.asked, plan.recipe),
+        runs.GIVEN: plan.asked.to_plain(),
+        runs.SOURCES: resuming.facts_of_sources(plan.sources),
+        runs.EPOCH_IMAGES: [round(epoch.shown, 3) for epoch in plan.epochs],
     }
 
 
@@ -347,6 +539,10 @@ def _end(
 ) -> None:
     """Records how training ended, in ``run.json`` and in the run, and reports it."""
     runs.record(folder, _counts(state, is_interrupted=ending.is_interrupted))
+    if not ending.is_interrupted:
+        Checkpoints(folder).remove()
+    for stopped in state.stopped_early:
+        say(console, stopped.to_text())
     say(console, _closing(state, sum(map(len, sources))))
     if not ending.is_interrupted:
         for line in summary.advice(run.recipe.train, state.losses):
@@ -360,10 +556,18 @@ def _end(
     run.unfinished, run.languages = runs.unfinished(known), runs.languages_of(known)
 
 
+def _returned(run: Run, folder: Path, ending: Ending, world: World) -> Run:
+    """The trained run of a process that does not write its files."""
+    run.model.eval()
+    run.folder, run.rank = folder, world.rank
+    run.is_interrupted, run.stop_signal = ending.is_interrupted, ending.stop_signal
+    return run
+
+
 @contextlib.contextmanager
 def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
     """Locks the run's folder against other commands: the one that was named, or a new one under ``runs/``."""
-    writes = (runs.CHECKPOINT, *RUN_FILES, *ROWS_LEFT_OUT)
+    writes = (runs.CHECKPOINT, CHECKPOINTS, *RUN_FILES, *ROWS_LEFT_OUT)
     with contextlib.ExitStack() as stack:
         while True:  # until a folder is locked
             folder = Path(out) if out is not None else _new_folder(recipe)
@@ -391,12 +595,15 @@ def _remove(folder: Path, patterns: Sequence[str], *, only_empty: bool = False) 
             path.unlink()
 
 
-def _record_failure(folder: Path, error: BaseException) -> None:
-    """Adds the error that ended training to ``run.json``, for `runs`; a stop by the user is none."""
-    if not isinstance(error, Exception) or not (folder / runs.FACTS).exists():
-        return
-    with contextlib.suppress(OSError, CheckpointError):  # the error itself is more important
-        runs.record(folder, {FAILURE: terminal.in_short(f"{type(error).__name__}: {error}")})
+@contextlib.contextmanager
+def _recording_failure(folder: Path) -> Iterator[None]:
+    """Adds an error that ends training to ``run.json``, for `runs`; a stop by the user is none."""
+    try:
+        yield
+    except Exception as error:
+        with contextlib.suppress(OSError, CheckpointError):  # the error itself is more important
+            runs.record(folder, {FAILURE: terminal.in_short(f"{type(error).__name__}: {error}")})
+        raise
 
 
 def _forget_unstarted(folder: Path) -> None:
@@ -404,7 +611,7 @@ def _forget_unstarted(folder: Path) -> None:
 
     The reasons for skipped rows are kept.
     """
-    if files.whole(folder / runs.CHECKPOINT).is_dir():
+    if holds_run(folder):
         return
     metrics = folder / METRICS
     if metrics.is_file() and read_metrics(metrics):
@@ -421,23 +628,30 @@ _NOTHING_HELD_OUT = (
 
 
 def _data(
-    recipe: Recipe, records: list[Any] | None, folder: Path
-) -> tuple[Recipe, list[Dataset], dict[str, list[Dataset]]]:
-    """The recipe, its training sources and its held-out splits; if the data holds out nothing, a share of it is."""
+    recipe: Recipe, records: list[Any] | None, folder: Path | None
+) -> tuple[Recipe, list[Dataset], dict[str, list[Dataset]], list[Dataset]]:
+    """The recipe, its training sources, its held-out splits, and the sources of its validation split.
+
+    If the data holds out nothing, a share of it is held out for validation.
+    """
 
     def read(recipe: Recipe, share: float | None) -> tuple[list[Dataset], dict[str, list[Dataset]]]:
         sources = build_sources(recipe, records, "train", folder, share)
         return sources, held_out_of(recipe, records, share)
 
+    share = None
     sources, held_out = read(recipe, None)
     if not held_out and not recipe.evaluate.splits:
         holding = holding_out(recipe)
         is_enough = sum(map(len, sources)) >= FEWEST
         if is_enough and (records is not None or holding != recipe):
-            recipe = holding
-            sources, held_out = read(recipe, SHARE)
+            recipe, share = holding, SHARE
+            sources, held_out = read(recipe, share)
 
-    return recipe, sources, held_out
+    validation: list[Dataset] = []
+    if recipe.train.validate_every != 0:
+        validation = held_out.get(VALIDATION) or build_sources(recipe, records, VALIDATION, None, share)
+    return recipe, sources, held_out, [one for one in validation if len(one)]
 
 
 def _asked(asked: Recipe, resolved: Recipe) -> dict[str, Any]:
@@ -456,19 +670,33 @@ def _begin(
         say(console, line)
 
 
-def _save(run: Run, folder: Path, state: State, model: VLM) -> None:
-    """Writes a checkpoint, and the progress so far to ``run.json`` in case the process is killed.
+def _save(run: Run, folder: Path, state: State, model: VLM, saver: Saver) -> None:
+    """Writes the state to resume from and the weights to load, and the progress to ``run.json``.
 
     Stages that ended by time are saved with the number of steps they made, so that the recipe can be repeated.
     """
     stages = list(run.recipe.train.stages)
     for number, steps in enumerate(state.stage_steps):
-        stages[number] = durations.in_steps(stages[number], steps)
+        # A stage with steps that ended early keeps them, since its schedule depends on them.
+        if stages[number].steps is None:
+            stages[number] = durations.in_steps(stages[number], steps)
     settings = dataclasses.replace(run.recipe.train, stages=tuple(stages))
-    run.recipe = dataclasses.replace(run.recipe, train=settings)
+    run.recipe = recipe = dataclasses.replace(run.recipe, train=settings)
+    progress = _counts(state, is_interrupted=True)
 
-    run.save(folder, model)
-    runs.record(folder, _counts(state, is_interrupted=True))
+    if not state.model:
+        # Training is complete, so the model does not change any more: no copy is needed, and nothing to resume from.
+        saver.finish()
+        run.save(folder, model)
+        runs.record(folder, progress)
+        return
+
+    def write(snapshot: Snapshot) -> None:
+        Checkpoints(folder, settings.keep_checkpoints).write(snapshot)
+        runs.write(folder, snapshot.weights, run.processor, recipe)
+        runs.record(folder, progress)
+
+    saver.save(Snapshot.of(state, model), write)
 
 
 def _counts(state: State, *, is_interrupted: bool) -> dict[str, Any]:
@@ -486,7 +714,20 @@ def _counts(state: State, *, is_interrupted: bool) -> dict[str, Any]:
         FAILURE: "",
         "left_out": state.left_out,
         runs.LANGUAGES: None if state.languages is None else sorted(state.languages),
+        **_validated(state),
     }
+
+
+def _validated(state: State) -> dict[str, Any]:
+    """What ``run.json`` holds about the validations during training; nothing if there were none."""
+    found: dict[str, Any] = {}
+    if state.best is not None:
+        found["best"] = dataclasses.asdict(state.best)
+        found["validation_seconds"] = round(state.validation_seconds, 1)
+        found["weights_of_steps"] = list(state.kept_steps)
+    if state.stopped_early:
+        found["stopped_early"] = list(map(dataclasses.asdict, state.stopped_early))
+    return found
 
 
 def _closing(state: State, in_data: int) -> str:
@@ -564,6 +805,73 @@ def check(
     run = as_run(what, trust_run=trust_run) if is_run else build(what, *settings, data=data)  # type: ignore[arg-type]  # as is_run says
     found = _subject(run, is_trained=is_run and bool(run.folder))
     return checks.run(found)
+
+
+def find_lr(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *settings: str,
+    data: Any = None,
+    stage: int = 0,
+    steps: int = 100,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+    progress: bool | None = None,
+    console: Console | None = None,
+) -> RateTest:
+    """Suggests a peak learning rate: trains a stage with a rate that grows from step to step, and keeps nothing.
+
+    Args:
+        recipe: A YAML file, a mapping or a `Recipe`.
+        settings: ``path=value`` settings.
+        data: Used instead of the recipe's sources, in any of the forms that `train` takes.
+        stage: Index of the stage to test; it starts from the weights that the run would start from.
+        steps: Number of updates.
+        lowest: First learning rate of AdamW; the rates of Muon and of single parts keep their proportion to it.
+        highest: Last learning rate.
+        progress: As for `train`.
+        console: As for `train`.
+
+    Raises:
+        RecipeError: a mistake in the recipe, no such stage, or invalid rates or steps.
+        DataError: nothing to train on.
+    """
+    recipe, settings, records = with_data(recipe, settings, data)
+    asked = read_recipe(recipe, settings)
+    stages = asked.train.stages
+    if not 0 <= stage < len(stages):
+        raise RecipeError(f"find_lr: the recipe has stages 0 to {len(stages) - 1} (got {stage}).")
+    unscored = dataclasses.replace(
+        asked.train, validate_every=0, validate_samples=0, patience=0, best_by=BY_LOSS, keep="last"
+    )
+
+    console = wanted(console, progress)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plan = _plan(folder, dataclasses.replace(asked, train=unscored), records, None, World(), None)
+        run = composed(plan.recipe, plan.sources, torch.device("cpu"))
+        trainer = Trainer(
+            run.model,
+            run.processor,
+            TrainingData(plan.sources, plan.tasks, plan.mix),
+            plan.recipe.train,
+            precision=plan.precision,
+            out=folder,
+            seed=plan.recipe.seed,
+            save=lambda _state, _model: None,
+        )
+
+        with LiveLine(console, transient=True) as line:
+            line.start("learning rates", steps)
+            return rate_finder.find(
+                trainer.model,
+                trainer.feeds[stage],
+                trainer.feeds[stage].stage,
+                plan.precision,
+                lowest=lowest,
+                highest=highest,
+                steps=steps,
+                progress=lambda done, loss: line.update(done, total=steps, note=f"loss {loss:.3f}"),
+            )
 
 
 def _opening(run: Run, folder: Path, precision: str, reason: str) -> str:

@@ -159,9 +159,9 @@ def test_a_damaged_run_and_one_of_other_samples_are_named(recipe: Path, out: Pat
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        ({"minutes": 0}, r"minutes must be over 0 \(got 0\)"),
-        ({"tokens": -5}, r"tokens must be over 0 \(got -5\)"),
-        ({"tokens": float("nan")}, "tokens must be over 0"),
+        ({"minutes": 0}, r"minutes must be above 0 \(got 0\)"),
+        ({"tokens": -5}, r"tokens must be above 0 \(got -5\)"),
+        ({"tokens": float("nan")}, "tokens must be above 0"),
         ({"minutes": 3, "tokens": 4000}, r"set either minutes \(3\) or tokens \(4000"),
     ],
 )

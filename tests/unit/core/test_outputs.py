@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,9 +134,12 @@ def test_what_is_somebody_elses_is_refused(
         check(Path(place))
 
 
-def test_a_run_is_replaced_only_where_that_is_said(here: Path) -> None:
+def test_a_folder_may_hold_a_run_but_no_other_results(here: Path) -> None:
     (here / "run" / "run.json").write_text('{"format_version": 1}')
-    with pytest.raises(FolderError, match=": already holds a trained run;"):
+    outputs.check_run(Path("run"))  # with its recipe known, it is resumed or refused
+    shutil.rmtree(here / "run" / "checkpoint")
+    (here / "run" / "evaluation.json").write_text("{}")
+    with pytest.raises(FolderError, match="holds the results of an earlier command"):
         outputs.check_run(Path("run"))
     outputs.check_run(Path("run"), overwrite=True)
     with pytest.raises(FolderError, match="did not write"):

@@ -30,11 +30,24 @@ def test_an_unfinished_training_is_said() -> None:
 
 
 def test_results_are_not_overwritten(tmp_path: Path) -> None:
-    run_folder.refuse_results(tmp_path)
+    run_folder.refuse_other_results(tmp_path)
     (tmp_path / "evaluation.json").touch()
     with pytest.raises(FolderError, match=r"results of an earlier command \(evaluation\.json\).*--overwrite"):
-        run_folder.refuse_results(tmp_path)
-    (tmp_path / "checkpoint").mkdir()
+        run_folder.refuse_other_results(tmp_path)
+
+
+def test_a_run_is_refused_with_the_reason_and_its_state(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"steps": 5, "interrupted": True}))
-    with pytest.raises(FolderError, match=r": already holds a trained run;.*unfinished"):
-        run_folder.refuse_results(tmp_path)
+    with pytest.raises(
+        FolderError, match=r": already holds a trained run;.*because.*unfinished.*after step 5"
+    ):
+        run_folder.refuse_run(tmp_path, "because")
+
+
+@pytest.mark.parametrize("name", ["checkpoint", ".checkpoint.previous", "checkpoints/step-00000003"])
+def test_a_run_is_a_folder_with_weights(tmp_path: Path, name: str) -> None:
+    assert not run_folder.holds_run(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    assert not run_folder.holds_run(tmp_path)
+    (tmp_path / name).mkdir()
+    assert run_folder.holds_run(tmp_path)

@@ -49,6 +49,19 @@ def test_further_losses_share_the_panel():
     assert "series1-stroke" in loss.svg
 
 
+def test_a_validation_shares_the_panel_of_the_loss_and_is_not_smoothed():
+    rows = [{"step": n, "stage": "look", "loss": 2.0, "lr": 1e-3} for n in range(60)]
+    for n in (19, 39, 59):
+        rows[n] |= {"validation_loss": n / 20, "validation_score_vqa": n / 100}
+    found = {panel.title: panel for panel in panels(rows)}
+    assert list(found) == ["Loss", "Learning rate", "Validation scores"]
+    assert found["Loss"].series == ("loss", "validation_loss")
+    assert found["Loss"].last[1] == 59 / 20
+    assert "trail" in found["Loss"].svg
+    assert found["Validation scores"].series == ("validation_score_vqa",)
+    assert found["Validation scores"].last == (0.59,)
+
+
 def test_the_same_history_gives_the_same_bytes():
     assert [p.svg for p in panels(history())] == [p.svg for p in panels(history())]
 

@@ -1,1 +1,1 @@
-"""Logits -> next ids: one file per method."""
+"""Decoding methods, which choose the next token ids from logits; one module per method."""

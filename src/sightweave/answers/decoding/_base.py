@@ -1,4 +1,4 @@
-"""The interface of decoding methods: logits to next ids, and for beams the row that each one continues."""
+"""The interface of decoding methods, which choose the next token ids from logits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64, Int, UInt64
 from torch import Tensor
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-"""SplitMix64's increment, which each number of a stream adds to its counter."""
+"""Increment of SplitMix64: its counter grows by this amount for each number."""
 _FACTORS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
@@ -24,35 +24,37 @@ class Choice:
     """The next token of every row."""
 
     ids: Int[Tensor, " B"]
-    """int64 B."""
+    """Ids of the chosen tokens, int64 of shape B."""
     logprobs: Float[Tensor, " B"]
-    """Natural-log probability of each under the model's own distribution (before temperature or cuts)."""
+    """Natural-log probability of each chosen token under the model's own distribution, before temperature, top-k or
+    top-p."""
     rows: Int[Tensor, " B"] | None = None
-    """Row that each one continues; None if every row continues itself."""
+    """Index of the row that each new row continues (used by beam search); None if every row continues itself."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """One stream of random numbers for each row, which depends only on that row's key.
+    """One stream of random numbers per row, determined only by that row's key.
 
-    So a row draws the same numbers regardless of the batch size, its neighbours and their order, when it joined, and which
-    rows have left. Number t of a stream is output t of SplitMix64 seeded with the key (Steele, Lea and Flood 2014, Fast
-    Splittable Pseudorandom Number Generators, doi:10.1145/2714064.2660195), so any step is computed without those before.
+    A row therefore draws the same numbers regardless of the batch size, its neighbours and their order, when it joined,
+    and which rows have left. Number t of a stream is output t of SplitMix64 seeded with the key (Steele, Lea and Flood
+    2014, Fast Splittable Pseudorandom Number Generators, doi:10.1145/2714064.2660195), so any number can be computed
+    without the preceding ones.
     """
 
     keys: UInt64[np.ndarray, " B"]
     step: int | UInt64[np.ndarray, " B"] = 0
-    """Which number of its stream each row draws next: one for all rows, or one for each if they joined at different
+    """Index of the number that each row draws next: one index for all rows, or one per row if they joined at different
     times."""
 
     @classmethod
     def of(cls, seed: int, names: Iterable[Sequence[str]], *, width: int = 1) -> Draws:
-        """Streams for rows that answer prompts.
+        """Creates the streams of rows that answer prompts.
 
         Args:
             seed: Random seed.
-            names: What identifies each prompt, such as its id, texts and images. Equal names get different streams, by
-                how often the name occurred before.
+            names: Texts that identify each prompt, such as its id, its question and its images. If a name occurs
+                several times, each occurrence gets a stream of its own.
             width: Rows per prompt.
         """
         seen: Counter[bytes] = Counter()
@@ -68,7 +70,7 @@ class Draws:
         return cls(np.array(keys, dtype=np.uint64))
 
     def at(self, step: int) -> Draws:
-        """The same streams with every row at this step."""
+        """The same streams, with every row at this step."""
         return replace(self, step=step)
 
     def next(self) -> Draws:
@@ -82,14 +84,14 @@ class Draws:
         return replace(self, keys=self.keys[chosen], step=step)
 
     def joined(self, other: Draws) -> Draws:
-        """The streams of these rows, followed by those of the other; each row stays at its own step."""
+        """These streams followed by those of `other`; each row keeps its own step."""
         parts = (self, other)
         steps = [np.full(len(part.keys), part.step, dtype=np.uint64) for part in parts]
         return Draws(np.concatenate([part.keys for part in parts]), np.concatenate(steps))
 
     def uniform(self) -> Float64[Tensor, " B"]:
-        """A number from [0, 1) for each row, with 53 random bits; on the CPU, the same on every machine."""
-        # Arithmetic on arrays of uint64 wraps around, as SplitMix64 needs it to.
+        """A random number in [0, 1) for each row, with 53 random bits; computed on the CPU and equal on every machine."""
+        # SplitMix64 relies on the wraparound of uint64 arithmetic.
         step = np.array(self.step, dtype=np.uint64, ndmin=1)
         mixed = self.keys + (step + np.uint64(1)) * _GOLDEN
         mixed = (mixed ^ (mixed >> np.uint64(30))) * _FACTORS[0]
@@ -100,12 +102,12 @@ class Draws:
 
 
 class Decoder(Protocol):
-    """A decoding method for one batch, built for each call of generation."""
+    """A decoding method for one batch; each call that generates text builds a new one."""
 
     width: int
-    """Rows per prompt: 1, or the number of beams (the caller repeats prompts that many times). With more than one, no row
-    joins or leaves while the method decodes."""
-    # A method that draws no random numbers may set ``is_random = False``; then no image is read to name its prompts.
+    """Rows per prompt: 1, or the number of beams (the caller repeats each prompt that many times). If it is more than
+    1, no row may join or leave during decoding."""
+    # A method that draws no random numbers may set ``is_random = False``; images are then not read to name the prompts.
 
     def choose(self, logits: Float[Tensor, "B V"], is_done: Tensor, draws: Draws) -> Choice:
         """Chooses the next token of each row.
@@ -118,5 +120,10 @@ class Decoder(Protocol):
         ...
 
     def best(self, totals: Float[Tensor, " B"], lengths: Int[Tensor, " B"]) -> Int[Tensor, " P"]:
-        """The row to return for each prompt, given the summed log-probabilities and the lengths of all rows."""
+        """For each prompt, the index of the row to return, int64 P.
+
+        Args:
+            totals: Summed log-probabilities of each row.
+            lengths: Number of generated tokens of each row.
+        """
         ...

@@ -20,10 +20,11 @@ class Config:
     num_beams: int = 4
     """Number of beams kept for each prompt."""
     length_penalty: float = 1.0
-    """Exponent of the length that divides a beam's score: 0 favours short texts, 1 compares means per token."""
+    """Exponent of the length that divides a beam's score: 0 favours short texts, 1 compares mean log-probabilities per
+    token."""
 
     def build(self, *, end_id: int) -> Beam:
-        """The method for one call of generation."""
+        """Builds the method for one call of generation."""
         return Beam(num_beams=self.num_beams, length_penalty=self.length_penalty, end_id=end_id)
 
 
@@ -53,7 +54,8 @@ class Beam:
         """Chooses the best continuations among all texts of each prompt."""
         logprobs = logits.float().log_softmax(-1)
         count, vocabulary = logprobs.shape
-        if self._totals is None:  # all beams are equal: only the first may continue, or all would stay equal
+        # At first all beams are equal: only the first may continue, or they would all stay equal.
+        if self._totals is None:
             self._totals = logprobs.new_full((count // self.width, self.width), -torch.inf)
             self._totals[:, 0] = 0.0
 
@@ -64,7 +66,7 @@ class Beam:
         totals = self._totals.unsqueeze(-1) + steps.view(-1, self.width, vocabulary)
         best, index = totals.flatten(1).topk(self.width, -1)  # P width
 
-        # The row and the token of each.
+        # Split each index into the row that is continued and its next token.
         first_row = torch.arange(0, count, self.width, device=logits.device)[:, None]
         rows = (first_row + index // vocabulary).flatten()
         ids = (index % vocabulary).flatten()
@@ -73,6 +75,6 @@ class Beam:
         return Choice(ids, steps[rows, ids], rows)
 
     def best(self, totals: Tensor, lengths: Tensor) -> Tensor:
-        """The text of each prompt with the best normalised score."""
+        """For each prompt, the index of the row with the best length-normalised score."""
         scores = (totals / lengths.clamp(min=1) ** self.length_penalty).view(-1, self.width)
         return scores.argmax(-1) + torch.arange(0, len(totals), self.width, device=totals.device)

@@ -1,1 +1,1 @@
-"""Predictions -> scores: one file per metric."""
+"""Metrics that score predictions, one module per metric."""

@@ -1,6 +1,7 @@
-"""The interface of every metric: statistics per row that can be added, and a score from their sums.
+"""The interface of every metric: additive statistics per sample, and a score computed from their sums.
 
-Sums can be resampled thousands of times in a moment, which corpus scores need for their confidence intervals.
+Because rows are only added up, a bootstrap can resample them thousands of times cheaply. Scores of a whole corpus, such
+as BLEU, need that for their confidence intervals.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ from sightweave.core.types import Likelihood, Sample
 
 
 class Metric(Protocol):
-    """Predictions and samples in, sufficient statistics out."""
+    """Computes statistics for each prediction, and a score from their sums.
+
+    Shapes: R is the number of samples, K the number of statistics per sample, ``...`` any leading dimensions of the
+    sums.
+    """
 
     is_proportion: bool
-    """Whether a row is (1 or 0, 1), so that the total is a share of right answers with the interval of a proportion."""
+    """Whether each row is (1 or 0, 1), so that the total is a share of right answers and gets the confidence interval
+    of a proportion."""
 
     # A metric may also have
     # - ``less_is_better = True``;
@@ -29,40 +35,40 @@ class Metric(Protocol):
     #   their number is reported next to the score.
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R K: the statistics of each answer; None is an answer that could not be parsed."""
+        """The statistics of each answer, float64 R K; None is an answer that could not be parsed."""
         ...
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The score (0 to 1) from sums ``... K``: shape ``...``; NaN for sums over no rows."""
+        """The score (0 to 1, shape ``...``) from summed rows (shape ``... K``); NaN for sums over no rows."""
         ...
 
 
 class LikelihoodMetric(Protocol):
-    """A metric of the likelihood of given texts, not of generated answers; otherwise like `Metric`."""
+    """A metric on the likelihoods of given texts instead of generated answers; otherwise like `Metric`."""
 
     is_proportion: bool
     passes: tuple[str, ...]
-    """The passes in which the texts are scored: ``image`` (the sample as it is), and any controls by name."""
+    """Names of the passes in which the texts are scored: ``image`` (the unchanged sample) and any controls."""
 
     def candidates(self, prediction: str | None, sample: Sample) -> tuple[str, ...]:
-        """The texts to score as answers to a sample; empty for a sample that does not count.
+        """The texts to score as answers to a sample; empty if the sample does not count.
 
         Args:
-            prediction: The parsed answer that the model generated with the image.
+            prediction: The parsed answer that the model generated with the image; None if it could not be parsed.
             sample: The sample.
         """
         ...
 
     def rows(self, judged: Sequence[Sequence[Sequence[Likelihood]]], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R K: the statistics of each sample.
+        """The statistics of each sample, float64 R K.
 
         Args:
-            judged: For each sample and each of `passes` the likelihoods of its candidates, in order; empty for a pass
-                that does not apply to the sample (it has no image).
+            judged: For each sample and each of `passes`, the likelihoods of its candidates in order; empty for a pass
+                that does not apply to the sample, such as one without the image if there is none.
             samples: The samples.
         """
         ...
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The score from sums ``... K``: shape ``...``; NaN for sums over no rows."""
+        """The score (shape ``...``) from summed rows (shape ``... K``); NaN for sums over no rows."""
         ...

@@ -1,8 +1,8 @@
-"""ANLS: average normalized Levenshtein similarity to the nearest reference; less than half right counts as wrong.
+"""ANLS: average normalised Levenshtein similarity to the nearest reference; similarities below 0.5 count as 0.
 
 Scene Text Visual Question Answering (Biten et al. 2019, arXiv:1905.13648), equation 1; DocVQA (Mathew et al. 2021,
-arXiv:2007.00398). Differs from the paper, as the organizers' scorer does: a similarity equal to the threshold counts, and
-lengths are measured before spaces are folded.
+arXiv:2007.00398). Differs from the paper, as the organisers' scorer does: a similarity equal to the threshold counts,
+and lengths are measured before spaces are folded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Config:
     """Similarity (0 to 1) below which an answer scores 0; the papers use 0.5."""
 
     def build(self) -> Anls:
-        """The metric."""
+        """Builds the metric."""
         return Anls(threshold=self.threshold)
 
 
@@ -40,7 +40,7 @@ class Anls:
         threshold: Similarity (0 to 1) below which an answer scores 0.
 
     Raises:
-        ValueError: a threshold outside 0 to 1.
+        ValueError: the threshold is not from 0 to 1.
     """
 
     is_proportion = False
@@ -56,7 +56,7 @@ class Anls:
         return nearest if nearest >= self.threshold else 0.0
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (score from 0 to 1, 1). An answer that could not be parsed (None) scores 0.
+        """A row per answer, float64 R 2: (score from 0 to 1, 1). An answer that could not be parsed (None) scores 0.
 
         Raises:
             DataError: not one prediction per sample, or a sample without a reference.
@@ -70,13 +70,14 @@ class Anls:
         return ratios.with_ones(scores)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        """The mean score (shape ``...``) from summed rows (shape ``... 2``); NaN where there are no rows."""
         return ratios.mean(sums)
 
 
 def _share_wrong(answer: str, reference: str) -> float:
-    """The distance of two texts as a share of the longer one's length."""
-    # Some letters are longer in upper case ("ss" for one), and the organizers measure the upper-case text.
+    """The edit distance of two texts divided by the length of the longer one."""
+    # Some letters become longer in upper case (German sharp s becomes "SS"), and the organisers measure the upper-case
+    # text.
     length = max(len(answer.upper()), len(reference.upper()))
     return distance(_folded(answer), _folded(reference)) / length if length else 0.0
 
@@ -86,34 +87,34 @@ def _folded(text: str) -> str:
 
 
 def distance(first: str, second: str) -> int:
-    """Levenshtein distance: the fewest characters to insert, delete or replace.
+    """Levenshtein distance: the minimum number of characters to insert, delete or replace.
 
-    A column of the table is stored as the bits of integers: a bit of `more` (`less`) is set where a cell is one more (one
-    less) than the cell above it (Hyyro 2003, "A bit-vector algorithm for computing Levenshtein and Damerau edit
-    distances").
+    A column of the dynamic-programming table is stored in the bits of two integers: a bit of `more` (`less`) is set
+    where a cell is one more (one less) than the cell above it (Hyyro 2003, "A bit-vector algorithm for computing
+    Levenshtein and Damerau edit distances").
     """
     if not first:
         return len(second)
 
-    # The positions of each character in the first text, as bits.
+    # The positions of each character in the first text, as bits of an integer.
     places: dict[str, int] = {}
     for place, letter in enumerate(first):
         places[letter] = places.get(letter, 0) | 1 << place
 
     every, last = (1 << len(first)) - 1, 1 << (len(first) - 1)
     more, less = every, 0
-    found = len(first)  # the bottom cell of the column
+    found = len(first)  # value of the bottom cell of the column
 
     for letter in second:
         same = places.get(letter, 0)
         diagonal = (((same & more) + more) ^ more) | same | less
 
-        # How the cells differ from those to their left.
+        # Differences from the cells to their left.
         right_more = (less | ~(diagonal | more)) & every
         right_less = diagonal & more
         found += bool(right_more & last) - bool(right_less & last)
 
-        # How the cells of the new column differ from those above them.
+        # Differences of the new column's cells from those above them.
         right_more, right_less = right_more << 1 | 1, right_less << 1
         more = (right_less | ~(diagonal | right_more)) & every
         less = right_more & diagonal & every

@@ -1,9 +1,9 @@
-"""Corpus BLEU of captions: the share of their n-grams that are in a reference.
+"""Corpus BLEU of captions: the share of their n-grams that occur in a reference.
 
 BLEU: a Method for Automatic Evaluation of Machine Translation (Papineni et al. 2002, doi:10.3115/1073083.1073135),
-as COCO's caption evaluation computes it (github.com/salaniz/pycocoevalcap ad63453): PTB tokens without punctuation,
-the closest reference length, and tiny constants that avoid division by zero. Differs from the paper: these constants,
-and of two references that are equally close in length the shorter counts.
+as COCO's caption evaluation computes it (github.com/salaniz/pycocoevalcap ad63453): PTB tokens without punctuation, the
+closest reference length, and tiny constants that avoid division by zero. Differs from the paper by these constants; and
+if two references are equally close in length, the shorter one counts.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Config:
     """Options of BLEU."""
 
     n: int = 4
-    """Longest n-gram to count, 1 to 4. The usual choice is BLEU-4."""
+    """Longest n-gram to count, from 1 to 4; BLEU-4 is the usual choice."""
 
     def build(self) -> Bleu:
-        """The metric."""
+        """Builds the metric."""
         return Bleu(n=self.n)
 
 
@@ -42,10 +42,10 @@ class Bleu:
     their closest references, and p_k the share of the answers' k-grams that are in a reference.
 
     Args:
-        n: Longest n-gram.
+        n: Longest n-gram to count.
 
     Raises:
-        RecipeError: n is not 1 to 4.
+        RecipeError: n is not from 1 to 4.
     """
 
     is_proportion = False
@@ -56,9 +56,10 @@ class Bleu:
         self.n = n
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R K, K = 2 n + 3: matches and totals of 1- to n-grams, answer length, reference length, 1.
+        """A row per answer, float64 R K with K = 2 n + 3.
 
-        An answer that could not be parsed (None) counts as empty.
+        The columns are the matching n-grams for each order from 1 to n, all n-grams for each order, the length of the
+        answer, the length of the reference, and 1. An answer that could not be parsed (None) counts as empty.
 
         Raises:
             DataError: not one prediction per sample, or a sample without references.
@@ -72,7 +73,7 @@ class Bleu:
         return np.array(rows, dtype=np.float64).reshape(len(rows), 2 * self.n + 3)
 
     def row(self, answer: Sequence[str], references: Sequence[Sequence[str]]) -> list[int]:
-        """The statistics of one answer, from tokens: K numbers as in `rows`."""
+        """The K statistics of one answer, as in `rows`, from its tokens and those of its references."""
         # For each n-gram, its largest count in any single reference.
         most = ngrams.count((), self.n)
         for reference in references:
@@ -87,7 +88,7 @@ class Bleu:
         return [*matches, *totals, len(answer), closest, 1]
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """BLEU-n from sums ``... K``: shape ``...``; NaN where there are no rows."""
+        """BLEU-n (shape ``...``) from summed rows (shape ``... K``); NaN where there are no rows."""
         sums = np.asarray(sums, dtype=np.float64)
         n = self.n
 
@@ -99,7 +100,7 @@ class Bleu:
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
         """``effective_order``: BLEU over the orders that occur, if the answers are too short for some; else NaN.
 
-        Answers of fewer than n words have no n-gram, so BLEU-n is near 0 even if each equals its reference.
+        Answers of fewer than n words have no n-gram, so BLEU-n is near 0 even if every answer equals its reference.
         """
         sums = np.asarray(sums, dtype=np.float64)
         matches, grams = sums[..., : self.n], sums[..., self.n : 2 * self.n]
@@ -113,11 +114,11 @@ class Bleu:
         return {"effective_order": np.where(is_short, score, np.nan)}
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """Which tokens were compared, if they are not the usual PTB tokens."""
+        """A note on the tokens that were compared, such as ``tok:char``; empty if all are PTB tokens."""
         return ngrams.signature(samples)
 
     def _brevity(self, sums: np.ndarray) -> np.ndarray:
-        """The brevity penalty of sums ``... K``: shape ``...``."""
+        """The brevity penalty (shape ``...``) of summed rows (shape ``... K``)."""
         answers, references = sums[..., 2 * self.n], sums[..., 2 * self.n + 1]
         ratio = (answers + _TO_MATCHES) / (references + _TO_TOTALS)
         penalty: np.ndarray = np.exp(np.minimum(0.0, 1 - 1 / ratio))

@@ -1,8 +1,8 @@
 """Both images right: an ambiguous sentence counts only if it is translated correctly with each of its images.
 
-A complement to contrastive accuracy on sentences such as those of CoMMuTE (Futeral et al. 2023, arXiv:2212.10140).
-A model that always chooses the same meaning scores 0 here, although half of its translations are right. Differs from the
-paper: it scores generated translations, not which of two given texts is likelier.
+A complement to contrastive accuracy on sentences such as those of CoMMuTE (Futeral et al. 2023, arXiv:2212.10140). A
+model that always chooses the same meaning scores 0 here, although half of its translations are right. Differs from the
+paper: it scores generated translations instead of asking which of two given texts is more likely.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Config:
     """Whether to ignore case (``Maus`` equals ``maus``)."""
 
     def build(self) -> BothImagesRight:
-        """The metric."""
+        """Builds the metric."""
         return BothImagesRight(ignore_case=self.ignore_case)
 
 
@@ -33,8 +33,8 @@ class BothImagesRight:
     """The share of ambiguous sentences that are translated correctly with every one of their images.
 
     A sentence is the set of samples that have ``tags["contrast"]``, the same prompt and the same ``tags["languages"]``.
-    It counts if it has two or more images (`Sample.group`) and no translation is right for all of them: a model that
-    ignores the image gives the same translation each time, and so scores exactly 0. All other samples are ignored.
+    It counts if it has two or more images (`Sample.group`) and no translation is right for all of them. A model that
+    ignores the image gives the same translation each time, so it scores exactly 0. All other samples are ignored.
 
     The result of a sentence is in the row of its last sample and its other rows are zeros, so that each sentence is one
     trial. A bootstrap over images draws a sentence together with the image of its last sample. If a dataset lists its
@@ -50,9 +50,9 @@ class BothImagesRight:
         self.ignore_case = ignore_case
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (1 if every translation of the sentence is right else 0, 1) in its last row, else (0, 0).
+        """A row per sample, float64 R 2: (1 if all translations of the sentence are right else 0, 1) for its last sample.
 
-        An answer that could not be parsed (None) is wrong.
+        The rows of its other samples are (0, 0). An answer that could not be parsed (None) is wrong.
 
         Raises:
             DataError: not one prediction per sample, or an ambiguous sentence without a reference.
@@ -79,7 +79,7 @@ class BothImagesRight:
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share of sentences that are right, from sums ``... 2``: shape ``...``; NaN where no sentence counts."""
+        """The share of right sentences (shape ``...``) from summed rows (shape ``... 2``); NaN where no sentence counts."""
         return ratios.mean(sums)
 
     def _is_ambiguous(self, samples: Sequence[Sample]) -> bool:
@@ -88,7 +88,7 @@ class BothImagesRight:
         return len(images) > 1 and not set.intersection(*map(self._references, samples))
 
     def _references(self, sample: Sample) -> set[str]:
-        """The references as they are compared: without final punctuation, "Bank." and "Bank" are one translation."""
+        """The normalised references, without final punctuation: "Bank." and "Bank" are the same translation."""
         folded = [ratios.fold(text, ignore_case=self.ignore_case) for text in sample.references]
         return set(map(ratios.bare, folded))
 
@@ -97,7 +97,7 @@ class BothImagesRight:
 
 
 def _sentences(samples: Sequence[Sample]) -> list[list[int]]:
-    """For each sentence and language, the indices of the samples that ask for its translation."""
+    """For each sentence and language, the indices of the samples that request its translation."""
     found: dict[tuple[str, str], list[int]] = {}
     for number, sample in enumerate(samples):
         if sample.tags.get("contrast"):

@@ -1,11 +1,11 @@
-"""CHAIR: the share of the objects named in captions that are not in the image.
+"""CHAIR: the share of objects named in captions that are not in the image.
 
 Object Hallucination in Image Captioning (Rohrbach et al. 2018, arXiv:1809.02156), section 2.1. Objects are the 80
-classes of COCO; an image contains the objects that its regions or reference captions name. Written from its description:
-every word that the authors' script counts is counted for the same class, but there are further words and a separate
-singular rule, so scores differ slightly from those of the script.
+classes of COCO; an image contains the objects that its regions or reference captions name. Written from the paper's
+description: every word that the authors' script counts is counted for the same class, but there are further words and a
+separate rule for singulars, so scores differ slightly from those of the script.
 
-LOWER IS BETTER: 0 means that no named object is absent.
+LOWER IS BETTER: 0 means that every named object is in the image.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Config:
     of captions that name such an object."""
 
     def build(self) -> Chair:
-        """The metric."""
+        """Builds the metric."""
         return Chair(count=self.count)
 
 
@@ -43,7 +43,7 @@ class Chair:
         count: ``mentions`` or ``captions``.
 
     Raises:
-        RecipeError: any other value.
+        RecipeError: `count` has any other value.
     """
 
     is_proportion = False
@@ -55,9 +55,9 @@ class Chair:
         self.count = count
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 4: hallucinated mentions, mentions, 1 if any is hallucinated, 1.
+        """A row per caption, float64 R 4: hallucinated mentions, all mentions, 1 if any is hallucinated else 0, and 1.
 
-        An object named twice is two mentions. An answer that could not be parsed (None) names nothing.
+        An object that is named twice counts as two mentions. An answer that could not be parsed (None) names nothing.
 
         Raises:
             DataError: not one prediction per sample, references that are not English, or no sample has regions:
@@ -80,7 +80,7 @@ class Chair:
         return np.array(rows, dtype=np.float64).reshape(len(rows), 4)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share, from sums ``... 4``: shape ``...``; NaN where there are no rows, or no mentions."""
+        """The score (shape ``...``) from summed rows (shape ``... 4``); NaN where there are no rows, or no mentions."""
         sums = np.asarray(sums, dtype=np.float64)
         wrong, all_ = (0, 1) if self.count == "mentions" else (2, 3)
         return ratios.ratio(sums[..., wrong], sums[..., all_])
@@ -96,7 +96,7 @@ def objects(sample: Sample) -> set[str]:
 
 
 def _row(answer: str, sample: Sample) -> list[int]:
-    """The statistics of one caption, as in `Chair.rows`."""
+    """The row of one caption, as in `Chair.rows`."""
     present = objects(sample)
     named = coco_objects.mentions(answer)
 

@@ -1,8 +1,8 @@
-"""Multiple choice by likelihood: the option with the greatest likelihood must be right.
+"""Multiple choice by likelihood: an answer is right if the most likely option is a right one.
 
 Language Models are Few-Shot Learners (Brown et al. 2020, arXiv:2005.14165), section 2.4, compares options by likelihood
-per token. The sum favors short options; the mean over tokens or characters removes the effect of length. Written from its
-description.
+per token. The sum favors short options; the mean over tokens or characters removes the effect of length. Written from
+the paper's description.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Config:
     """Score to compare: the log-likelihood of an option's whole text (``sum``), or its mean per token or character."""
 
     def build(self) -> ChoiceLikelihood:
-        """The metric."""
+        """Builds the metric."""
         return ChoiceLikelihood(by=self.by)
 
 
 class ChoiceLikelihood:
-    """The share of questions whose likeliest option is right.
+    """The share of questions whose most likely option is right.
 
     The texts of the options are scored, not their letters. A tie between a right and a wrong option is wrong.
 
@@ -42,7 +42,7 @@ class ChoiceLikelihood:
         by: ``sum``, ``token`` or ``character``.
 
     Raises:
-        RecipeError: any other value.
+        RecipeError: `by` has any other value.
     """
 
     is_proportion = True
@@ -54,11 +54,13 @@ class ChoiceLikelihood:
         self.by = by
 
     def candidates(self, prediction: str | None, sample: Sample) -> tuple[str, ...]:
-        """The options."""
+        """The texts of the options."""
         return sample.options
 
     def rows(self, judged: Sequence[Sequence[Sequence[Likelihood]]], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (1 if the likeliest option is right else 0, 1). A reference is an option's text or its letter.
+        """A row per question, float64 R 2: (1 if the most likely option is right else 0, 1).
+
+        A reference is an option's text or its letter.
 
         Raises:
             DataError: not one likelihood per sample and option, one that is NaN, or a sample without options, without a
@@ -78,15 +80,15 @@ class ChoiceLikelihood:
         return ratios.with_ones(right)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share of right answers, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        """The share of right answers (shape ``...``) from summed rows (shape ``... 2``); NaN where there are no rows."""
         return ratios.mean(sums)
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """How options were compared, such as ``by:token``."""
+        """A note on how options were compared, such as ``by:token``."""
         return f"by:{self.by}"
 
     def _is_right(self, given: Sequence[Likelihood], sample: Sample) -> bool:
-        """Whether a right option is likelier than every wrong one."""
+        """Whether some right option is more likely than every wrong one."""
         likelihood_checks.check_count("choice_likelihood", sample, given, len(sample.options))
         wanted = named_options.wanted("choice_likelihood", sample)
 

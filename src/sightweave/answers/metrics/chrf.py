@@ -2,7 +2,7 @@
 
 chrF++: words helping character n-grams (Popovic 2017, doi:10.18653/v1/W17-4770), in the library's version without
 epsilon smoothing: orders for which the answers or references are too short are left out. The counts are the library's
-own. Differs from the library: 0 to 1, not 0 to 100.
+own. Differs from the library in its scale, which is 0 to 1 instead of 0 to 100.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ class Config:
     """Options of chrF."""
 
     word_order: int = 2
-    """Longest word n-gram: 2 is chrF++, 0 is chrF (right for languages without spaces)."""
+    """Longest word n-gram: 2 is chrF++, 0 is chrF (for languages without spaces)."""
     char_order: int = 6
     """Longest character n-gram; white space is not counted."""
     beta: int = 2
     """Weight of recall relative to precision."""
     lowercase: bool = False
-    """Whether to ignore case; published scores do not."""
+    """Whether to ignore case; published scores are case-sensitive."""
 
     def build(self) -> Chrf:
-        """The metric."""
+        """Builds the metric."""
         return Chrf(
             word_order=self.word_order, char_order=self.char_order, beta=self.beta, lowercase=self.lowercase
         )
@@ -44,8 +44,8 @@ class Config:
 class Chrf:
     """F_beta (0 to 1) of n-gram precision and recall, each averaged over the orders that occur on both sides.
 
-    With P and R these averages: (1 + beta^2) P R / (beta^2 P + R). If there are several references, a row uses the one
-    with the best score.
+    With P and R as these averages, the score is (1 + beta^2) P R / (beta^2 P + R). If there are several references, a
+    row uses the one with the best score.
 
     Args:
         word_order: Longest word n-gram, 0 for none.
@@ -54,7 +54,7 @@ class Chrf:
         lowercase: Whether to ignore case.
 
     Raises:
-        RecipeError: a number below 1, or below 0 for `word_order`.
+        RecipeError: `word_order` is below 0, or `char_order` or `beta` is below 1.
     """
 
     is_proportion = False
@@ -74,9 +74,11 @@ class Chrf:
         self.lowercase = lowercase
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R K: number of n-grams of the answer, of the reference and common to both, for each order; 1.
+        """A row per answer, float64 R K with K = 3 (char_order + word_order) + 1.
 
-        K is 3 (char_order + word_order) + 1. An answer that could not be parsed (None) is an empty translation.
+        The columns are, for each order, the number of n-grams of the answer, of the reference and common to both; the
+        last is
+        1. An answer that could not be parsed (None) is an empty translation.
 
         Raises:
             DataError: not one prediction per sample, or a sample without a reference.
@@ -85,7 +87,7 @@ class Chrf:
         return sacre.segment_rows(self._scorer(), predictions, samples)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The score (0 to 1) from sums ``... K``: shape ``...``; NaN for sums over no rows."""
+        """The score (0 to 1, shape ``...``) from summed rows (shape ``... K``); NaN for sums over no rows."""
         sums = np.asarray(sums, dtype=np.float64)
         orders = sums[..., :-1].reshape(*sums.shape[:-1], -1, 3)
         answers, references, common = orders[..., 0], orders[..., 1], orders[..., 2]
@@ -100,7 +102,7 @@ class Chrf:
         return np.where(sums[..., -1] > 0, score, np.nan)
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """SacreBLEU's signature of a score on these samples, to be stored with it."""
+        """SacreBLEU's signature of the score on these samples."""
         return sacre.signature(self._scorer(), samples)
 
     def _scorer(self) -> CHRF:

@@ -30,19 +30,20 @@ MAX_N = 4
 SIGMA = 6.0
 """Standard deviation of the Gaussian length penalty, in bigrams."""
 FEW_PICTURES = 10
-"""Minimum number of images. With fewer, nearly all weights are near 0 and the score means nothing; with one it is 0."""
+"""Minimum number of images. With fewer, nearly all weights are near 0, so the score is meaningless; with one it is
+0."""
 
 
 @config
 class Config:
-    """Source of the document frequencies."""
+    """Options of CIDEr-D: the source of the document frequencies."""
 
     df_path: Annotated[str, place()] = ""
-    """Path of a JSON file of document frequencies, as `Frequencies.save` writes it; empty means those of the references
-    being evaluated."""
+    """Path of a JSON file of document frequencies, as written by `Frequencies.save`; if empty, those of the evaluated
+    references are used."""
 
     def build(self) -> CiderD:
-        """The metric.
+        """Builds the metric.
 
         Raises:
             DataError: the file cannot be read or is not a file of frequencies.
@@ -55,7 +56,7 @@ class CiderD:
 
     The scale is the published one: 0 to 10, where 10 is an answer equal to each of its references. For vectors g of
     tf x idf, the similarity of answer h and reference r is exp(-(l_h - l_r)^2 / (2 sigma^2)) * sum min(g_h, g_r) g_r /
-    (|g_h| |g_r|), with l the number of bigrams and idf = log D - log max(1, df).
+    (|g_h| |g_r|), where l is the number of bigrams and idf = log D - log max(1, df).
 
     Args:
         frequencies: Precomputed document frequencies; None uses those of the references in `rows`.
@@ -68,7 +69,7 @@ class CiderD:
         self.frequencies = frequencies
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (score, 1). An answer that could not be parsed (None) counts as empty and scores 0.
+        """A row per answer, float64 R 2: (score, 1). An answer that could not be parsed (None) is empty and scores 0.
 
         A document is an image (`Sample.group`) with the references of all its samples.
 
@@ -83,11 +84,11 @@ class CiderD:
         return ratios.with_ones(scores)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The mean score (0 to 10), from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        """The mean score (0 to 10, shape ``...``) from summed rows (shape ``... 2``); NaN where there are no rows."""
         return ratios.mean(sums)
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """Which tokens were compared, if they are not the usual PTB tokens."""
+        """A note on the tokens that were compared, such as ``tok:char``; empty if all are PTB tokens."""
         return ngrams.signature(samples)
 
 
@@ -102,7 +103,11 @@ def frequencies_of(samples: Sequence[Sample]) -> Frequencies:
 
 
 def _counted(texts: Sequence[tuple[str, list[str]]], samples: Sequence[Sample]) -> Frequencies:
-    """The document frequencies of the references being evaluated; too few images are an error."""
+    """The document frequencies of the evaluated references.
+
+    Raises:
+        DataError: there are fewer images than `FEW_PICTURES`.
+    """
     frequencies = _frequencies(texts, samples)
     if samples and frequencies.pictures < FEW_PICTURES:
         raise DataError(
@@ -115,7 +120,7 @@ def _counted(texts: Sequence[tuple[str, list[str]]], samples: Sequence[Sample]) 
 
 
 def _frequencies(texts: Sequence[tuple[str, list[str]]], samples: Sequence[Sample]) -> Frequencies:
-    """The number of images whose references contain each n-gram."""
+    """Counts, for each n-gram, the images whose references contain it."""
     documents: dict[str, set[ngrams.Ngram]] = {}
     for sample, (_, references) in zip(samples, texts, strict=True):
         document = documents.setdefault(sample.group or sample.id, set())
@@ -134,12 +139,12 @@ _Weights = dict[ngrams.Ngram, float]
 
 @dataclass(frozen=True, slots=True)
 class _Vector:
-    """A text as tf x idf weights."""
+    """The tf x idf vectors of a text."""
 
     weights: list[_Weights]
-    """Weights of the n-grams for each n."""
+    """Weight of each n-gram, one mapping for each n."""
     norms: list[float]
-    """Norms of the weights for each n."""
+    """Euclidean norm of the weights for each n."""
     num_bigrams: int
 
 
@@ -163,7 +168,7 @@ def _score(answer: str, references: Sequence[str], frequencies: Frequencies) -> 
 
 
 def _similarity(answer: _Vector, reference: _Vector) -> float:
-    """The sum over n of the clipped cosines, with the length penalty."""
+    """The sum over n of the clipped cosines, times the length penalty."""
     penalty = math.exp(-((answer.num_bigrams - reference.num_bigrams) ** 2) / (2 * SIGMA**2))
 
     cosines = 0.0
@@ -176,7 +181,7 @@ def _similarity(answer: _Vector, reference: _Vector) -> float:
 
 
 def _clipped_product(answer: _Weights, reference: _Weights) -> float:
-    """The dot product, with each weight of the answer limited to that of the reference."""
+    """The dot product of two vectors, with each weight of the answer limited to that of the reference."""
     products = []
     for ngram, weight in answer.items():
         if ngram in reference:

@@ -23,10 +23,10 @@ TAG = "circle"
 
 @config
 class Config:
-    """No options."""
+    """This metric has no options."""
 
     def build(self) -> CircularChoice:
-        """The metric."""
+        """Builds the metric."""
         return CircularChoice()
 
 
@@ -40,9 +40,10 @@ class CircularChoice:
     is_proportion = True
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (1 if all answers to the question are right else 0, 1) in its last row, else (0, 0).
+        """A row per sample, float64 R 2: (1 if all answers to the question are right else 0, 1) for its last sample.
 
-        A missing answer (None) and one that does not name a single option are wrong.
+        The rows of its other samples are (0, 0). A missing answer (None) and one that does not name a single option are
+        wrong.
 
         Raises:
             DataError: not one prediction per sample, a sample without a reference, no sample with the tag, a question
@@ -75,12 +76,16 @@ class CircularChoice:
         return named_options.choose(answer, sample.options) is not None
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share of questions that are right, from sums ``... 2``: shape ``...``; NaN where no question counts."""
+        """The share of right questions (shape ``...``) from summed rows (shape ``... 2``); NaN where no question counts."""
         return ratios.mean(sums)
 
 
 def _check_rotations(samples: Sequence[Sample], circles: Sequence[Sequence[int]]) -> None:
-    """Rejects questions with missing rotations: with fewer of them, it is easier to answer all correctly."""
+    """Rejects questions with missing rotations, because fewer rotations are easier to answer correctly.
+
+    Raises:
+        DataError: a question is not asked once for each rotation of its options.
+    """
     incomplete = []
     for numbers in circles:
         if not _is_complete([samples[number].options for number in numbers]):
@@ -96,7 +101,7 @@ def _check_rotations(samples: Sequence[Sample], circles: Sequence[Sequence[int]]
 
 
 def _is_complete(orders: Sequence[tuple[str, ...]]) -> bool:
-    """Whether the orders in which options are asked are all rotations of the first, each once."""
+    """Whether these orders of the options are exactly the rotations of the first order, each once."""
     options = orders[0]
     rotations = [options[n:] + options[:n] for n in range(len(options))]
     return not options or Counter(orders) == Counter(rotations)

@@ -1,9 +1,9 @@
 """COMET: a translation scored against its source and reference by a model trained on human judgments.
 
-COMET: A Neural Framework for MT Evaluation (Rei et al. 2020, arXiv:2009.09025). The scores are those of the authors' own
-package, unbabel-comet, in a separate environment that you install and name: its pinned libraries conflict with ours, and
-its checkpoints are pickled, which Sightweave itself never loads. Without it COMET is not computed, and nothing replaces
-it.
+COMET: A Neural Framework for MT Evaluation (Rei et al. 2020, arXiv:2009.09025). The scores are those of the authors'
+own package, unbabel-comet, in a separate environment that you install and name: its pinned libraries conflict with
+ours, and its checkpoints are pickled, which Sightweave itself never loads. Without it COMET is not computed, and no
+other score is used in its place.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Sample
 
 TAG = "source"
-"""Tag with the sentence to translate."""
+"""Tag with the source sentence to translate."""
 INSTALL = (
     "Install COMET in a separate environment (python -m venv comet; comet/bin/pip install unbabel-comet "
     "'setuptools<81') and set `python` to its interpreter."
 )
 MAX_SAID = 500
-"""Maximum number of characters to show of the other program's error output."""
+"""Maximum number of characters of COMET's error output to show in an error message."""
 
 
 @config
@@ -51,7 +51,7 @@ class Config:
     """Time limit in seconds for one set of translations, including loading the model."""
 
     def build(self) -> Comet:
-        """The metric."""
+        """Builds the metric."""
         return Comet(python=self.python, model=self.model, batch_size=self.batch_size, timeout=self.timeout)
 
 
@@ -76,7 +76,9 @@ class Comet:
         self._version = ""
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (score, 1). Only the first reference is used; an answer that could not be parsed (None) is empty.
+        """A row per translation, float64 R 2: (score, 1). Only the first reference is used.
+
+        An answer that could not be parsed (None) is an empty translation.
 
         Raises:
             DataError: not one prediction per sample, or a sample without a reference or without the tag ``source``.
@@ -102,15 +104,15 @@ class Comet:
         return ratios.with_ones([self._known[triple] for triple in triples])
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        """The mean score (shape ``...``) from summed rows (shape ``... 2``); NaN where there are no rows."""
         return ratios.mean(sums)
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """The model and, once it has scored, the version of COMET."""
+        """The model's name and, after COMET has been called, its version."""
         return f"model:{self.model}" + (f"|unbabel-comet:{self._version}" if self._version else "")
 
     def _judge(self, triples: Sequence[tuple[str, str, str]]) -> list[float]:
-        """COMET's scores of (source, translation, reference)."""
+        """COMET's scores of triples (source, translation, reference)."""
         local = Path(self.model).expanduser()
         request = {
             "model": str(local.resolve()) if local.is_file() else self.model,
@@ -138,7 +140,7 @@ class Comet:
         return [float(score) for score in scores]
 
     def _interpreter(self) -> str:
-        """The absolute path of the interpreter."""
+        """The absolute path of the Python interpreter of COMET's environment."""
         if not self.python:
             raise BackendError(f"comet: not computed: `python` is not set. {INSTALL}")
 
@@ -150,13 +152,16 @@ class Comet:
 
 
 def _run(python: str, text: str, timeout: float) -> str:
-    """The reply of COMET's environment to a request.
+    """Sends a request to COMET's environment and returns its output.
 
-    It runs in an empty folder, so that no file next to it can be imported in place of COMET.
+    The process runs in an empty folder, so that no file next to it can be imported in place of COMET.
+
+    Raises:
+        BackendError: it took more than `timeout` seconds, or its exit status is not 0.
     """
     code = Path(__file__).parents[1].joinpath("scoring", "comet_judge.py").read_text(encoding="utf-8")
 
-    # Passed as code, not as a path: with a path, its folder would come first in the module search path.
+    # Pass the code itself, not its path: Python would put the path's folder first in the module search path.
     with (
         tempfile.TemporaryDirectory() as folder,
         subprocess.Popen(
@@ -171,7 +176,7 @@ def _run(python: str, text: str, timeout: float) -> str:
         try:
             out, errors = process.communicate(text.encode(), timeout=timeout)
         except BaseException as error:
-            # Also for Ctrl-C, which the process does not receive because it is in a session of its own.
+            # Needed after Ctrl-C too, because the process is in a session of its own and does not receive it.
             _kill(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise BackendError(
@@ -191,12 +196,17 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     """Kills a process and its children, which would otherwise keep its pipes open."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except (AttributeError, ProcessLookupError):  # no process groups on Windows, or it has just ended
+    # No process groups on Windows, or the process has just ended.
+    except (AttributeError, ProcessLookupError):
         process.kill()
 
 
 def _parsed(output: str) -> dict[str, Any]:
-    """The JSON object that the process printed."""
+    """The JSON object that the process printed.
+
+    Raises:
+        BackendError: the output is not a JSON object.
+    """
     try:
         reply = json.loads(output)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
-"""Contrastive accuracy: the translation that fits the image must be likelier than the one that fits another image.
+"""Contrastive accuracy: the translation for this image must be more likely than the one for another image.
 
 Tackling Ambiguity with Images: Improved Multimodal Machine Translation and Contrastive Evaluation (Futeral et al. 2023,
-arXiv:2212.10140), the metric of CoMMuTE. Likelier means a lower perplexity: less negative log-likelihood per token. A tie
-is wrong, as in the authors' script; without ties, a model that ignores the image gets half of them right.
+arXiv:2212.10140), the metric of CoMMuTE. More likely means a lower perplexity, that is, a lower negative log-likelihood
+per token. A tie is wrong, as in the authors' script; without ties, a model that ignores the image scores one half.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import Likelihood, Sample
 
 TAG = "contrast"
-"""Tag with the translation that fits another image."""
+"""Tag with the translation for the other image."""
 
 
 @config
 class Config:
-    """No options."""
+    """This metric has no options."""
 
     def build(self) -> Contrastive:
-        """The metric."""
+        """Builds the metric."""
         return Contrastive()
 
 
 class Contrastive:
-    """The share of ambiguous sentences whose right translation is likelier, per token, than the wrong one.
+    """The share of ambiguous sentences whose right translation is more likely, per token, than the wrong one.
 
     Samples without ``tags["contrast"]`` are ignored. The first reference is the right translation. Two equal
     translations (CoMMuTE's en-ar has two such lines, its en-ru six) are a tie.
@@ -40,12 +40,12 @@ class Contrastive:
     passes = ("image",)
 
     def candidates(self, prediction: str | None, sample: Sample) -> tuple[str, ...]:
-        """The right and the wrong translation; none for a sample without a contrast or a reference."""
+        """The right and the wrong translation; empty for a sample without a contrast or a reference."""
         contrast = sample.tags.get(TAG)
         return (sample.references[0], contrast) if contrast and sample.references else ()
 
     def rows(self, judged: Sequence[Sequence[Sequence[Likelihood]]], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (1 if the right translation is likelier else 0, 1) with a contrast, (0, 0) without.
+        """A row per sample, float64 R 2: (1 if the right translation is more likely else 0, 1); (0, 0) without a contrast.
 
         Raises:
             DataError: not one likelihood per sample and candidate, one that is NaN, no sample with a contrast, or one
@@ -77,5 +77,5 @@ class Contrastive:
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share of right choices, from sums ``... 2``: shape ``...``; NaN where no sample has a contrast."""
+        """The share of right choices (shape ``...``) from summed rows (shape ``... 2``); NaN if no sample has a contrast."""
         return ratios.mean(sums)

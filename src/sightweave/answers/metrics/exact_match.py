@@ -1,9 +1,11 @@
 """Exact match: an answer is right if it equals one of the references.
 
 The usual score for closed questions, as in SQuAD (Rajpurkar et al. 2016, arXiv:1606.05250), section 6.1.
-Differs from the paper: articles and punctuation within an answer count. White space, Unicode form and case are folded,
-and final punctuation and quotes around the whole answer are ignored: ``Red.`` equals ``red``. They are removed from both
-sides, so an answer that equals a reference character by character is always right, such as ``9 a.m.`` or ``...``.
+
+Differs from the paper in that articles and punctuation within an answer are compared. White space, Unicode form and
+case are folded, and final punctuation and quotes around the whole answer are ignored: ``Red.`` equals ``red``. They are
+removed from both sides, so an answer that equals a reference character by character is always right, such as ``9 a.m.``
+or ``...``.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class Config:
     """Whether to ignore case (``Red`` equals ``red``)."""
 
     def build(self) -> ExactMatch:
-        """The metric."""
+        """Builds the metric."""
         return ExactMatch(ignore_case=self.ignore_case)
 
 
@@ -43,11 +45,11 @@ class ExactMatch:
         self.ignore_case = ignore_case
 
     def fold(self, text: str) -> str:
-        """The form in which texts are compared: NFC, single spaces, none at the ends, case-folded if case is ignored."""
+        """Normalises a text for comparison: NFC, single spaces, none at the ends, case-folded if case is ignored."""
         return ratios.fold(text, ignore_case=self.ignore_case)
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (1 if right else 0, 1). An answer that could not be parsed (None) is wrong.
+        """A row per answer, float64 R 2: (1 if right else 0, 1). An answer that could not be parsed (None) is wrong.
 
         Raises:
             DataError: not one prediction per sample.
@@ -64,5 +66,5 @@ class ExactMatch:
         return ratios.with_ones(right)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share of right answers, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        """The share of right answers (shape ``...``) from summed rows (shape ``... 2``); NaN where there are no rows."""
         return ratios.mean(sums)

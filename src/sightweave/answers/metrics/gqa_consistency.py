@@ -17,9 +17,10 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 
 TAG = "entailed"
-"""Tag with the ids of the questions whose answers follow from this one's."""
+"""Tag with the ids of the questions whose answers follow from the answer to this question."""
 BALANCED = "balanced"
-"""Tag that is ``false`` on questions outside the balanced set: they may be entailed, but have no mean of their own."""
+"""Tag that is ``false`` on questions outside the balanced set. They may be entailed, but the mean over questions leaves
+them out."""
 
 
 @config
@@ -28,10 +29,10 @@ class Config:
 
     complete: bool = True
     """Whether every entailed question must be among the samples, as published numbers require. If not, absent questions
-    are left out of the means, and so are questions whose entailed questions are all absent."""
+    are left out of the means, as are questions whose entailed questions are all absent."""
 
     def build(self) -> GqaConsistency:
-        """The metric."""
+        """Builds the metric."""
         return GqaConsistency(complete=self.complete)
 
 
@@ -50,10 +51,10 @@ class GqaConsistency:
         self.complete = complete
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (share of its entailed questions that are right, 1) for a right answer, (0, 0) for others.
+        """A row per question, float64 R 2: (share of its entailed questions that are right, 1) for a right answer.
 
-        Questions that entail none, and those tagged ``balanced: false``, add (0, 0). An answer that could not be parsed
-        (None) is wrong.
+        All other rows are (0, 0): wrong answers, questions that entail none, and those tagged ``balanced: false``. An
+        answer that could not be parsed (None) is wrong.
 
         Raises:
             DataError: not one prediction per sample, a sample without a reference, two samples with the same id, no
@@ -77,7 +78,7 @@ class GqaConsistency:
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The mean share, from sums ``... 2``: shape ``...``; NaN where no right answer entails another."""
+        """The mean share (shape ``...``) from summed rows (shape ``... 2``); NaN where no right answer entails another."""
         return ratios.mean(sums)
 
     def _check(

@@ -1,7 +1,7 @@
-"""GQA's distribution: how far the distribution of answers is from that of the right ones, in each group of questions.
+"""GQA's distribution: the distance between the distributions of given and right answers, in each group of questions.
 
 GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. A group is
-a value of the tag ``group_global``, such as the questions about colors. If text a is the right answer e times and the
+a value of the tag ``group_global``, such as the questions about colours. If text a is the right answer e times and the
 given answer o times::
 
     chi2 of a group = sum over a with e > 0 of (o - e)^2 / e
@@ -27,15 +27,15 @@ from sightweave.core.types import Sample
 TAG = "group_global"
 """Tag with the group of a question; questions without one are ignored."""
 MAX_NUMBERS = 1 << 27
-"""Maximum number of values in all rows: 1 GiB."""
+"""Maximum number of values in the array of rows, which then takes 1 GiB."""
 
 
 @config
 class Config:
-    """No options."""
+    """This metric has no options."""
 
     def build(self) -> GqaDistribution:
-        """The metric."""
+        """Builds the metric."""
         return GqaDistribution()
 
 
@@ -47,7 +47,7 @@ class GqaDistribution:
     unit = "chi-square / 100"
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 3C: three counts for each of the C pairs of group and right answer that occur.
+        """A row per question, float64 R 3C: three counts for each of the C pairs of group and right answer that occur.
 
         The first C columns are 1 where the question has this pair, the next C where its group is the pair's and its
         prediction is the pair's answer, and the last C where its group is the pair's. Equal samples give equal columns.
@@ -61,7 +61,7 @@ class GqaDistribution:
         groups = [_group(sample) for sample in samples]
         pairs = _pairs(samples, groups)
 
-        # A column for each pair, and the columns of each group.
+        # Number the columns of the pairs, and collect those of each group.
         columns = {pair: number for number, pair in enumerate(sorted(set(pairs)))}
         size = len(samples) * 3 * len(columns)
         if size > MAX_NUMBERS:
@@ -86,18 +86,18 @@ class GqaDistribution:
         return rows.reshape(len(samples), 3 * len(columns))
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The score, from sums ``... 3C``: shape ``...``; NaN where no question has a group."""
+        """The score (shape ``...``) from summed rows (shape ``... 3C``); NaN where no question has a group."""
         sums = np.asarray(sums, dtype=np.float64)
         right, given, questions = np.split(sums, 3, axis=-1)  # ... C
 
-        # Answers that are never right in these sums are left out: a resample may lack answers of the full set.
+        # Leave out answers that are never right in these sums: a resample may lack answers of the full set.
         parts = np.zeros(right.shape)
         np.divide(questions * (given - right) ** 2, right, out=parts, where=right > 0)
 
         return ratios.ratio(parts.sum(-1), right.sum(-1)) / 100
 
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
-        """``all_questions``: the score over all questions, as published; tables otherwise average over their types."""
+        """``all_questions``: the score over all questions, as published; tables otherwise average over question types."""
         return {"all_questions": self.total(sums)}
 
 
@@ -107,7 +107,11 @@ def _group(sample: Sample) -> str:
 
 
 def _pairs(samples: Sequence[Sample], groups: Sequence[str]) -> list[tuple[str, str]]:
-    """Group and right answer of each question that has a group."""
+    """Group and right answer of each question that has a group.
+
+    Raises:
+        DataError: no question has a group, or a question has several right answers.
+    """
     if samples and not any(groups):
         raise DataError(
             f"gqa_distribution: none of {len(samples)} samples has a tag {TAG!r} and counts; GQA's question files "

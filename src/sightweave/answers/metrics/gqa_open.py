@@ -12,8 +12,8 @@ from sightweave.core.config import config
 
 @config
 class Config:
-    """No options."""
+    """This metric has no options."""
 
     def build(self) -> gqa.AccuracyByStructure:
-        """The metric."""
+        """Builds the metric."""
         return gqa.AccuracyByStructure(metric="gqa_open", is_open=True)

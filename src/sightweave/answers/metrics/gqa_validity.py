@@ -1,4 +1,4 @@
-"""GQA's validity: whether an answer, right or wrong, is of the kind that was asked for (a color for a color).
+"""GQA's validity: whether an answer, right or wrong, is of the kind that was asked for (such as a colour).
 
 GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. Needs the
 official choices file. Differs from the authors' script: case and white space are ignored.
@@ -20,5 +20,5 @@ class Config:
     """Path of the official choices file, such as val_choices.json; without it the metric is not computed."""
 
     def build(self) -> gqa.AmongChoices:
-        """The metric."""
+        """Builds the metric."""
         return gqa.AmongChoices(metric="gqa_validity", field="valid", path=self.choices)

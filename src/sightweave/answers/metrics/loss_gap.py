@@ -1,12 +1,12 @@
-"""Loss gap: how much likelier the image makes the generated answer. Needs no reference.
+"""Loss gap: how much more likely the image makes the generated answer. Needs no reference.
 
-For an answer a of T tokens (including its end), with and without the image before the same prompt::
+For an answer a of T tokens (including the end token), with and without the image before the same prompt::
 
     gap = (log p(a | image, prompt) - log p(a | prompt)) / T, in nats per token
 
 This is the model's pointwise mutual information of answer and image, per token. Multi-Modal Hallucination Control by
-Visual Information Grounding (Favero et al. 2024, arXiv:2403.14003) steers decoding by the same difference. About 0 means
-that the text alone determined the answer; it says nothing about whether the answer is right.
+Visual Information Grounding (Favero et al. 2024, arXiv:2403.14003) steers decoding by the same difference. A gap of
+about 0 means that the text alone determined the answer; it does not show whether the answer is right.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from sightweave.core.types import Likelihood, Sample
 
 @config
 class Config:
-    """No options."""
+    """This metric has no options."""
 
     def build(self) -> LossGap:
-        """The metric."""
+        """Builds the metric."""
         return LossGap()
 
 
 class LossGap:
-    """The mean over answers of what the image adds to their log-likelihood, in nats per token.
+    """The mean over answers of how much the image adds to their log-likelihood, in nats per token.
 
     Samples without an image and those without an answer are ignored.
     """
@@ -42,12 +42,13 @@ class LossGap:
     passes = ("image", "no_image")
 
     def candidates(self, prediction: str | None, sample: Sample) -> tuple[str, ...]:
-        """The parsed answer; none if nothing could be parsed."""
-        # The sample may come without its images (for the pass without them), so `rows` leaves out those that have none.
+        """The parsed answer; empty if nothing could be parsed."""
+        # `sample` may come without its images (for the pass without them), so samples without images are left out in
+        # `rows`.
         return (prediction,) if prediction else ()
 
     def rows(self, judged: Sequence[Sequence[Sequence[Likelihood]]], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (gap, 1) for an answer that was scored with and without an image, else (0, 0).
+        """A row per answer, float64 R 2: (gap, 1) if it was scored with and without an image, else (0, 0).
 
         Raises:
             DataError: not one list of likelihoods per sample and pass, or likelihoods of an answer that cannot be
@@ -65,12 +66,16 @@ class LossGap:
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The mean gap, from sums ``... 2``: shape ``...``; NaN where no answer was scored in both passes."""
+        """The mean gap (shape ``...``) from summed rows (shape ``... 2``); NaN where no answer was scored in both passes."""
         return ratios.mean(sums)
 
 
 def _gap(seen: Likelihood, blind: Likelihood, sample: Sample) -> float:
-    """The gap of one answer, in nats per token."""
+    """The gap of one answer, in nats per token.
+
+    Raises:
+        DataError: the passes scored different numbers of tokens, or the gap is not finite.
+    """
     if seen.tokens != blind.tokens:
         raise DataError(
             f"loss_gap: the answer to sample {sample.id!r} has {seen.tokens} token(s) with the image and "

@@ -1,8 +1,8 @@
 """Multiple choice: the option that a generated answer names, by its letter or text, must be the right one.
 
-The setting of MMBench (Liu et al. 2023, arXiv:2307.06281), section 4, without its helper model: if an answer names no
-option, or several, no guess is made; it is counted as unread and is not right. Letters are A, B, ... in the order of
-``Sample.options``. Written from its description: tools differ in what they accept, and none is a reference.
+The setting of MMBench (Liu et al. 2023, arXiv:2307.06281), section 4, without its helper model: an answer that names no
+option, or several, counts as unread and is wrong. Letters are A, B, ... in the order of ``Sample.options``. Written
+from the paper's description: tools differ in what they accept, and none of them is a reference implementation.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from sightweave.core.types import Sample
 
 @config
 class Config:
-    """No options."""
+    """This metric has no options."""
 
     def build(self) -> MultipleChoice:
-        """The metric."""
+        """Builds the metric."""
         return MultipleChoice()
 
 
 class MultipleChoice:
-    """The share of answers that name an option whose text is a reference."""
+    """The share of answers that name a right option."""
 
     is_proportion = True
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (1 if right else 0, 1). None and an answer that does not name a single option are wrong.
+        """A row per answer, float64 R 2: (1 if right else 0, 1).
 
-        A reference is either the text of an option or its letter.
+        A missing answer (None) and one that does not name a single option are wrong. A reference is either the text of
+        an option or its letter.
 
         Raises:
             DataError: not one prediction per sample, or a sample without a reference, without options, with more than
@@ -52,5 +53,5 @@ class MultipleChoice:
         return named_options.choose(answer, sample.options) is not None
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share of right answers, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        """The share of right answers (shape ``...``) from summed rows (shape ``... 2``); NaN where there are no rows."""
         return ratios.mean(sums)

@@ -1,4 +1,4 @@
-"""NLVR2's consistency: the share of sentences that are judged correctly for every pair of images they are asked about.
+"""NLVR2's consistency: the share of sentences that are judged correctly with every pair of images.
 
 A Corpus for Reasoning about Natural Language Grounded in Photographs (Suhr et al. 2019, arXiv:1811.00491), section 6;
 scorer: lil-lab/nlvr. Samples of one sentence share the tag ``consistency``. Case and white space are ignored.
@@ -16,15 +16,15 @@ from sightweave.core.errors import DataError
 from sightweave.core.types import Sample
 
 TAG = "consistency"
-"""Tag of the samples that are scored together."""
+"""Tag that identifies the samples that are scored together."""
 
 
 @config
 class Config:
-    """No options."""
+    """This metric has no options."""
 
     def build(self) -> Nlvr2Consistency:
-        """The metric."""
+        """Builds the metric."""
         return Nlvr2Consistency()
 
 
@@ -39,7 +39,7 @@ class Nlvr2Consistency:
     is_proportion = False
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (1 if the whole set is right else 0, 1) for the last sample of each set, (0, 0) for the others.
+        """A row per sample, float64 R 2: (1 if the whole set is right else 0, 1) for a set's last sample, else (0, 0).
 
         An answer that could not be parsed (None) is wrong.
 
@@ -68,5 +68,5 @@ class Nlvr2Consistency:
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share of sets that are right, from sums ``... 2``: shape ``...``; NaN where no set ends."""
+        """The share of sets that are right (shape ``...``) from summed rows (shape ``... 2``); NaN where no set ends."""
         return ratios.mean(sums)

@@ -35,9 +35,9 @@ _WORDS = dict.fromkeys(_YES_WORDS.split(), "yes") | dict.fromkeys(_NO_WORDS.spli
 
 _UNSPACED = sorted(filter(unspaced_scripts.LETTER.match, _WORDS), key=len, reverse=True)
 _FIRST = re.compile(rf"[\W_]*({'|'.join(map(re.escape, _UNSPACED))}|[^\W\d_]+)")
-"""The first word of a text; in scripts without spaces, the longest of these words."""
+"""Matches the first word of a text; in scripts without spaces, the longest word of `_UNSPACED` at its start."""
 _CLEAR = re.compile(r"\b(yes|nein)\b|\bthere(?:['\u2019]s|\s+(?:is|are|was|were))\s+(no)\b(?!\s+doubt)")
-"""Words that mean the same anywhere in a text; "no" alone may refer to anything ("a dog with no tail")."""
+"""Words that have one meaning anywhere in a text; "no" alone may refer to anything ("a dog with no tail")."""
 
 _ANY_NO = re.compile(r"\bno\b", re.IGNORECASE)
 
@@ -47,13 +47,13 @@ class Config:
     """Options of POPE."""
 
     parser: Parser = "official"
-    """Parser of the answers. ``official`` (the authors', AoiDragon/POPE): ``no`` if a word before the first full stop is
-    No, not or no, and ``yes`` otherwise, so that every answer is read as one of them. ``exact`` (lmms-eval's): the whole
-    answer is yes or no. ``stated`` (Sightweave's): what is stated last (``the answer is no``, a box, a tag) or first, in
-    several languages; if neither is yes or no, the answer is unread."""
+    """Parser of the answers. ``official`` (the authors', AoiDragon/POPE): ``no`` if a word before the first full stop
+    is No, not or no, else ``yes``, so that every answer is read as one of them. ``exact`` (lmms-eval's): the whole
+    answer is yes or no. ``stated`` (Sightweave's): what is stated last (``the answer is no``, a box, a tag) or first,
+    in several languages; if neither is yes or no, the answer is unread."""
 
     def build(self) -> Pope:
-        """The metric."""
+        """Builds the metric."""
         return Pope(parser=self.parser)
 
 
@@ -64,7 +64,7 @@ class Pope:
         parser: ``official``, ``exact`` or ``stated``; see `Config`.
 
     Raises:
-        ValueError: another parser.
+        ValueError: `parser` has any other value.
     """
 
     is_proportion = False
@@ -75,7 +75,7 @@ class Pope:
         self.parser = parser
 
     def read(self, answer: str) -> str:
-        """``yes`` or ``no``; parsers other than ``official`` may return other text, which counts as unread."""
+        """Reads an answer as ``yes`` or ``no``; parsers other than ``official`` return other text if it is neither."""
         if self.parser == "exact":
             return answer.lower().strip()
         if self.parser == "stated":
@@ -85,7 +85,7 @@ class Pope:
         return "no" if _NO.intersection(words) else "yes"
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 5: right yes, wrong yes, right no, wrong no (1 or 0 each), and 1.
+        """A row per answer, float64 R 5: right yes, wrong yes, right no, wrong no (1 or 0 each), and 1.
 
         An answer that could not be parsed (None) is wrong, and neither yes nor no.
 
@@ -109,13 +109,13 @@ class Pope:
         return self.read(answer) in ("yes", "no")
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The accuracy, from sums ``... 5``: shape ``...``; NaN where there are no rows."""
+        """The accuracy (shape ``...``) from summed rows (shape ``... 5``); NaN where there are no rows."""
         return self.totals(sums)["accuracy"]
 
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
-        """``accuracy``, ``precision``, ``recall``, ``f1`` and ``yes_ratio``, each ``...``, from sums ``... 5``.
+        """``accuracy``, ``precision``, ``recall``, ``f1`` and ``yes_ratio`` (each ``...``) from summed rows (``... 5``).
 
-        ``yes_ratio`` is the share of all answers that are yes. NaN where there is nothing to divide by, such as the
+        ``yes_ratio`` is the share of all answers that are yes. A number is NaN where its denominator is 0, such as the
         precision of a model that never says yes.
         """
         sums = np.asarray(sums, dtype=np.float64)
@@ -131,7 +131,7 @@ class Pope:
 
 
 def _stated_answer(answer: str) -> str | None:
-    """``yes`` or ``no`` by the last statement, else by the first word, else by a clear word anywhere; None if unclear."""
+    """``yes`` or ``no``, read from the last statement, else the first word, else any clear word; None if unclear."""
     text = stated_answers.plain(answer)
     statements = [statement.text for statement in stated_answers.statements(text)]
     for candidate in (*reversed(statements), text):
@@ -147,13 +147,17 @@ def _stated_answer(answer: str) -> str | None:
 
 
 def _first(text: str) -> str | None:
-    """``yes`` or ``no`` by the first word of a text; None if it is neither."""
+    """``yes`` or ``no`` according to the first word of a text; None if it is neither."""
     word = _FIRST.match(text.casefold())
     return _WORDS.get(word[1]) if word else None
 
 
 def _truth(sample: Sample) -> str:
-    """The right answer, ``yes`` or ``no``."""
+    """The right answer, ``yes`` or ``no``.
+
+    Raises:
+        DataError: the references are not exactly one of yes and no.
+    """
     truths = {ratios.fold(reference) for reference in sample.references}
     if len(truths) != 1 or not truths <= {"yes", "no"}:
         raise DataError(

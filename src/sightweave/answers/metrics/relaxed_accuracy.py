@@ -1,4 +1,4 @@
-"""Relaxed accuracy: a number may be 5 % off its reference; any other answer must equal the reference.
+"""Relaxed accuracy: a number may differ from its reference by 5 %; any other answer must equal the reference.
 
 ChartQA (Masry et al. 2022, arXiv:2203.10244), section 5.1; after PlotQA (Methani et al. 2020, arXiv:1909.00997).
 Differs from the paper, as all its scorers do: ``5%`` is 0.05, and a reference of 0 is compared as text.
@@ -25,7 +25,7 @@ class Config:
     """Largest accepted difference, as a fraction of the reference; the paper uses 0.05."""
 
     def build(self) -> RelaxedAccuracy:
-        """The metric."""
+        """Builds the metric."""
         return RelaxedAccuracy(tolerance=self.tolerance)
 
 
@@ -36,7 +36,7 @@ class RelaxedAccuracy:
         tolerance: Largest accepted difference, as a fraction of the reference.
 
     Raises:
-        ValueError: a negative tolerance.
+        ValueError: `tolerance` is negative.
     """
 
     is_proportion = True
@@ -49,13 +49,13 @@ class RelaxedAccuracy:
     def is_right(self, answer: str, reference: str) -> bool:
         """Whether one answer matches one reference."""
         given, wanted = number(answer), number(reference)
-        if given is None or not wanted:  # a difference cannot be a fraction of 0
+        if given is None or not wanted:  # no relative difference from 0 exists
             return answer.lower() == reference.lower()
 
         return abs(given - wanted) / abs(wanted) <= self.tolerance
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (1 if any reference matches else 0, 1). An answer that could not be parsed (None) is wrong.
+        """A row per answer, float64 R 2: (1 if any reference matches else 0, 1). A missing answer (None) is wrong.
 
         Raises:
             DataError: not one prediction per sample, or a sample without a reference.
@@ -70,7 +70,7 @@ class RelaxedAccuracy:
         return ratios.with_ones(right)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share of right answers, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        """The share of right answers (shape ``...``) from summed rows (shape ``... 2``); NaN where there are no rows."""
         return ratios.mean(sums)
 
 

@@ -3,7 +3,8 @@
 ROUGE: A Package for Automatic Evaluation of Summaries (Lin 2004, aclanthology.org/W04-1013), section 3, as COCO's
 caption evaluation computes it (github.com/salaniz/pycocoevalcap ad63453): PTB tokens without punctuation, beta 1.2.
 Differs from the paper: with several references, the largest precision and the largest recall are taken separately, so
-they may come from different references; and an answer without words is one empty word, so it equals an empty reference.
+they may come from different references. An answer without words counts as one empty word, so it equals an empty
+reference.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from sightweave.core.config import config
 from sightweave.core.types import Sample
 
 BETA = 1.2
-"""Recall counts beta^2 times as much as precision."""
+"""Weight of recall relative to precision, which is used as beta^2."""
 
 
 @config
 class Config:
-    """No options."""
+    """This metric has no options."""
 
     def build(self) -> RougeL:
-        """The metric."""
+        """Builds the metric."""
         return RougeL()
 
 
@@ -39,7 +40,7 @@ class RougeL:
     is_proportion = False
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (F, 1). An answer that could not be parsed (None) scores 0.
+        """A row per answer, float64 R 2: (F, 1). An answer that could not be parsed (None) scores 0.
 
         Raises:
             DataError: not one prediction per sample, or a sample without references.
@@ -53,16 +54,16 @@ class RougeL:
         return ratios.with_ones(scores)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The mean F, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        """The mean F (shape ``...``) from summed rows (shape ``... 2``); NaN where there are no rows."""
         return ratios.mean(sums)
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """Which tokens were compared, if they are not the usual PTB tokens."""
+        """A note on the tokens that were compared, such as ``tok:char``; empty if all are PTB tokens."""
         return ngrams.signature(samples)
 
 
 def score(answer: str, references: Sequence[str]) -> float:
-    """F of one answer, from tokens joined by single spaces."""
+    """The F-score of one answer, from tokens joined by single spaces."""
     words = answer.split(" ")
 
     precision = recall = 0.0
@@ -81,10 +82,10 @@ def score(answer: str, references: Sequence[str]) -> float:
 def common_length(first: Sequence[str], second: Sequence[str]) -> int:
     """Length of the longest common subsequence.
 
-    Bit-parallel (Hyyro 2004): a row of the usual table is one integer, `open_`, in which bit i is 0 where one more word
-    of `first` matches at position i. Thousands of words take milliseconds.
+    Bit-parallel (Hyyro 2004): a row of the usual dynamic-programming table is one integer, `open_`, in which bit i is 0
+    where one more word of `first` matches at position i. Thousands of words take milliseconds.
     """
-    # The positions of each word of the first text, as bits.
+    # The positions of each word of the first text, as bits of an integer.
     places: dict[str, int] = {}
     for place, word in enumerate(first):
         places[word] = places.get(word, 0) | 1 << place

@@ -1,8 +1,8 @@
 """Corpus BLEU as sacreBLEU computes it: the share of the translations' n-grams that are in their references.
 
-BLEU: a Method for Automatic Evaluation of Machine Translation (Papineni et al. 2002, doi:10.3115/1073083.1073135);
-A Call for Clarity in Reporting BLEU Scores (Post 2018, arXiv:1804.08771). The tokens and counts are the library's own; the
-score is its formula, vectorized over many sums. Differs from the library: 0 to 1, not 0 to 100.
+BLEU: a Method for Automatic Evaluation of Machine Translation (Papineni et al. 2002, doi:10.3115/1073083.1073135); A
+Call for Clarity in Reporting BLEU Scores (Post 2018, arXiv:1804.08771). The tokens and counts are the library's own;
+the score is its formula, vectorized over many sums. Differs from the library in its scale, 0 to 1 instead of 0 to 100.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ class Config:
     tags["languages"]: zh for Chinese, ja-mecab for Japanese, ko-mecab for Korean, char for Thai and other languages
     written without spaces, otherwise 13a."""
     lowercase: bool = False
-    """Whether to ignore case; published scores do not."""
+    """Whether to ignore case; published scores are case-sensitive."""
 
     def build(self) -> SacreBleu:
-        """The metric."""
+        """Builds the metric."""
         return SacreBleu(tokenize=self.tokenize, lowercase=self.lowercase)
 
 
 class SacreBleu:
     """Corpus BLEU-4 with exponential smoothing (0 to 1); the brevity penalty uses the closest reference length.
 
-    With p_n = matching / all n-grams of the answers, and p_n = 1 / (2^k all) for the k-th n without any match:
-    BLEU = min(1, exp(1 - reference length / answer length)) * (p_1 p_2 p_3 p_4)^(1/4).
-    A corpus without a single matching word, or without any 4-gram, scores 0.
+    BLEU = min(1, exp(1 - reference length / answer length)) * (p_1 p_2 p_3 p_4)^(1/4), where p_n is the number of
+    matching n-grams divided by that of all n-grams of the answers. The k-th order without any match has p_n = 1 / (2^k
+    all) instead. A corpus without a single matching word, or without any 4-gram, scores 0.
 
     Args:
         tokenize: One of `TOKENIZERS`.
         lowercase: Whether to ignore case.
 
     Raises:
-        RecipeError: an unknown tokenizer.
+        RecipeError: `tokenize` is unknown.
     """
 
     is_proportion = False
@@ -68,7 +68,7 @@ class SacreBleu:
         self.lowercase = lowercase
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 11: tokens of the answer and of the reference; matching and all 1- to 4-grams; 1.
+        """A row per answer, float64 R 11: tokens of answer and reference, matching and all 1- to 4-grams, and 1.
 
         An answer that could not be parsed (None) is an empty translation.
 
@@ -91,7 +91,7 @@ class SacreBleu:
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """BLEU (0 to 1) from sums ``... 11``: shape ``...``; NaN for sums over no rows."""
+        """BLEU (0 to 1, shape ``...``) from summed rows (shape ``... 11``); NaN for sums over no rows."""
         sums = np.asarray(sums, dtype=np.float64)
         answer_length, reference_length, count = sums[..., 0], sums[..., 1], sums[..., -1]
         matches, grams = sums[..., 2 : 2 + _ORDERS], sums[..., 2 + _ORDERS : -1]
@@ -100,15 +100,15 @@ class SacreBleu:
         precision = np.where(matches > 0, matches, 0.5**misses) / np.maximum(grams, 1)
         score = _brevity(answer_length, reference_length) * np.exp(np.log(precision).mean(-1))
 
-        # Despite the smoothing, the score is 0 without a matching word or for a corpus without any 4-gram.
+        # Despite the smoothing, a corpus without a matching word or without any 4-gram scores 0.
         score = np.where((matches.sum(-1) > 0) & (grams > 0).all(-1), score, 0.0)
         return np.where(count > 0, score, np.nan)
 
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
         """``effective_order``: BLEU over the orders that occur, if the answers are too short for some; else NaN.
 
-        The library's option of that name. Answers of fewer than four tokens have no 4-gram, so their BLEU is 0 even if
-        each equals its reference.
+        This is the library's option of the same name. Answers of fewer than four tokens have no 4-gram, so their BLEU
+        is 0 even if every answer equals its reference.
         """
         sums = np.asarray(sums, dtype=np.float64)
         answer_length, reference_length = sums[..., 0], sums[..., 1]
@@ -124,9 +124,9 @@ class SacreBleu:
         return {"effective_order": np.where((answer_length > 0) & (grams[..., -1] == 0), score, np.nan)}
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """SacreBLEU's signature of a score on these samples, to be stored with it.
+        """SacreBLEU's signature of the score on these samples.
 
-        If several target languages need different tokenizers, one signature for each, joined by `` + ``.
+        If several target languages need different tokenizers, there is one signature for each, joined by `` + ``.
         """
         by_tokenizer: dict[str, list[Sample]] = {}
         for sample in samples:
@@ -148,7 +148,7 @@ class SacreBleu:
         from sacrebleu.metrics.bleu import BLEU
 
         try:
-            # `force` only silences a warning about tokenized text that recommends an option which we do not have.
+            # `force` only silences a warning about tokenized text, which recommends an option that we do not have.
             return BLEU(tokenize=name, lowercase=self.lowercase, force=True)
         except RuntimeError:  # raised by the library if MeCab is not installed
             raise BackendError(
@@ -158,6 +158,6 @@ class SacreBleu:
 
 
 def _brevity(answer_length: np.ndarray, reference_length: np.ndarray) -> np.ndarray:
-    """The brevity penalty, elementwise."""
+    """The brevity penalty of arrays of lengths of the same shape, elementwise."""
     penalty: np.ndarray = np.minimum(1.0, np.exp(1 - reference_length / np.maximum(answer_length, 1)))
     return penalty

@@ -2,8 +2,9 @@
 
 SPICE: Semantic Propositional Image Caption Evaluation (Anderson et al. 2016, arXiv:1607.08822). The scores are those of
 the authors' program, spice-1.0.jar, which needs Java 8 to 15 (its cache fails on later ones) and Stanford CoreNLP 3.6.0
-in its folder ``lib``; neither is included: install pycocoevalcap and let it download the models, or set the folder. Without
-them, SPICE is not computed, and nothing is substituted. Written from its description: the program was not run here.
+in its folder ``lib``. Neither is included: install pycocoevalcap and let it download the models, or set the folder.
+Without them SPICE is not computed, and no other score is used in its place. Written from the program's description; the
+program itself was not run.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ class Config:
     """Options of SPICE: the reference program."""
 
     folder: Annotated[str, place()] = ""
-    """Folder with spice-1.0.jar and ``lib``; empty means that of an installed pycocoevalcap."""
+    """Folder with spice-1.0.jar and ``lib``; if empty, the folder of an installed pycocoevalcap."""
     java: Annotated[str, place("java")] = "java"
-    """Name or path of the Java program, version 8 to 15."""
+    """Name or path of the Java executable, version 8 to 15."""
     memory_gigabytes: int = 8
     """Memory limit of the Java program, in gigabytes."""
 
     def build(self) -> Spice:
-        """The metric."""
+        """Builds the metric."""
         return Spice(folder=self.folder, java=self.java, memory_gigabytes=self.memory_gigabytes)
 
 
@@ -46,8 +47,8 @@ class Spice:
     """The mean over answers of the F-score over propositions, from the authors' program; 0 to 1.
 
     Args:
-        folder: Folder of the jar; empty for that of an installed pycocoevalcap.
-        java: Name or path of the Java program.
+        folder: Folder of the jar; if empty, that of an installed pycocoevalcap.
+        java: Name or path of the Java executable.
         memory_gigabytes: Memory limit of the program, in gigabytes.
     """
 
@@ -59,7 +60,7 @@ class Spice:
         self.memory_gigabytes = memory_gigabytes
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (F, 1). An answer that could not be parsed (None) counts as empty.
+        """A row per answer, float64 R 2: (F, 1). An answer that could not be parsed (None) counts as empty.
 
         Raises:
             DataError: not one prediction per sample, a sample without references, one that has no score, or references
@@ -86,11 +87,15 @@ class Spice:
         return np.stack([scores, np.ones(len(scores))], axis=1)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The mean F, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        """The mean F (shape ``...``) from summed rows (shape ``... 2``); NaN where there are no rows."""
         return ratios.mean(sums)
 
     def _check(self, folder: Path, java: str) -> None:
-        """Rejects a folder without the models and a version of Java that is too new."""
+        """Rejects a folder without the models, and a version of Java that is too new.
+
+        Raises:
+            BackendError: a model is missing, or the version is too new.
+        """
         missing = [name for name in LIBRARIES if not (folder / "lib" / name).is_file()]
         if missing:
             raise BackendError(
@@ -107,7 +112,7 @@ class Spice:
 
 
 def read_scores(path: Path, ids: Sequence[str]) -> np.ndarray:
-    """float64 R: the F-scores in the program's output, in the order of the samples.
+    """The F-scores in the program's output, in the order of the samples; float64 R.
 
     Raises:
         BackendError: the file does not have the format that the program writes.

@@ -1,8 +1,9 @@
 """Translation edit rate as sacreBLEU computes it: edits that turn the answers into their references, per word.
 
-A Study of Translation Edit Rate with Targeted Human Annotation (Snover et al. 2006, AMTA). The edits are the
-library's own. An error rate: lower is better, 0 is perfect, and more edits than words give more than 1. Differs from
-the library: a fraction, not per cent; and languages written without spaces may be split into characters first.
+A Study of Translation Edit Rate with Targeted Human Annotation (Snover et al. 2006, AMTA). The edits are the library's
+own. This is an error rate: lower is better, 0 is perfect, and more edits than words give more than 1. Differs from the
+library: the score is a fraction instead of a percentage, and languages written without spaces may be split into
+characters first.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Config:
     """Options of TER."""
 
     case_sensitive: bool = False
-    """Whether to compare case; published scores do not."""
+    """Whether to distinguish case; published scores ignore it."""
     normalized: bool = False
     """Whether to split punctuation from words and to decode XML entities."""
     no_punct: bool = False
@@ -41,7 +42,7 @@ class Config:
     as the library does, so that such a sentence is a single word."""
 
     def build(self) -> Ter:
-        """The metric."""
+        """Builds the metric."""
         return Ter(
             cut=self.cut,
             case_sensitive=self.case_sensitive,
@@ -52,19 +53,19 @@ class Config:
 
 
 class Ter:
-    """Insertions, deletions, substitutions and shifts of phrases, divided by the words of the references.
+    """The number of insertions, deletions, substitutions and shifts of phrases, divided by that of words in the references.
 
-    With several references, a row has the fewest edits and the mean length.
+    If there are several references, a row has the fewest edits and the mean length.
 
     Args:
-        case_sensitive: Whether to compare case.
-        normalized: Whether to split punctuation from words.
+        case_sensitive: Whether to distinguish case.
+        normalized: Whether to split punctuation from words and to decode XML entities.
         no_punct: Whether to remove punctuation.
         asian_support: Whether the two above also apply to East Asian characters.
-        cut: ``auto`` or ``never``; the library's own behavior is ``never``.
+        cut: ``auto`` or ``never``; the library's own behaviour is ``never``.
 
     Raises:
-        ValueError: another word for `cut`.
+        ValueError: `cut` has any other value.
     """
 
     is_proportion = False
@@ -88,7 +89,7 @@ class Ter:
         self.cut = cut
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 3: edits, mean number of words of the references, 1.
+        """A row per answer, float64 R 3: edits, mean number of words of the references, and 1.
 
         An answer that could not be parsed (None) is an empty translation: every word is an edit.
 
@@ -111,9 +112,9 @@ class Ter:
         return sacre.segment_rows(self._scorer(), answers, split_samples)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """Edits per word (0 or more) from sums ``... 3``: shape ``...``; NaN for sums over no rows.
+        """Edits per word (0 or more, shape ``...``) from summed rows (shape ``... 3``); NaN for sums over no rows.
 
-        If the references have no words, any edit at all gives 1.
+        If the references have no words, any edits at all give a rate of 1.
         """
         sums = np.asarray(sums, dtype=np.float64)
         edits, words = sums[..., 0], sums[..., 1]
@@ -122,9 +123,10 @@ class Ter:
         return np.where(sums[..., -1] > 0, rate, np.nan)
 
     def signature(self, samples: Sequence[Sample]) -> str:
-        """SacreBLEU's signature of a score on these samples, to be stored with it.
+        """SacreBLEU's signature of the score on these samples.
 
-        If sentences were split into characters first, ``cut:char`` is added, with their number if not all were.
+        If sentences were split into characters first, ``cut:char`` is added, with their number unless it applies to
+        all.
         """
         signature = sacre.signature(self._scorer(), samples)
         num_cut = sum(self._is_cut(sample) for sample in samples)

@@ -1,8 +1,8 @@
-"""VQA accuracy as salesforce/LAVIS computes it: the model's answer is always normalized, the annotators' only in part.
+"""VQA accuracy as salesforce/LAVIS computes it: the model's answer is normalised fully, the annotators' only in part.
 
 VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468), section 4; scorer: salesforce/LAVIS (vqa_tools).
-The annotators' answers lose their punctuation if they differ, but keep capitals, number words and articles, so that these
-never match: ``two`` against ten ``two`` scores 0. Only for comparison with the numbers of BLIP and InstructBLIP.
+The annotators' answers lose their punctuation if they differ, but keep capitals, number words and articles, so that
+these never match: ``two`` against ten ``two`` scores 0. Only for comparison with the numbers of BLIP and InstructBLIP.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ from sightweave.core.types import Sample
 
 @config
 class Config:
-    """No options."""
+    """This metric has no options."""
 
     def build(self) -> VqaLavis:
-        """The metric."""
+        """Builds the metric."""
         return VqaLavis()
 
 
 class VqaLavis:
-    """The mean over questions of min(1, other annotators with this answer / 3), averaged over who is left out."""
+    """The mean, over questions and left-out annotators, of min(1, other annotators with this answer / 3)."""
 
     is_proportion = False
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (score from 0 to 1, 1). An answer that could not be parsed (None) scores 0.
+        """A row per answer, float64 R 2: (score from 0 to 1, 1). An answer that could not be parsed (None) scores 0.
 
         References are the answers of all annotators, repeated as given.
 
         Raises:
             DataError: not one prediction per sample, or a sample with fewer than four references.
         """
-        strip = lru_cache(maxsize=100_000)(vqa_steps.without_punctuation)  # annotators repeat each other
+        # Cached, because many annotators agree.
+        strip = lru_cache(maxsize=100_000)(vqa_steps.without_punctuation)
 
         def score(answer: str, references: Sequence[str]) -> float:
             folded = vqa_steps.plain_words(strip(vqa_steps.one_line(answer)))
@@ -51,5 +52,5 @@ class VqaLavis:
         return vqa_steps.rows("vqa_lavis", predictions, samples, score)
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The mean score, from sums ``... 2``: shape ``...``; NaN where there are no rows."""
+        """The mean score (shape ``...``) from summed rows (shape ``... 2``); NaN where there are no rows."""
         return ratios.mean(sums)

@@ -1,1 +1,1 @@
-"""Shared by the metrics: tokens, n-grams, text comparison, named options, and reference programs."""
+"""Code that several metrics share: tokens, n-grams, text comparison, named options, and reference programs."""

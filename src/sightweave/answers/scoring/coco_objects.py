@@ -125,7 +125,7 @@ _OTHER_THINGS = (
     "ski resort:, ski pole:, ski run:, home plate:, license plate:, number plate:, plant pot:, power plant:, "
     "table tennis:, chair lift:, dog sled:, cat food:, dog food:, bowl cut:, apple pie:, banana split:, carrot cake:cake"
 )
-"""Word pairs that mean something different from their words, and the class that they name, if any."""
+"""Word pairs that mean something different from their separate words, each with the class that it names, if any."""
 
 _IRREGULAR_PAIRS = (
     "people:people men:man women:woman children:child feet:foot teeth:tooth geese:goose mice:mouse oxen:ox "
@@ -164,7 +164,7 @@ def singular(word: str) -> str:
 
 
 def _classes() -> dict[str, str]:
-    """The class of every name, with its words in the singular; empty for names of other things."""
+    """Maps each name, with its words in the singular, to its class; names of other things map to an empty text."""
     table = {name: name for name in _NAMES}
     for name, others in _NAMES.items():
         table.update(dict.fromkeys(filter(None, others.split(", ")), name))
@@ -198,7 +198,7 @@ def mentions(text: str) -> list[str]:
     found = []
     at = 0
     while at < len(words):
-        # The longest name that starts at this word.
+        # Try the longest names that start at this word first.
         for length in (3, 2, 1):
             name = " ".join(words[at : at + length])
             if name in _CLASSES:

@@ -13,7 +13,7 @@ import sys
 
 def main() -> None:
     """Reads the request, scores its rows and writes the scores."""
-    # COMET and its libraries print to standard output, which is for our reply, so their output goes to standard error.
+    # COMET and its libraries print to standard output. Send that to standard error, because our reply must be alone.
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     request = json.loads(sys.stdin.buffer.read().decode("utf-8"))

@@ -1,4 +1,4 @@
-"""Document frequencies of n-grams, counted once and stored in a JSON file."""
+"""Document frequencies of n-grams, which can be stored in a JSON file."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ class Frequencies:
     """Document frequencies of n-grams; a document is all references of one image."""
 
     pictures: int
-    """Number of documents."""
+    """Number of documents, that is, of images."""
     counts: Mapping[tuple[str, ...], int]
     """Number of documents that contain each n-gram of tokens."""
 
     def rarity(self, ngram: tuple[str, ...]) -> float:
-        """The idf, log D - log max(1, df): 0 for n-grams of every image, largest for those of at most one image."""
+        """Inverse document frequency of an n-gram, log D - log max(1, df).
+
+        It is 0 for an n-gram that occurs in every document and largest for one that occurs in at most one.
+        """
         return math.log(self.pictures) - math.log(max(1, self.counts.get(ngram, 0)))
 
     def save(self, path: Path) -> None:
-        """Writes ``{"format_version": 1, "pictures": D, "counts": {"a dog": df, ...}}``."""
+        """Writes the frequencies to a file as ``{"format_version": 1, "pictures": D, "counts": {"a dog": df, ...}}``."""
         values = {
             "format_version": FORMAT_VERSION,
             "pictures": self.pictures,
@@ -48,7 +51,7 @@ class Frequencies:
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"document frequencies {path}: cannot be read: {error}.") from None
 
-        # The file may come from somebody else, so nothing in it is taken for granted.
+        # The file may come from an unknown source, so every value is checked.
         entries = values if isinstance(values, dict) else {}
         pictures, counts = entries.get("pictures"), entries.get("counts")
         if (

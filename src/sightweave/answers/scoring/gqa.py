@@ -1,8 +1,8 @@
-"""Shared by GQA's metrics: which questions count, their types, and the file of possible answers.
+"""Shared by GQA's metrics: selection of the questions that count, their types, and the file of possible answers.
 
 GQA: A New Dataset for Real-World Visual Reasoning (Hudson and Manning 2019, arXiv:1902.09506), section 4.4. Published
-numbers count only the balanced questions, so samples tagged ``balanced: false`` are ignored. Answers are compared without
-regard to case and white space; the authors' script compares them exactly.
+numbers count only the balanced questions, so samples tagged ``balanced: false`` are ignored. Answers are compared
+without regard to case and white space; the authors' script compares them exactly.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ DETAIL = "detailed"
 """Tag with the detailed type of a question, such as ``twoCommon``."""
 OPEN = "query"
 _COMMON = frozenset({"color", "material", "shape"})
-"""What two things may have in common: the answers to questions whose detailed type contains ``Common``."""
+"""Properties that two things may have in common: the answers to questions whose detailed type contains ``Common``."""
 
 
 def counted(
     metric: str, predictions: Sequence[str | None], samples: Sequence[Sample], tag: str
 ) -> list[bool]:
-    """For each sample, whether it counts, that is, whether it belongs to the balanced questions.
+    """Whether each sample counts, that is, whether it is one of the balanced questions.
 
     Raises:
-        DataError: not one prediction per sample, a sample without a reference, or one that counts without the tag.
+        DataError: not one prediction per sample, a sample without a reference, or a sample that counts but lacks the
+            tag.
     """
     ratios.check(metric, predictions, samples)
 
@@ -71,10 +72,12 @@ class AccuracyByStructure:
         self.is_open = is_open
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (1 if right else 0, 1) for a question of this kind, (0, 0) for others. None is wrong.
+        """A row per question, float64 R 2: (1 if right else 0, 1) for questions of this kind, (0, 0) for others.
+
+        An answer that could not be parsed (None) is wrong.
 
         Raises:
-            DataError: as `counted`, for the tag ``type``; or a type that is not one of GQA's.
+            DataError: as raised by `counted` for the tag ``type``, or a type that is not one of GQA's.
         """
         counts = counted(self.metric, predictions, samples, STRUCTURE)
 
@@ -93,11 +96,11 @@ class AccuracyByStructure:
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share of right answers, from sums ``... 2``: shape ``...``; NaN where no question is of this kind."""
+        """The share of right answers (shape ``...``) from summed rows (shape ``... 2``); NaN if there are none."""
         return ratios.mean(sums)
 
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
-        """``all_questions``: the share over all questions, as published; tables otherwise average over their types."""
+        """``all_questions``: the share over all questions, as published; tables otherwise average over question types."""
         return {"all_questions": self.total(sums)}
 
 
@@ -119,13 +122,14 @@ class AmongChoices:
         self._known: dict[str, frozenset[str]] = {}
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """float64 R 2: (1 if the answer is in the list else 0, 1), (0, 0) for a question that does not count.
+        """A row per question, float64 R 2: (1 if the answer is in the list else 0, 1), or (0, 0) if it does not count.
 
-        An answer that could not be parsed (None) is in no list. Whatever the file says, questions about what two things have
-        in common accept the answers color, material and shape, as in the authors' script.
+        An answer that could not be parsed (None) is in no list. As in the authors' script, questions about what two
+        things have in common always accept the answers color, material and shape, whatever the file says.
 
         Raises:
-            DataError: as `counted`, for the tag ``detailed``; or the choices file is missing, damaged or lacks questions.
+            DataError: as raised by `counted` for the tag ``detailed``, or the choices file is missing, is damaged or
+                lacks questions.
         """
         counts = counted(self.metric, predictions, samples, DETAIL)
         counted_samples = itertools.compress(samples, counts)
@@ -140,15 +144,15 @@ class AmongChoices:
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The share of answers in the list, from sums ``... 2``: shape ``...``; NaN where no question counts."""
+        """The share of answers in the list (shape ``...``) from summed rows (shape ``... 2``); NaN if no question counts."""
         return ratios.mean(sums)
 
     def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
-        """``all_questions``: the share over all questions, as published; tables otherwise average over their types."""
+        """``all_questions``: the share over all questions, as published; tables otherwise average over question types."""
         return {"all_questions": self.total(sums)}
 
     def _lists(self, ids: set[str]) -> dict[str, frozenset[str]]:
-        """The folded answers of each question; the file is read only once for the same questions."""
+        """Maps each question's id to its folded answers; the file is read again only if `ids` has new questions."""
         if not ids <= self._known.keys():
             if not self.path:
                 raise DataError(
@@ -160,7 +164,7 @@ class AmongChoices:
         return self._known
 
     def _read(self, path: Path, ids: set[str]) -> dict[str, frozenset[str]]:
-        """The folded answers of these questions, from the choices file."""
+        """Reads the folded answers of these questions from the choices file."""
         found: dict[str, frozenset[str]] = {}
         # A split has a hundred thousand questions but few distinct lists, so equal lists share one object.
         same: dict[frozenset[str], frozenset[str]] = {}
@@ -186,7 +190,7 @@ class AmongChoices:
         return found
 
     def _answers(self, path: Path, key: str, value: Any) -> frozenset[str]:
-        """The folded answers in one entry of the file."""
+        """The folded answers of one entry of the file."""
         answers = value.get(self.field) if isinstance(value, dict) else None
         if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
             raise DataError(

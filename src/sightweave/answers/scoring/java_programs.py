@@ -32,17 +32,17 @@ def folder_of(metric: str, given: str, jar: str) -> Path:
 
 
 def _package_folder(metric: str) -> Path | None:
-    """The folder of a metric in the installed package; None if it is not installed."""
+    """The folder of a metric in the installed package; None if the package is not installed."""
     spec = importlib.util.find_spec(PACKAGE)
     locations = list(spec.submodule_search_locations or ()) if spec else []
     return Path(locations[0]) / metric if locations else None
 
 
 def find(metric: str, java: str, jar: str) -> str:
-    """The path of the Java program.
+    """The path of the Java executable.
 
     Raises:
-        BackendError: the program was not found.
+        BackendError: the executable was not found.
     """
     found = shutil.which(java)
     if found is None:

@@ -1,4 +1,4 @@
-"""Shared by the likelihood metrics: checks that each sample, pass and candidate has a likelihood and none is NaN."""
+"""Checks shared by the likelihood metrics: each sample, pass and candidate has a likelihood, and none is NaN."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Judged = Sequence[Sequence[Sequence[Likelihood]]]
 
 
 def check(metric: str, judged: Judged, samples: Sequence[Sample], passes: Sequence[str]) -> None:
-    """Rejects likelihoods that are not one list for each sample and pass, or that contain NaN.
+    """Checks that there is one list of likelihoods per sample and pass, and that no likelihood is NaN.
 
     Raises:
-        DataError: in either case.
+        DataError: a list is missing or superfluous, or a likelihood is NaN.
     """
     if len(judged) != len(samples):
         raise DataError(
@@ -45,7 +45,7 @@ def check(metric: str, judged: Judged, samples: Sequence[Sample], passes: Sequen
 
 
 def check_count(metric: str, sample: Sample, given: Sequence[Likelihood], wanted: int) -> None:
-    """Rejects likelihoods of more or fewer texts than there were candidates.
+    """Checks that there are as many likelihoods as candidates.
 
     Raises:
         DataError: the numbers differ.

@@ -1,6 +1,6 @@
 """Shared by the multiple-choice metrics: which option an answer names, and which options are right.
 
-Letters are A, B, ... in the order of ``Sample.options``. If an answer names no option, or several, no guess is made.
+Letters are A, B, ... in the order of ``Sample.options``. An answer that names no option, or several, is not guessed at.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _CALLED = re.compile(
     r"|\b(?:it|that)(?:\s+(?:is|was)|['\u2019]s)\s+|\b(?:c['\u2019]est|es\s+ist|das\s+ist)\s+|\b(?:so|therefore|thus|hence|also|donc)\b[\s,:]*)"
     + _LETTER
 )
-"""``Option (c)``, ``it is B``: a letter called an option, but not stated to be the answer."""
+"""``Option (c)``, ``it is B``: a letter that is referred to as an option but not stated as the answer."""
 _BOLD = re.compile(r"(?:\*\*\(?|__\(?|\()([A-Z])(?:\)?\*\*|\)?__|\))")
 """``**B**`` or ``(B)`` within a sentence."""
 _CONFIRMED = re.compile(
@@ -62,7 +62,7 @@ _ALSO = re.compile(
     r"\W*(?:\b(?i:or|and|oder|und|ou|et)\b|[,/&\u3001]|\u6216\u8005?|\u548c|\u3068)\W*?"
     r"(?:\(([A-Za-z])\)|([A-Z])(?![A-Za-z0-9_'\u2019]|\s+(?:is|was|are|shows?|has|would|ist|est)\b|\s+[a-z]))"
 )
-"""``or C`` right after a letter: two options are named."""
+"""``or C`` right after a letter, which names a second option."""
 _OR = re.compile(
     r"\W*(?:or|and|oder|und|ou|et|\u6216\u8005?)\b[\s,]*(?:the|die|la|that|my|correct|right)?\s*",
     re.IGNORECASE,
@@ -80,14 +80,14 @@ _SENTENCE_END = re.compile(
 )
 """The end of a statement: "green, not red" states green."""
 _MAX_STATED = 300
-"""Number of characters of a statement that are searched for an option."""
+"""Maximum number of characters of a statement that are searched for an option."""
 
 _Span = tuple[int, int, int]
 """Start, end and index of an option that is mentioned in a text."""
 
 
 def is_right(metric: str, answer: str | None, sample: Sample) -> bool:
-    """Whether an answer names a right option; None names none.
+    """Whether an answer names a right option; an answer of None names no option.
 
     Raises:
         DataError: the sample has no options, more than 26, or a reference that is not one of them.
@@ -104,7 +104,7 @@ def is_right(metric: str, answer: str | None, sample: Sample) -> bool:
 
 
 def wanted(metric: str, sample: Sample) -> set[str]:
-    """Folded texts of the right options. A reference is either the text of an option or its letter.
+    """Folded texts of the right options; each reference may be the text of an option or its letter.
 
     Raises:
         DataError: a reference is not one of the options.
@@ -150,7 +150,7 @@ def choose(answer: str, options: Sequence[str]) -> int | None:
     if number is not None:
         return number
 
-    # A stated answer outweighs what is merely discussed.
+    # Check statements first: other options are often discussed before the answer is stated.
     stated = _by_statement(text, options)
     if stated:
         return _only(stated, options)
@@ -182,7 +182,7 @@ def _by_statement(text: str, options: Sequence[str]) -> list[int]:
         found.append((len(before) + 1, len(before) + 1, None))
     found.sort(key=lambda one: one[1])
 
-    # The last one that can be read, and those joined to it ("the answer is A or the answer is B").
+    # Use the last readable statement and those joined to it ("the answer is A or the answer is B").
     named: list[int] = []
     later = -1
     for start, at, statement in reversed(found):
@@ -205,7 +205,7 @@ def _stated_here(
 ) -> list[int]:
     """Indices of the options that one statement names, by letter or else by text."""
     if statement is not None and statement.is_enclosed:
-        text, at = statement.text, 0  # the text around it does not belong to it
+        text, at = statement.text, 0  # the text outside the box or tag is not part of the answer
 
     letter = _AT_START.match(text, at)
     if letter and not _DENIED.match(text, letter.end()):
@@ -224,7 +224,10 @@ def _stated_here(
 
 
 def _by_letter(text: str, options: Sequence[str]) -> list[int]:
-    """Indices of all options that are referred to by letter; if a text contradicts the letter, both."""
+    """Indices of all options that a text refers to by letter.
+
+    If a letter is followed by the text of another option, both options are included.
+    """
     calls = list(_MARKED.finditer(text))
     if not calls or calls[0].start() > 0:
         calls = [*_CALLED.finditer(text), *_BOLD.finditer(text)]
@@ -238,7 +241,7 @@ def _by_letter(text: str, options: Sequence[str]) -> list[int]:
 
 
 def _named(text: str, call: re.Match[str], options: Sequence[str]) -> list[int]:
-    """The option of a matched letter, and others that are named with it or contradict it."""
+    """Indices of the option with the matched letter and of others that are named with it or contradict it."""
     number = _number(next(filter(None, call.groups())), options)
     if number is None:
         return []
@@ -250,7 +253,7 @@ def _named(text: str, call: re.Match[str], options: Sequence[str]) -> list[int]:
         named.append(other)
     named.append(number)
 
-    # The option whose text follows the letter must be the same one: "A. red". The longest text counts.
+    # The text after the letter must not be that of another option: "A. red". The longest matching text counts.
     rest = ratios.fold(text[call.end() :]).lstrip(_ENDS)
     lengths = []
     for option in options:
@@ -265,7 +268,7 @@ def _named(text: str, call: re.Match[str], options: Sequence[str]) -> list[int]:
 
 
 def _number(letter: str, options: Sequence[str]) -> int | None:
-    """The index of the option with this letter; if the options are themselves letters, of the one that equals it."""
+    """The index of the option with this letter; if the options are themselves letters, of the option that equals it."""
     texts = list(map(_bare, options))
     if ratios.fold(letter) in texts:
         return texts.index(ratios.fold(letter))
@@ -275,7 +278,7 @@ def _number(letter: str, options: Sequence[str]) -> int | None:
 
 
 def _mentioned(text: str, options: Sequence[str]) -> int | None:
-    """The one option that a text mentions, at its start or without a negation; else None."""
+    """The index of the one option that a text mentions, at its start or without a negation; else None."""
     spans = _outermost(_mentions(text, options))
     if not spans:
         return None
@@ -294,14 +297,14 @@ def _mentions(text: str, options: Sequence[str]) -> list[_Span]:
     for number, option in enumerate(options):
         bare = _bare(option)
         if len(bare) == 1 and bare.isalpha():
-            continue  # "a" occurs in most sentences
+            continue  # "a" occurs in most sentences, so a single letter is not searched for
         spans += [(found.start(), found.end(), number) for found in _whole(option).finditer(text)]
 
     return spans
 
 
 def _outermost(spans: Sequence[_Span]) -> list[_Span]:
-    """The spans that are not inside a longer one: "red" in "dark red" is not a mention of its own."""
+    """Removes spans inside longer ones: "red" in "dark red" does not count as a mention."""
     kept = []
     for span in spans:
         start, end, _ = span
@@ -321,19 +324,19 @@ def _is_negated(text: str, spans: Sequence[_Span]) -> bool:
 
 
 def _only(numbers: Sequence[int], options: Sequence[str]) -> int | None:
-    """The first of these options if all have the same text, else None."""
+    """The index of the first of these options if all have the same text, else None."""
     texts = {ratios.fold(options[number]) for number in numbers}
     return min(numbers) if len(texts) == 1 else None
 
 
 def _bare(text: str) -> str:
-    """A text folded and without punctuation at its ends; text that is only punctuation is kept."""
+    """Folds a text and removes punctuation from its ends; text that is only punctuation is kept."""
     folded = ratios.fold(text)
     return folded.strip(_ENDS) or folded
 
 
 def _whole(option: str) -> re.Pattern[str]:
-    """Finds an option's text as whole words: not ``red`` in ``reddish`` or ``red-brown``, not ``3`` in ``3.5``."""
+    """A pattern for an option's text as whole words: not ``red`` in ``reddish`` or ``red-brown``, not ``3`` in ``3.5``."""
     text = _bare(option)
     if not text:
         return re.compile("(?!)")  # never matches

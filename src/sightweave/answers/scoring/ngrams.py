@@ -41,10 +41,10 @@ def tokenised(
 
 
 def check_english(metric: str, samples: Sequence[Sample]) -> None:
-    """Rejects captions that are certainly not English, for metrics that support only English.
+    """Rejects captions that are clearly not English, for metrics that support only English.
 
     Raises:
-        DataError: references written without spaces between words.
+        DataError: references are written without spaces between words.
     """
     foreign = []
     scripts = set()
@@ -63,7 +63,7 @@ def check_english(metric: str, samples: Sequence[Sample]) -> None:
 
 
 def signature(samples: Sequence[Sample]) -> str:
-    """Which tokens were compared, if they are not PTB tokens alone; otherwise empty."""
+    """A note on the tokens that were compared, such as ``tok:char``; empty if all are PTB tokens."""
     num_cut = sum(bool(unspaced_scripts.unspaced(sample.references)) for sample in samples)
     if not num_cut:
         return ""
@@ -72,7 +72,7 @@ def signature(samples: Sequence[Sample]) -> str:
 
 
 def _characters(text: str) -> str:
-    """Tokens of a text in which each character of an unspaced script is a token, without punctuation."""
+    """Tokenizes a text with each character of an unspaced script as a token, and removes punctuation."""
     tokens = ptb.tokenise(unspaced_scripts.cut(text)).split(" ")
     return " ".join(token for token in tokens if not unspaced_scripts.is_punctuation(token))
 
@@ -97,7 +97,7 @@ def check(metric: str, predictions: Sequence[str | None], samples: Sequence[Samp
 
 
 def count(tokens: Sequence[str], num: int) -> list[Counter[Ngram]]:
-    """How often each n-gram occurs, one counter for each n from 1 to `num`."""
+    """Counts n-grams; returns one counter for each n from 1 to `num`."""
     counters = []
     shifted: list[Sequence[str]] = []
     for n in range(num):

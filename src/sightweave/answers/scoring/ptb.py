@@ -23,7 +23,8 @@ from sightweave.answers.scoring.ptb_characters import ATTACHED, LETTERS, SYMBOLS
 REMOVED = frozenset(
     ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
 )
-"""Tokens that the evaluation removes. Round and curly brackets stay, because they become ``-lrb-`` in lower case."""
+"""Tokens that the evaluation removes. Round and curly brackets stay, because they become ``-lrb-`` etc. in lower
+case."""
 
 _ALNUM = f"(?-i:[0-9A-Za-z{LETTERS}])"
 _LETTER = rf"(?:(?!\d){_ALNUM})"
@@ -35,9 +36,9 @@ _PART = rf"(?:[dol]{_APOSTROPHE}(?={_BASE}{{2}}){_NO_ENDING})?{_BASE}+"
 _PLAIN = re.compile(rf"{_ALNUM}+(?:[.!?-]{_ALNUM}+)*")
 """Words that keep a full stop before a comma."""
 _NOT = re.compile("[`'\u2019]t", re.IGNORECASE)
-"""What follows the n of ``don't``: that n belongs to the next token."""
+"""Matches the ``'t`` of ``don't``, in which the n before it belongs to the next token."""
 _NEGATED = re.compile("[A-Za-z]*[A-MO-Za-mo-z]")
-"""What may precede that n."""
+"""Matches the letters that may precede the n of ``n't``."""
 _ENDING = re.compile(rf"{_APOSTROPHE}(?:[smd]|ll|re|ve)(?![a-z])", re.IGNORECASE)
 _PATH = r"(?:/[^\s\"<>|()]+[^\s\"<>|.!?(){},-])?(?![a-z])"
 """The path of a web address."""
@@ -144,7 +145,7 @@ _SENTENCE_START = re.compile(
     r"what|when|while|yet|you)(?:\s|$)",
     re.IGNORECASE,
 )
-"""Capitalized words before which the full stop of a single letter ends a sentence."""
+"""Capitalized words that show that the full stop after a single letter ends a sentence."""
 _ABBREVIATION = re.compile(
     r"(?:adj|adm|adv|al|ala|alex|apr|ariz|assn|assoc|aug|ave|bldg|blvd|bros|calif|capt|cf|cie|cmdr|co|col|"
     r"colo|conn|corp|cos|cpl|ct|dec|dept|det|dr|drs|elec|ens|esq|est|etc|ext|feb|fla|fri|ft|ga|gen|gov|"
@@ -190,7 +191,7 @@ def tokens(text: str) -> list[str]:
 
 
 def _end(text: str, start: int) -> int:
-    """The end of the token that starts here."""
+    """The end of the token that starts at this position."""
     matches = [pattern.match(text, start) for pattern in _PATTERNS]
     end = max(match.end() for match in matches if match)
     if text[end - 1] in "nN" and _NOT.match(text, end) and _NEGATED.fullmatch(text, start, end - 1):
@@ -217,7 +218,10 @@ def _keeps_stop(text: str, start: int, end: int) -> bool:
 
 
 def _written(token: str, *, closed: bool) -> list[str]:
-    """The output tokens for a matched token, usually that token in lower case; `closed` if no ``'s`` or the like follows."""
+    """The output tokens of a matched token, usually the token itself in lower case.
+
+    `closed` is False if an ending such as ``'s`` follows directly.
+    """
     if closed and token.lower() in _PARTS:
         return list(_PARTS[token.lower()])
     if token in _WRITTEN:

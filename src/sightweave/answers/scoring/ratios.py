@@ -1,4 +1,4 @@
-"""Shared by metrics that are means or ratios: input checks, division of sums, and comparison of texts."""
+"""Shared by metrics that are means or ratios: input checks, ratios of sums, and comparison of texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sightweave.core.types import Sample
 
 
 def check(name: str, predictions: Sequence[str | None], samples: Sequence[Sample]) -> None:
-    """Rejects inputs that no metric with references can use.
+    """Rejects inputs that metrics with references cannot use.
 
     Raises:
         DataError: not one prediction per sample, or a sample without a reference.
@@ -31,7 +31,7 @@ def check(name: str, predictions: Sequence[str | None], samples: Sequence[Sample
 
 
 def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    """``top / bottom``, which have the same shape; NaN where there is nothing to divide by."""
+    """Elementwise ``top / bottom`` of two arrays of the same shape; NaN where `bottom` is not positive."""
     top, bottom = np.asarray(top, dtype=np.float64), np.asarray(bottom, dtype=np.float64)
 
     share = np.full(top.shape, np.nan)
@@ -40,32 +40,32 @@ def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
 
 
 def mean(sums: np.ndarray) -> np.ndarray:
-    """The first of two sums divided by the second, ``... 2`` -> ``...``; NaN where there are no rows."""
+    """The mean (shape ``...``) from summed rows of (score, count) (shape ``... 2``); NaN where the count is 0."""
     sums = np.asarray(sums, dtype=np.float64)
     return ratio(sums[..., 0], sums[..., 1])
 
 
 def with_ones(scores: Sequence[float]) -> np.ndarray:
-    """float64 R 2: each score, and a 1 that counts the row."""
+    """A row per sample, float64 R 2: its score, and a 1 that counts the sample."""
     return np.stack([np.array(scores, dtype=np.float64), np.ones(len(scores))], axis=1)
 
 
 def fold(text: str, *, ignore_case: bool = True) -> str:
-    """The form in which closed answers are compared: NFC, single spaces, none at the ends, and case-folded if wanted."""
+    """Normalises a text for comparison: NFC, single spaces, no spaces at the ends, case-folded if `ignore_case` is set."""
     text = " ".join(unicodedata.normalize("NFC", text).split())
     return text.casefold() if ignore_case else text
 
 
 def is_right(answer: str | None, sample: Sample) -> bool:
-    """Whether an answer equals a reference when both are folded; None never does."""
+    """Whether an answer equals a reference after folding both; an answer of None never does."""
     return answer is not None and fold(answer) in map(fold, sample.references)
 
 
 def is_same(answer: str | None, references: Sequence[str], *, ignore_case: bool = True) -> bool:
     """Whether an answer equals a reference, exactly or after removing final punctuation and quotes from both.
 
-    ``Red.`` equals ``red`` and ``U.S`` equals ``U.S.``. Nothing is removed from one side alone, so an answer that equals
-    a reference character by character is always right. None is never right.
+    ``Red.`` equals ``red`` and ``U.S`` equals ``U.S.``. Nothing is removed from one side alone, so an answer that
+    equals a reference character by character is always right. An answer of None is never right.
     """
     if answer is None:
         return False
@@ -76,7 +76,7 @@ def is_same(answer: str | None, references: Sequence[str], *, ignore_case: bool 
 
 
 def bare(text: str) -> str:
-    """A text without final punctuation and without quotes around it; a text that consists only of these is kept."""
+    """Removes final punctuation and enclosing quotes from a text; a text that consists only of these is kept."""
     before, found = "", text.strip()
     while found != before:
         before, found = found, found.rstrip(_ENDINGS)
@@ -87,7 +87,7 @@ def bare(text: str) -> str:
 
 
 _ENDINGS = " \t\n.\u2026!?\u3002\uff0e\uff61\uff01\uff1f\u0964"
-"""Punctuation that ends a sentence, including that of Chinese, Japanese and Hindi."""
+"""Punctuation that ends a sentence, including Chinese, Japanese and Hindi marks."""
 _QUOTES = frozenset(
     [
         *zip("\"'`*\u00ab\u2039", "\"'`*\u00bb\u203a", strict=True),

@@ -1,6 +1,7 @@
-"""Shared by the three sacreBLEU metrics: the library's own statistics for each row.
+"""Shared by the three sacreBLEU metrics: input checks, and the library's own statistics for each row.
 
-A Call for Clarity in Reporting BLEU Scores (Post 2018, arXiv:1804.08771). The library is imported when it is first used.
+A Call for Clarity in Reporting BLEU Scores (Post 2018, arXiv:1804.08771). The library is imported when it is first
+used.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ def check(name: str, predictions: Sequence[str | None], samples: Sequence[Sample
 
 
 def segment_rows(scorer: Scorer, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-    """float64 R K: the library's statistics of each row, and a 1 that counts the row.
+    """A row per sample, float64 R K: the library's K - 1 statistics, and a 1 that counts the sample.
 
-    The last column distinguishes sums over no rows from sums over empty texts. An answer that could not be parsed (None)
-    is an empty translation.
+    The last column distinguishes sums over no rows from sums over empty texts. An answer that could not be parsed
+    (None) counts as an empty translation.
     """
     if not samples:
         return np.zeros((0, num_statistics(scorer)))
@@ -68,15 +69,16 @@ def num_statistics(scorer: Scorer) -> int:
 def signature(scorer: Scorer, samples: Sequence[Sample]) -> str:
     """SacreBLEU's description of exactly what was computed, such as ``nrefs:1|case:mixed|...|version:2.6.0``."""
     counts = {len(sample.references) for sample in samples}
-    scorer.num_refs = counts.pop() if len(counts) == 1 else -1  # the library sets it when it scores
+    # The library sets this attribute only when it scores.
+    scorer.num_refs = counts.pop() if len(counts) == 1 else -1
     return str(scorer.get_signature())
 
 
 def target_language(sample: Sample) -> str:
-    """The two-letter code of the target language, from ``tags["languages"]`` such as ``en-zh``.
+    """The two-letter code of the target language, from ``tags["languages"]`` such as ``en-zh``; empty if unknown.
 
     Scripts and regions are ignored: ``en-zh-Hant`` and ``en-zh_CN`` are Chinese, and so is ``en-zho``. If no languages
-    are tagged, languages written without spaces are recognized by the script of the references; otherwise empty.
+    are tagged, a language written without spaces is recognised by the script of the references.
     """
     pieces = sample.tags.get("languages", "").replace("_", "-").split("-")
     codes = [piece for piece in pieces if piece.isalpha() and piece.islower() and len(piece) in (2, 3)]
@@ -101,7 +103,7 @@ _TWO_LETTERS = {
     "tib": "bo",
     "dzo": "dz",
 }
-"""Three-letter codes, and Chinese languages with their own codes -> the codes that select a tokenizer."""
+"""Maps three-letter codes, including those of Chinese languages, to the codes that select a tokenizer."""
 _BY_SCRIPT = {
     "Han": "zh",
     "Japanese": "ja",

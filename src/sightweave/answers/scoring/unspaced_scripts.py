@@ -1,8 +1,8 @@
-"""Scripts written without spaces between words: recognizing them, and splitting their texts into characters.
+"""Recognises scripts that are written without spaces between words, and splits their texts into characters.
 
-Without spaces, a sentence is a single token to any tokenizer that splits at spaces, and every score based on n-grams is 0
-unless the whole sentence is right. Characters are the usual tokens for these scripts (sacreBLEU's ``zh`` and ``char`` use
-them too).
+Without spaces, a sentence is a single token to any tokenizer that splits at spaces, and every score based on n-grams is
+0 unless the whole sentence is right. Characters are the usual tokens for these scripts (sacreBLEU's ``zh`` and ``char``
+use them too).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def unspaced(texts: Iterable[str]) -> str:
     Chinese. Texts with any kana are ``Japanese``.
     """
     num_letters = 0
-    scripts = []  # of each letter that belongs to one of these scripts
+    scripts = []  # one entry for each letter of these scripts
     for character in "".join(texts):
         if unicodedata.category(character)[0] in "LM":
             num_letters += 1
@@ -52,7 +52,7 @@ def unspaced(texts: Iterable[str]) -> str:
 
 
 def cut(text: str) -> str:
-    """The text with spaces around each character of these scripts; all other words are left whole.
+    """Puts spaces around each character of these scripts; all other words stay whole.
 
     A vowel sign or tone mark stays with its consonant. Example: two Han characters and ``dog`` become three words.
     """

@@ -1,4 +1,4 @@
-"""Shared by the three VQA accuracies: the steps that normalize answers, and leave-one-out voting.
+"""Shared by the three VQA accuracies: the steps that normalise answers, and leave-one-out voting.
 
 The steps keep the bugs of the published scorers, because published numbers were computed with them.
 """
@@ -20,9 +20,9 @@ ARTICLES = frozenset({"a", "an", "the"})
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 NUMBERS = {word: str(number) for number, word in enumerate(_DIGITS)} | {"none": "0"}
 FEWEST = 4
-"""Minimum number of annotators. With fewer, even an answer that all of them gave would score below 1."""
+"""Minimum number of annotators; with fewer, even an answer that all of them gave would score below 1."""
 _PERIODS = 32
-"""At most this many periods are removed: the scorers pass a flag of that value where a count is expected."""
+"""Maximum number of periods to remove; the published scorers pass a flag of this value where a count is expected."""
 _WHOLE = """
 ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's
 how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock
@@ -35,21 +35,21 @@ y'all'd've you'd you'd've you'll you're you've
 
 
 def _contractions() -> dict[str, str]:
-    """Every contraction with one of its apostrophes missing, and the correct form."""
+    """Maps each contraction that lacks one of its apostrophes to the correct form."""
     table = {}
     for whole in _WHOLE.split():
         for place, letter in enumerate(whole):
             if letter == "'":
                 table[whole[:place] + whole[place + 1 :]] = whole
 
-    # The published table has this entry the wrong way round. Its entries with capitals (Im, Ive) are left out:
-    # words are lower-case when it is applied, so they never match.
+    # The published table has this entry reversed. Its entries with capitals (Im, Ive) are left out: words are
+    # lower-case when the table is applied, so they never match.
     table["somebody'd"] = "somebodyd"
     return table
 
 
 CONTRACTIONS = _contractions()
-"""Contractions that lack an apostrophe -> the correct ones: ``dont`` -> ``don't``."""
+"""Maps contractions that lack an apostrophe to the correct ones: ``dont`` -> ``don't``."""
 
 
 def without_punctuation(text: str, *, digits: str = r"\d") -> str:
@@ -73,7 +73,7 @@ def without_punctuation(text: str, *, digits: str = r"\d") -> str:
 
 
 def plain_words(text: str) -> str:
-    """The text in lower case, number words as digits (``none`` is 0), no articles, contractions with apostrophes."""
+    """Normalises words: lower case, number words as digits (``none`` is 0), no articles, apostrophes in contractions."""
     words = []
     for token in text.lower().split():
         word = NUMBERS.get(token, token)
@@ -84,12 +84,12 @@ def plain_words(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with line breaks and tabs replaced by spaces, and without spaces at the ends."""
+    """Replaces line breaks and tabs with spaces and removes spaces at both ends."""
     return text.replace("\n", " ").replace("\t", " ").strip()
 
 
 def vote(answer: str, references: Sequence[str]) -> float:
-    """Mean over the annotators of min(1, number of *other* annotators with exactly this answer / 3)."""
+    """The mean, over annotators, of min(1, number of *other* annotators who gave exactly this answer / 3)."""
     people = len(references)
     same = references.count(answer)
 
@@ -103,7 +103,7 @@ def rows(
     samples: Sequence[Sample],
     score: Callable[[str, Sequence[str]], float],
 ) -> np.ndarray:
-    """float64 R 2: (score, 1); an answer that could not be parsed (None) scores 0.
+    """A row per sample, float64 R 2: (score, 1); an answer that could not be parsed (None) scores 0.
 
     Raises:
         DataError: not one prediction per sample, or a sample with fewer than four references.

@@ -1,1 +1,1 @@
-"""Token ids -> text for people."""
+"""Writers convert generated token ids to the text of an answer, one module per kind."""

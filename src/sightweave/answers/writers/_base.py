@@ -1,4 +1,4 @@
-"""The interface of every writer: token ids of an answer in, a prediction out."""
+"""The interface of writers, which convert the token ids of an answer to a prediction."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from sightweave.core.types import Prediction
 
 
 class Pieces(Protocol):
-    """An answer that is decoded while its ids are generated."""
+    """Decodes an answer piece by piece while its ids are generated."""
 
     def push(self, index: int) -> str:
         """Adds one id and returns the new text; never called with the end token."""
         ...
 
     def close(self) -> str:
-        """The rest of the text."""
+        """Returns the rest of the text."""
         ...
 
 
 class Writer(Protocol):
-    """Makes predictions; the ``Config.build(tokenizer=)`` of its module builds it for a tokenizer."""
+    """Turns the ids of an answer into a prediction; built by its module's ``Config.build(tokenizer=...)``."""
 
-    # A writer that can stream has ``pieces() -> Pieces``; without it a streamed answer comes in one piece.
+    # A writer that can stream has a method ``pieces() -> Pieces``; without it a streamed answer arrives as one piece.
 
     def write(self, ids: Sequence[int], total_logprob: float) -> Prediction:
         """The prediction of an answer, including its `ids`.

@@ -11,10 +11,10 @@ from sightweave.data.inputs.tokenizer import StreamDecoder, Tokenizer
 
 @config
 class Config:
-    """No options."""
+    """The text writer has no options."""
 
     def build(self, *, tokenizer: Tokenizer) -> Text:
-        """The writer for a tokenizer."""
+        """Builds the writer for a tokenizer."""
         return Text(tokenizer)
 
 
@@ -46,5 +46,5 @@ class Text:
         )
 
     def pieces(self) -> StreamDecoder:
-        """Decodes the same text while its ids are generated."""
+        """A decoder that returns the same text in pieces while its ids are generated."""
         return StreamDecoder(self.tokenizer)

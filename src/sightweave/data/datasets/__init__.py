@@ -1,1 +1,1 @@
-"""Readers of dataset formats and of the embedded world; one file per kind."""
+"""Dataset kinds, one per file: readers for dataset formats, and the built-in synthetic dataset."""

@@ -1,8 +1,8 @@
-"""The Cauldron and FineVision: parquet files with the images and the turns of each row.
+"""The Cauldron and FineVision: parquet files with columns for the images and the turns of conversations.
 
 What matters when building vision-language models? (Laurencon et al. 2024, arXiv:2405.02246); FineVision: Open Data Is
-All You Need (Wiedmann et al. 2025, arXiv:2510.17269). The images come before the first turn. Rating columns hold one
-number per turn (or per row); ``min_quality`` leaves out the turns below it.
+All You Need (Wiedmann et al. 2025, arXiv:2510.17269). The images are put before the first turn. Rating columns hold one
+number per pair of turns (or per row); with ``min_quality``, turns with lower ratings are skipped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = _files(path)
     if not found or not table_layouts.is_turns(arrow_files.columns(found[0])):
         return ""
@@ -32,10 +32,10 @@ def _files(path: Path) -> list[Path]:
 
 @config
 class Config(FilesConfig):
-    """A folder with parquet files, a folder of such folders (each a part of the collection), or one file."""
+    """A folder with parquet files, a folder with one such folder per part of the collection, or one file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One conversation per table row."""
+        """Yields one conversation per table row."""
         root = Path(self.path).expanduser()
         layouts = table_layouts.Layouts()
         found = _files(root)

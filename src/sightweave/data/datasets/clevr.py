@@ -1,8 +1,8 @@
-"""CLEVR: questions about rendered scenes, each with the program that answers it.
+"""CLEVR: questions about rendered scenes, each with the program that computes the answer.
 
-Johnson et al. 2017 (arXiv:1612.06890). CoGenT, with different colours in training and test, has parts A and B.
-CLEVR-Humans (Johnson et al. 2017, arXiv:1705.03633) has questions written by people. The scene files give the position
-of each object but no box, so there are no regions.
+Johnson et al. 2017 (arXiv:1612.06890). The variant CoGenT has parts A and B, in which objects have different colours.
+CLEVR-Humans (Johnson et al. 2017, arXiv:1705.03633) has questions written by people. Scene files give the position of each
+object but no box, so no regions are read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sightweave.data.reading.splits import common_split
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = [file.name for file in json_files(path) if _is_questions(file)]
     return f"questions in {among(found)}" if found else ""
 
@@ -33,13 +33,13 @@ def _is_questions(file: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder with ``questions`` and ``images``, or one question file."""
+    """A folder that contains ``questions`` and ``images``, or one question file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per question.
+        """Yields one row per question.
 
         Raises:
-            DataError: a file is damaged.
+            DataError: A file is damaged.
         """
         path = Path(self.path).expanduser()
         found = [file for file in json_files(path) if _is_questions(file)]
@@ -53,7 +53,7 @@ class Config(FilesConfig):
 
 
 def _split(file: Path) -> tuple[str, str]:
-    """The split named by a file's name, and for CoGenT the name of the part, such as trainA."""
+    """The split in a file's name, and for CoGenT also the name of the part, such as trainA."""
     found = re.search(r"_((train|val|test)[AB])(?![a-z])", file.name)
     return (common_split(found[2]), found[1]) if found else (split_of(file), "")
 
@@ -96,7 +96,7 @@ def _question(one: Any, number: int, split: str, part: str) -> dict[str, Any]:
 
 
 def _tags(one: dict[str, Any]) -> dict[str, str]:
-    """The question's type and family. The type is the last function of the program, such as count; else the family."""
+    """The ``type`` and ``family`` tags of a question; the type is the last function of its program, or else its family."""
     family = one.get("question_family_index")
     tags = {}
     if isinstance(family, int) and not isinstance(family, bool):
@@ -106,7 +106,7 @@ def _tags(one: dict[str, Any]) -> dict[str, str]:
     if program is None or program == []:
         return tags
 
-    # The published files call the field function, files made with the generator call it type.
+    # The field is called "function" in the published files, and "type" in files made with the official generator.
     last = program[-1] if isinstance(program, list) else None
     function = last.get("function", last.get("type")) if isinstance(last, dict) else None
     if not isinstance(function, str) or not function:

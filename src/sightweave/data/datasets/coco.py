@@ -1,7 +1,7 @@
-"""COCO captions: the official annotation files, Karpathy's split files, LAVIS' copies, and the boxes of instance files.
+"""COCO captions, in the official annotation files, Karpathy's split files or LAVIS' files, with boxes of instance files.
 
-Microsoft COCO Captions (Chen et al. 2015, arXiv:1504.00325); splits of Karpathy and Fei-Fei 2015 (arXiv:1412.2306) for
-COCO, Flickr30k and Flickr8k; LAVIS' copies of the same captions (Li et al. 2022, arXiv:2209.09019). The boxes of an
+Microsoft COCO Captions (Chen et al. 2015, arXiv:1504.00325). Karpathy and Fei-Fei 2015 (arXiv:1412.2306) published splits of
+COCO, Flickr30k and Flickr8k, and LAVIS (Li et al. 2022, arXiv:2209.09019) further copies of the captions. Boxes in an
 ``instances_*.json`` next to the captions become regions.
 """
 
@@ -24,36 +24,36 @@ from sightweave.data.reading.splits import VALIDATION
 
 _KARPATHY_SPLITS = {"train": "train", "restval": "train", "val": VALIDATION, "test": "test"}
 _MAX_PIXELS = 1e9
-"""Maximum size of a side; a larger number is a mistake, and an integer may be too large to divide by."""
+"""Maximum number of pixels along a side; larger numbers are errors, and may be too large for a float."""
 _NUMBERS_PER_BOX = 5
 _Boxes = tuple[dict[Any, "array[float]"], list[str]]
-"""Five numbers per box (left, top, width, height, index of the name) for each image, and the list of names. Flat arrays,
-since the official files have 860,000 boxes."""
+"""Boxes by image, and the list of names. Each box is five numbers in a flat array (left, top, width, height, index of the
+name), which saves memory, since the official files have 860,000 boxes."""
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = [file.name for file in json_files(path) if _kind(file)]
     return f"captions in {among(found)}" if found else ""
 
 
 def recognise_pictures(path: Path) -> str:
-    """Describes files that list images but hold no captions."""
+    """A short description of the files that list images without captions; empty if there are none."""
     found = [file.name for file in json_files(path) if _lists_only_images(file)]
     return f"images without captions in {among(found)}" if found else ""
 
 
 def _kind(file: Path) -> str:
-    """``official``, ``karpathy`` or ``lavis``; empty for other files."""
+    """The kind of a caption file: ``official``, ``karpathy`` or ``lavis``; empty for other files."""
     kind, keys = json_stream.glance(file)
 
-    # The key annotations itself is in the middle of a large file, beyond the part that glance reads.
+    # The key "annotations" cannot be checked: in a large file, it is in the middle, which `glance` does not read.
     if kind == "object" and {"file_name", "image_id", "caption"} <= keys:
         return "official"
     if kind == "object" and {"images", "filename", "sentences", "raw", "split"} <= keys:
         return "karpathy"
 
-    # LAVIS' val and test files have no image_id; only the file name distinguishes them from other lists of captions.
+    # LAVIS' val and test files have no image_id, so only their names distinguish them from other lists of captions.
     if kind == "array" and {"image", "caption"} <= keys <= {"image", "caption", "image_id"}:
         name = file.name.lower()
         is_lavis = "image_id" in keys or "karpathy" in name or "flickr30k" in name
@@ -62,7 +62,7 @@ def _kind(file: Path) -> str:
 
 
 def _lists_only_images(file: Path) -> bool:
-    """Whether a file lists images without any text: with boxes or keypoints, or the images of a test set."""
+    """Whether a file lists images without texts, such as a file of boxes or keypoints, or of a test set's images."""
     kind, keys = json_stream.glance(file)
     if kind != "object" or not {"images", "file_name", "id"} <= keys or {"caption", "question"} & keys:
         return False
@@ -70,7 +70,7 @@ def _lists_only_images(file: Path) -> bool:
 
 
 def _is_instances(file: Path) -> bool:
-    # Keypoint and panoptic files also have boxes of the same objects, so the name must say instances.
+    # Keypoint and panoptic files have boxes of the same objects too, so the name must contain "instances".
     if "instances" not in file.name.lower():
         return False
     kind, keys = json_stream.glance(file)
@@ -82,10 +82,10 @@ class Config(FilesConfig):
     """A folder with annotation files and images, or one annotation file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per image with all its captions; one row per caption for LAVIS' training files.
+        """Yields one row per image with all its captions; one row per caption for LAVIS' training files.
 
         Raises:
-            DataError: a file is damaged, or two of them contain the same images.
+            DataError: A file is damaged, or two of them contain the same images.
         """
         path = Path(self.path).expanduser()
         kinds: dict[Path, str] = {}
@@ -98,7 +98,7 @@ class Config(FilesConfig):
             return
         _check_one_release(kinds)
 
-        # Instance files are only looked for if there are official captions, which have no boxes themselves.
+        # Search for instance files only once official captions are found, which have no boxes of their own.
         instances = None
         for file, kind in kinds.items():
             if kind == "karpathy":
@@ -119,16 +119,16 @@ class Config(FilesConfig):
             yield from _read_captions(file, name, boxes)
 
     def to_check(self) -> FilesConfig:
-        """Without captions, the doctor checks the images and boxes only."""
+        """The config with which ``data check`` reads the source: without captions, only images and boxes are checked."""
         files = json_files(Path(self.path).expanduser())
         is_without_captions = not any(map(_kind, files)) and any(map(_lists_only_images, files))
         return replace(self, labelled=False) if is_without_captions else self
 
     def _without_captions(self, split: str) -> Iterator[Row]:
-        """One row per image of files without captions, with its boxes as regions.
+        """Yields one row per image from files without captions, with the image's boxes as regions.
 
         Raises:
-            DataError: there is no such file either, or the rows must have answers.
+            DataError: There are no such files, or the rows must have answers.
         """
         path = Path(self.path).expanduser()
         files = [file for file in json_files(path) if _lists_only_images(file)]
@@ -137,7 +137,9 @@ class Config(FilesConfig):
 
         if self.labelled:
             for file in files:
-                json_stream.check(file)  # a truncated file may have lost its captions
+                json_stream.check(
+                    file
+                )  # if the file is truncated, its captions may be lost, and this is reported instead
             names = among([file.name for file in files])
             raise DataError(
                 f"{path}: {names} lists images and possibly boxes, but no captions or questions, so there is "
@@ -163,7 +165,7 @@ def _same_year(one: Path, other: Path) -> bool:
 
 
 def _check_one_release(kinds: dict[Path, str]) -> None:
-    """Refuses files that may put one image into different splits: it would be both trained on and tested."""
+    """Raises `DataError` if files come from several releases, which may put an image into both training and test."""
     years = {_year(file) for file, kind in kinds.items() if kind == "official"}
     all_kinds = list(kinds.values())
     if len(set(all_kinds)) < 2 and len(years) < 2 and all_kinds.count("karpathy") < 2:
@@ -193,7 +195,7 @@ def _key(values: dict[str, Any], field: str) -> int | str:
 
 
 def _read_captions(file: Path, split: str, instances: list[Path]) -> Iterator[Row]:
-    # The captions come first: they refer to the images by id.
+    # Read the captions first, since they refer to images by id.
     captions: dict[int | str, list[Any]] = {}
     first_number: dict[int | str, int] = {}
     for number, one in enumerate(json_stream.elements(file, "annotations")):
@@ -218,7 +220,7 @@ def _read_captions(file: Path, split: str, instances: list[Path]) -> Iterator[Ro
             values = error
         yield Row(number, values, str(file))
 
-    # What is left are captions of images that are not listed.
+    # The remaining captions belong to images that the file does not list.
     for key, number in first_number.items():
         message = f"no image has the id {shown(key)} of this caption."
         yield Row(number, RowError("unknown_image", "image_id", key, message), str(file))
@@ -257,12 +259,12 @@ def _read_images(file: Path, split: str) -> Iterator[Row]:
 
 
 def _read_boxes(files: list[Path]) -> Generator[Row, None, _Boxes]:
-    """Returns all boxes. A bad box becomes a row of its own: its image's captions are still good."""
+    """Returns all boxes, and yields a row with an error for each bad one, so that its image's captions can still be used."""
     found: dict[Any, array[float]] = {}
     names: list[str] = []
 
     for file in files:
-        # Category ids are those of one file; names are numbered over all files.
+        # Category ids are unique only within a file, so names are numbered across all files.
         index_of: dict[Any, int] = {}
         for number, one in enumerate(json_stream.elements(file, "categories")):
             try:

@@ -1,8 +1,8 @@
-"""CoMMuTE: ambiguous sentences, each with an image, the translation that fits it and one that fits another image.
+"""CoMMuTE: ambiguous sentences with an image, a translation that fits it, and a translation that fits another image.
 
 Tackling Ambiguity with Images: Improved Multimodal Machine Translation and Contrastive Evaluation (Futeral et al. 2023,
-arXiv:2212.10140). Folders such as ``en-fr`` (a test set) and ``en-fr_dev``, with files that are aligned line by line. The
-wrong translation becomes ``tags["contrast"]``, as in the embedded world; the data names neither the word nor its sense.
+arXiv:2212.10140). The files in folders such as ``en-fr`` (a test set) and ``en-fr_dev`` are aligned line by line. The wrong
+translation becomes ``tags["contrast"]``, as in the synthetic scenes; the data does not specify the ambiguous word.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _ORDER = "img.order"
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = [folder.name for folder in _folders(path)]
     return f"right and wrong translations in {among(found)}" if found else ""
 
 
 def _folders(path: Path) -> list[Path]:
-    """The folders of language pairs, or the folder of one of their files."""
+    """The folders of language pairs below a folder, or the folder that contains a given file."""
     if not path.is_file():
         return [file.parent for file in files(path, _ORDER) if _is_pair(file.parent)]
 
@@ -47,10 +47,10 @@ def _is_pair(folder: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder with folders such as en-fr and the images, one such folder, or a file in it."""
+    """A folder that contains images and folders such as en-fr, one such folder, or a file in it."""
 
     def pictures(self) -> Folder:
-        """The folder above a language pair, if the path leads into the pair and the images are not inside it."""
+        """The folder in which images are found: that above a language pair, if the pair's folder has no subfolders."""
         path = Path(self.path).expanduser()
         pair = path.parent if path.is_file() else path
         is_pair = _PAIR.fullmatch(pair.name) is not None and (pair / _ORDER).is_file()
@@ -59,7 +59,7 @@ class Config(FilesConfig):
         return Folder(pair.parent, search=True)
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per sentence and image."""
+        """Yields one row per sentence and image."""
         path = Path(self.path).expanduser()
         found = _folders(path)
         if not found:

@@ -1,7 +1,7 @@
 """GQA: questions composed from scene graphs, with the graphs' objects as regions.
 
-Hudson and Manning 2019 (arXiv:1902.09506). A question file is one JSON object, keyed by question id. The balanced
-questions are a subset of all questions; published results train on them.
+Hudson and Manning 2019 (arXiv:1902.09506). A question file is a JSON object whose keys are question ids. The balanced
+questions are a subset of all questions, and the one on which published models are usually trained.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from sightweave.data.reading.row_store import Store
 from sightweave.data.reading.source import FilesConfig
 
 _QUESTION_FOLDER = re.compile(r"questions[\d.]*|(train|val|test|testdev|challenge|submission)_all_questions")
-"""Official folders of questions; images and scene graphs are next to the outermost of them."""
+"""Matches the official names of question folders; images and scene graphs are next to the outermost of them."""
 _TYPES = {"type": "structural", "semantic": "semantic", "detailed": "detailed"}
-"""The field of GQA's ``types`` for each tag."""
+"""Tags that are read from GQA's ``types``, with the names of their fields there."""
 _MAX_PIXELS = 1e9
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = [file.name for file in json_files(path) if _is_questions(file)]
     return f"questions in {among(found)}" if found else ""
 
@@ -39,18 +39,18 @@ def _is_questions(file: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder with question files, scene graphs and images, or one question file with the others near it."""
+    """A folder with question files, scene graphs and images, or one question file with the other files near it."""
 
     balanced: bool = True
-    """Whether to read the balanced questions rather than all of them, if both files of a split exist."""
+    """Whether to read only the balanced questions, if a split has files of balanced and of all questions."""
     regions: bool = True
-    """Whether to read the objects of the scene graphs as regions; they are stored with each question."""
+    """Whether to read the objects of scene graphs as regions, which are stored with each question."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per question.
+        """Yields one row per question.
 
         Raises:
-            DataError: a file is damaged.
+            DataError: A file is damaged.
         """
         path = Path(self.path).expanduser()
         files = [file for file in json_files(path) if _is_questions(file)]
@@ -76,7 +76,7 @@ class Config(FilesConfig):
                 yield from _read_questions(file, name, regions)
 
     def pictures(self) -> Folder:
-        """The dataset's folder with ``images``, which may be two folders above a question file."""
+        """The dataset's folder, which contains ``images`` and may be two levels above a question file."""
         path = Path(self.path).expanduser()
         home = _dataset_folder(path)
         if self.image_root is None and home != (path if path.is_dir() else path.parent):
@@ -85,7 +85,7 @@ class Config(FilesConfig):
 
 
 def _dataset_folder(path: Path) -> Path:
-    """The dataset's folder. Its questions are in ``questions1.2``, and the ten files of a split in a folder below that."""
+    """The dataset's folder, which is found above question folders such as ``questions1.2/train_all_questions``."""
     folder = path if path.is_dir() else path.parent
     while _QUESTION_FOLDER.fullmatch(folder.resolve().name.lower()) and not (folder / "images").is_dir():
         folder = folder.resolve().parent
@@ -93,18 +93,18 @@ def _dataset_folder(path: Path) -> Path:
 
 
 def _subset(file: Path) -> str:
-    """``train_all`` of ``train_all_questions_3.json``."""
+    """The subset of a question file, such as ``train_all`` for ``train_all_questions_3.json``."""
     return file.name.lower().partition("_questions")[0]
 
 
 def _split(file: Path) -> str:
-    # The challenge questions are test questions too, and the submission file has all of them.
+    # Challenge questions are test questions, and the submission file contains all test questions.
     is_test = file.name.lower().startswith(("challenge", "submission"))
     return split_of(file) or ("test" if is_test else "")
 
 
 class _Regions:
-    """Regions by image, kept on disk: the graphs of the training split have over a million objects."""
+    """Regions by image, stored on disk because the graphs of the training split have over a million objects."""
 
     def __init__(self) -> None:
         self._store = Store()
@@ -116,13 +116,13 @@ class _Regions:
         self._store.append({"regions": regions})
 
     def of(self, image: str) -> list[dict[str, Any]]:
-        """The regions of one image; none if it has no graph."""
+        """The regions of one image; an empty list if it has no graph."""
         number = self._numbers.get(image)
         return [] if number is None else self._store[number]["regions"]
 
 
 def _read_graphs(files: list[Path]) -> Generator[Row, None, _Regions]:
-    """Returns all regions. A bad graph or object becomes a row of its own: the questions are still good."""
+    """Returns all regions, and yields a row with an error for each bad graph or object, so that questions can be used."""
     found = _Regions()
     for file in files:
         for number, (image, graph) in enumerate(json_stream.members(file)):
@@ -171,7 +171,7 @@ def _is_texts(value: Any) -> bool:
 
 
 def _region(one: Any, width: float, height: float) -> dict[str, Any]:
-    """An object as a region; its box in fractions of the image's `width` and `height`."""
+    """Converts an object of a graph to a region, whose box is in fractions of the image's `width` and `height`."""
     values = _mapping(one)
     left, top = _pixels(values, "x"), _pixels(values, "y")
     right, bottom = left + _pixels(values, "w"), top + _pixels(values, "h")
@@ -185,7 +185,7 @@ def _region(one: Any, width: float, height: float) -> dict[str, Any]:
 
     box = [left / width, top / height, right / width, bottom / height]
     words = [name, " ".join([*attributes, name])] if attributes else [name]
-    # Five digits are precise to a hundredth of a pixel, and take half the space.
+    # Five digits are precise to a hundredth of a pixel and halve the storage.
     return {"box": [round(x, 5) for x in box], "words": words}
 
 
@@ -225,11 +225,11 @@ def _question(key: str, one: dict[str, Any], split: str) -> dict[str, Any]:
 
 
 def _tags(one: dict[str, Any]) -> dict[str, str]:
-    """The tags that GQA's scores need: the question's types and group, and the ids of related questions."""
+    """The tags that GQA's metrics need: the question's types and group, and the ids of related questions."""
     types = _mapping(one.get("types") or {}, "types")
     tags = {tag: types.get(name) for tag, name in _TYPES.items()}
 
-    # The answers to these questions follow from the answer to this one, which GQA's consistency measures.
+    # GQA's consistency metric checks the answers to these questions, which follow from the answer to this one.
     for field in ("entailed", "equivalent"):
         ids = one.get(field) or []
         if not _is_texts(ids):
@@ -239,8 +239,8 @@ def _tags(one: dict[str, Any]) -> dict[str, str]:
     group = _mapping(one.get("groups") or {}, "groups").get("global")
     if not isinstance(group, str | None):
         raise RowError("wrong_type", "groups.global", group, f"must be text or null (got {shown(group)}).")
-    tags["group_global"] = group  # the distribution of answers is compared within each group
+    tags["group_global"] = group  # GQA compares the distribution of answers within each group
 
-    if one.get("isBalanced") is False:  # only balanced questions are scored
+    if one.get("isBalanced") is False:  # GQA's metrics count only balanced questions
         tags["balanced"] = "false"
     return {name: text for name, text in tags.items() if isinstance(text, str) and text}

@@ -1,8 +1,8 @@
-"""A dataset of the Hugging Face library `datasets`, saved to disk: one folder per split, with Arrow streams.
+"""A dataset saved to disk by the Hugging Face Datasets library: one folder per split, with Arrow streams.
 
-Datasets: A Community Library for Natural Language Processing (Lhoest et al. 2021, arXiv:2109.02846). The layout is that
-of ``save_to_disk``: ``dataset_dict.json`` lists the splits; in each split, ``state.json`` lists the files and
-``dataset_info.json`` the features. Class numbers become class names.
+Datasets: A Community Library for Natural Language Processing (Lhoest et al. 2021, arXiv:2109.02846). ``save_to_disk`` writes
+a ``dataset_dict.json``, which lists the splits, and in the folder of each split a ``state.json``, which lists the files, and
+a ``dataset_info.json`` with the features. Class numbers are converted to class names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     if path.is_file():
         is_part = path.name in ("dataset_dict.json", "state.json") or path.suffix == ".arrow"
         path = path.parent
@@ -34,7 +34,7 @@ def recognise(path: Path) -> str:
 
 
 def _split_folders(path: Path) -> list[Path]:
-    """The folders of splits that exist."""
+    """The split folders in a saved dataset."""
     try:
         return sorted(one for one in path.iterdir() if (one / "state.json").is_file())
     except OSError:
@@ -49,10 +49,10 @@ def _object(file: Path) -> dict[str, Any]:
 
 @config
 class Config(FilesConfig):
-    """The saved folder, the folder of one split, or one of its Arrow files."""
+    """The saved dataset's folder, the folder of one split, or an Arrow file in it."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per table row."""
+        """Yields one row per table row."""
         path = Path(self.path).expanduser()
         layouts = table_layouts.Layouts()
         root = path if path.is_dir() else path.parent
@@ -74,7 +74,11 @@ class Config(FilesConfig):
                 yield from table_columns.rows(file, label, name, _classes(file), convention)
 
     def pictures(self) -> Folder:
-        """The folder that image paths are relative to: by default, the saved folder."""
+        """The folder that image paths are relative to, by default that of the saved dataset.
+
+        Raises:
+            DataError: The folder does not exist.
+        """
         path = Path(self.path).expanduser()
         root = Path(self.image_root).expanduser() if self.image_root is not None else path
         root = root if root.is_dir() else root.parent
@@ -84,20 +88,20 @@ class Config(FilesConfig):
 
 
 def _all_files(root: Path) -> Iterator[Path]:
-    """The files of all splits."""
+    """Yields the Arrow files of all splits."""
     for folder, _ in _splits(root):
         yield from _listed_files(folder)
 
 
 def _classes(file: Path) -> dict[str, list[str]]:
-    """The class names of a file's columns, from the folder's features and the file's schema."""
+    """The class names of a file's columns, from ``dataset_info.json`` and the file's schema."""
     features = _object(file.parent / "dataset_info.json").get("features")
     metadata = arrow_files.schema(file).metadata
     return table_layouts.class_names(features) | table_layouts.class_names_of(metadata)
 
 
 def _splits(root: Path) -> list[tuple[Path, str]]:
-    """The folders of all splits, each with its split; empty if the name is not that of a split."""
+    """The folders of a saved dataset, each with the name of its split, or an empty name if the split is unknown."""
     listing = root / "dataset_dict.json"
     if not listing.is_file():
         name = _object(root / "state.json").get("_split")
@@ -115,7 +119,11 @@ def _splits(root: Path) -> list[tuple[Path, str]]:
 
 
 def _listed_files(folder: Path) -> list[Path]:
-    """The Arrow files of a split."""
+    """The Arrow files that a split folder's ``state.json`` lists.
+
+    Raises:
+        DataError: The listing is invalid, a listed file is missing, or rows are selected by an index.
+    """
     state_file = folder / "state.json"
     state = _object(state_file)
     if state.get("_indices_data_files"):

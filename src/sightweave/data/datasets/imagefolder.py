@@ -1,9 +1,9 @@
 """Folders of images with a ``metadata.csv``, ``.jsonl`` or ``.parquet`` next to them, or with one folder per class.
 
-The layout of `datasets` (Lhoest et al. 2021, arXiv:2109.02846): ``file_name`` (or ``file_names``, ``image_file_name``,
-``images_file_names``) is relative to the folder of the metadata. If the metadata is above the split folders, each row has
-the split of its image's first folder. Without metadata, the folder's name is the class and becomes the caption: there is
-no question, and the caption scores include exact match with the class.
+This is the layout of Hugging Face Datasets (Lhoest et al. 2021, arXiv:2109.02846). ``file_name`` (or ``file_names``,
+``image_file_name``, ``images_file_names``) is relative to the metadata's folder. If the metadata is above the split folders,
+each row has the split of the first folder in its image's path. Without metadata, the name of an image's folder is its class,
+which becomes its caption; the captioning metrics include exact match, which then scores classification.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _IMAGE_COLUMNS = ("image_file_name", "image_file_names", "images_file_name", "images_file_names")
 _COLUMN_SUFFIXES = ("_file_name", "_file_names")
 _OTHER_MEDIA = ("audio", "video", "text", "caption", "pdf")
-"""Prefixes of file name columns that do not name images."""
+"""Prefixes of columns of file names that are not images."""
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = _metadata_files(path)
     if found:
         return f"file names in {among([file.name for file in found])}" if _names_images(found[0]) else ""
@@ -72,7 +72,7 @@ def _names_images(file: Path) -> bool:
 
 
 def _name_columns(names: Sequence[str]) -> list[str]:
-    """The columns that name images: ``file_names``, ``file_name``, those of an image, or all that `datasets` accepts."""
+    """Names of the columns with image file names: the first group present of all that Hugging Face Datasets accepts."""
     for chosen in ({"file_names"}, {"file_name"}, set(_IMAGE_COLUMNS)):
         found = [name for name in names if name in chosen]
         if found:
@@ -85,7 +85,7 @@ class Config(FilesConfig):
     """A folder with metadata and images, a folder with one folder per class, or a metadata file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per metadata row, or per image if there is no metadata."""
+        """Yields one row per metadata row, or per image if there is no metadata."""
         path = Path(self.path).expanduser()
         found = _metadata_files(path)
         root = path if path.is_dir() else path.parent
@@ -116,7 +116,7 @@ def _cells(file: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _readable_rows(metadata: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """All rows of all splits that can be read."""
+    """Yields the readable rows of all metadata files."""
     for file in metadata:
         for _, cells in _cells(file):
             if isinstance(cells, dict):
@@ -124,20 +124,20 @@ def _readable_rows(metadata: Sequence[Path]) -> Iterator[dict[str, Any]]:
 
 
 class _Splits:
-    """The split of each row of one metadata file, given by the file's folder or by the first folder of the row's image.
+    """Determines the split of each row of a metadata file, by the file's folder or by the first folder of the row's image.
 
     Args:
-        file: The metadata.
-        root: The folder of the dataset.
+        file: The metadata file.
+        root: The dataset's folder.
     """
 
     def __init__(self, file: Path, root: Path) -> None:
         self.named = table_layouts.split_below(file, root)
-        """The split of all rows; empty if the file's path names none."""
+        """Split of all rows; empty if the file's path contains none."""
         self.unknown = ""
-        """The file's folder, if it is next to split folders but is not a split itself."""
+        """Name of the file's folder, if it is next to split folders but is not a split itself."""
         self.below: list[str] = []
-        """The split folders below the metadata."""
+        """Names of the split folders next to the metadata file."""
 
         if not self.named:
             self.below = split_folders(file.parent)
@@ -146,10 +146,10 @@ class _Splits:
             self.unknown = file.parent.name if self.siblings else ""
 
     def of(self, names: Sequence[str]) -> str:
-        """The split of a row with these images; empty if no folder names one.
+        """The split of a row, given the names of its images; empty if no folder is named after a split.
 
         Raises:
-            RowError: a folder next to split folders is not a split, or the images are in several splits.
+            RowError: A folder next to split folders is not a split, or the images are in several splits.
         """
         if self.unknown:
             raise not_a_split(self.unknown, self.siblings)
@@ -179,7 +179,7 @@ def _values(cells: Any, prefix: str, splits: _Splits, convention: Convention) ->
     except RowError as error:
         return error
 
-    # Joined as text: a path that leaves the folder is refused when the image is looked up.
+    # Paths are only joined as text here; one that leaves the folder is rejected when the image is looked up.
     values["images"] = [name if _is_absolute(name) else f"{prefix}{name}" for name in names]
     if split:
         values.setdefault("split", split)
@@ -191,10 +191,10 @@ def _is_absolute(name: str) -> bool:
 
 
 def _image_names(cells: dict[str, Any]) -> list[str]:
-    """The images that a row names, in the order of its columns.
+    """The image file names of a row, in the order of its columns.
 
     Raises:
-        RowError: it names none, or a name is not text.
+        RowError: The row has no image, or a name is not a text.
     """
     columns = _name_columns(list(cells))
     names: list[Any] = []

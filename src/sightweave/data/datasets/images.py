@@ -1,6 +1,6 @@
-"""A folder with images and nothing else, for asking a trained model about them or for checking them with the doctor.
+"""A folder with only images, for asking a trained model about them, or for checking them with ``data check``.
 
-There is nothing to train on; with ``labelled: false`` each image is a record without captions.
+Such a folder cannot be used for training. With ``labelled: false``, each image becomes a record without captions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
-    """Describes the images at or below `path`; empty if there are none, or anything else."""
+    """A short description of the images below a folder; empty if there are none, or if there are other files or classes."""
     if not path.is_dir() or not is_bare(path) or classes_below(path)[0]:
         return ""
     return f"images only, such as {next(all_below(path))}"
@@ -33,13 +33,13 @@ def recognise(path: Path) -> str:
 
 @config
 class Config(FilesConfig):
-    """A folder with images, at any depth."""
+    """A folder with images, which may be in subfolders."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per image, sorted by name.
+        """Yields one row per image, sorted by name.
 
         Raises:
-            DataError: the rows must have answers, or there is no folder.
+            DataError: The folder does not exist, or rows must have answers (`labelled`).
         """
         root = Path(self.path).expanduser()
         if not root.is_dir():
@@ -60,12 +60,12 @@ class Config(FilesConfig):
             yield Row(number, values, str(root), ((str(root / file), 0),))
 
     def to_check(self) -> FilesConfig:
-        """Without texts, the doctor checks the images only."""
+        """The config with which ``data check`` reads the source: without texts, only images are checked."""
         return replace(self, labelled=False)
 
 
 def _why_no_classes(root: Path) -> str:
-    """Why the folders below are not used as classes; empty if there are none."""
+    """The reason, for a message, why subfolders are not used as classes; empty if there are no subfolders."""
     folders = {class_of(file) for file in pictures_below(root)} - {""}
     if not folders:
         return ""

@@ -1,8 +1,8 @@
 """LLaVA's conversations, and the multimodal ShareGPT format of LLaMA-Factory, which differs in a few columns.
 
-Visual Instruction Tuning (Liu et al. 2023, arXiv:2304.08485); LlamaFactory (Zheng et al. 2024, arXiv:2403.13372). A JSON
-array or JSON lines. ``<image>`` in a user's turn stands for the next image. A tool's output (``observation``) is read as a
-user turn, a tool call (``function_call``) as an assistant turn; the list of tools is appended to the system prompt.
+Visual Instruction Tuning (Liu et al. 2023, arXiv:2304.08485); LlamaFactory (Zheng et al. 2024, arXiv:2403.13372). Files are
+JSON arrays or JSON lines. ``<image>`` in a user's turn refers to the next image. A tool's output (``observation``) is read
+as a user turn, and a tool call (``function_call``) as an assistant turn; the list of tools is appended to the system prompt.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ROLES = {
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = [file.name for file in chat_turns.candidates(path, _is_ours)]
     return f"conversations in {among(found)}" if found else ""
 
@@ -43,7 +43,7 @@ class Config(FilesConfig):
     """A folder with conversations and images, or one file of conversations."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per conversation."""
+        """Yields one row per conversation."""
         found = chat_turns.conversation_files(Path(self.path).expanduser(), _is_ours, "conversations")
         return chat_turns.rows(found, split, partial(_values, ratings=tuple(self.min_quality)))
 
@@ -84,12 +84,12 @@ def _turn(one: Any, field: str, marks: chat_turns.Marks) -> dict[str, Any]:
     if not isinstance(value, str):
         message = f"value must be text or a list of parts (got {shown(value)})."
         raise RowError("wrong_type", field, value, message)
-    # Only marks in the user's texts stand for images.
+    # Only placeholders in the user's texts refer to images.
     return {"role": role, "content": marks.text(value) if role == "user" else [value]}
 
 
 def _system(row: dict[str, Any]) -> Any:
-    """The system prompt, followed by the tools that the assistant may call."""
+    """The row's system prompt, followed by the list of tools that the assistant may call."""
     system, tools = row.get("system"), row.get("tools")
     if not tools or not isinstance(system, str | None):
         return system

@@ -1,9 +1,9 @@
 """Messages with roles and contents, as used by Transformers, TRL, the OpenAI API, LLaMA-Factory and ms-swift.
 
-SWIFT (Zhao et al. 2024, arXiv:2408.05517); TRL and Transformers by their documentation. A JSON array or JSON lines. A row
-has ``messages``, or ``prompt`` and ``completion``, or ``query``, ``response`` and ``history``. A content is a text, in
-which the user's ``<image>`` marks stand for the row's ``images``, or a list of parts of type text, image or image_url.
-A query may contain ``<img>a.jpg</img>`` instead.
+The format follows SWIFT (Zhao et al. 2024, arXiv:2408.05517) and the documentation of TRL and Transformers. Files are JSON
+arrays or JSON lines. A row has ``messages``, or ``prompt`` and ``completion``, or ``query``, ``response`` and ``history``.
+The content of a message is a text, in which ``<image>`` placeholders of the user refer to the row's ``images``, or a list of
+parts of type text, image or image_url. A query may contain ``<img>a.jpg</img>`` instead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TOOLS = ("tool", "function", "tool_call", "tool_response", "ipython")
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = [file.name for file in chat_turns.candidates(path, _is_ours)]
     return f"messages in {among(found)}" if found else ""
 
@@ -47,14 +47,14 @@ class Config(FilesConfig):
     """A folder with messages and images, or one file of messages."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per conversation."""
+        """Yields one row per conversation."""
         found = chat_turns.conversation_files(Path(self.path).expanduser(), _is_ours, "messages")
         make = partial(_values, folder=self.pictures(), ratings=tuple(self.min_quality))
         return chat_turns.rows(found, split, make)
 
 
 def _values(row: dict[str, Any], folder: Folder, ratings: tuple[str, ...]) -> dict[str, Any]:
-    # The images that the row lists; a SWIFT query may name them inside its text, as Qwen-VL's do.
+    # Collect the images that the row lists. A SWIFT query may name them in its text instead, in the style of Qwen-VL.
     images = [picture(one, "images") for one in chat_turns.column(row)]
     unread = chat_turns.unread(row)
     is_named_inside = row.get("query") is not None and not images
@@ -69,14 +69,14 @@ def _values(row: dict[str, Any], folder: Folder, ratings: tuple[str, ...]) -> di
         "images": found,
         "unread": unread,
         "turns": chat_turns.with_system(turns, row.get("system")),
-        # A box belongs to one image, but a region does not say to which.
+        # Regions do not record their image, so they are only used if there is a single one.
         "regions": objects.regions() if len(found) == 1 else [],
         "quality": {name: row[name] for name in ratings if name in row},
     }
 
 
 def _messages(row: dict[str, Any]) -> list[tuple[str, Any]]:
-    """All messages of a row, each with the name of its field, such as ``messages[0]``."""
+    """All messages of a row, each preceded by the name of its field, such as ``messages[0]``."""
     if row.get("messages") is not None:
         return _field_messages(row, "messages", "")
     if row.get("prompt") is not None:
@@ -93,7 +93,7 @@ def _messages(row: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _field_messages(row: dict[str, Any], name: str, role: str) -> list[tuple[str, Any]]:
-    """The messages of one field: a text of `role`, or a list of messages. Empty if the field is missing."""
+    """The messages in one field, which holds a text by `role` or a list of messages; empty if the field is missing."""
     given = row.get(name)
     if given is None:
         return []
@@ -123,7 +123,7 @@ def _turn(one: Any, field: str, marks: chat_turns.Marks, objects: Objects) -> di
         raise RowError("wrong_type", field, one, f"a message needs role and content (got {shown(one)}).")
     speaker, content = one["role"], one["content"]
 
-    # The role, under any of its names.
+    # Map the role to one of ours.
     if speaker in _TOOLS or one.get("tool_calls"):
         raise RowError("bad_role", field, speaker, "tool calls are not supported; remove such rows.")
     role = _ROLES.get(speaker) if isinstance(speaker, str) else None
@@ -131,7 +131,7 @@ def _turn(one: Any, field: str, marks: chat_turns.Marks, objects: Objects) -> di
         message = f"unknown role {shown(speaker)}. {did_you_mean(str(speaker), _ROLES)}"
         raise RowError("bad_role", field, speaker, message)
 
-    # The content: only marks in the user's texts stand for images.
+    # Read the content; only placeholders in the user's texts refer to images.
     pieces: list[str | int]
     if isinstance(content, str):
         text = objects.filled(content)
@@ -150,7 +150,7 @@ def _turn(one: Any, field: str, marks: chat_turns.Marks, objects: Objects) -> di
 
 
 def _size(images: list[Inside | str], folder: Folder, number: Any) -> tuple[int, int]:
-    """Width and height in pixels of image `number`, read from its header."""
+    """Reads the width and height in pixels of image `number` from its header."""
     if not isinstance(number, int) or not 0 <= number < len(images):
         message = f"image {shown(number)} of {len(images)}; images are numbered from 0."
         raise RowError("wrong_type", "objects.image_id", number, message)

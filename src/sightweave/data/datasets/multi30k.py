@@ -1,8 +1,8 @@
-"""Multi30k: sentences about images in several languages (task 1), and five captions per language (task 2).
+"""Multi30k: translations of image descriptions (task 1), and five independent captions per image and language (task 2).
 
-Multi30K: Multilingual English-German Image Descriptions (Elliott et al. 2016, arXiv:1605.00459); French and the tests of
-2017: Elliott et al. 2017 (arXiv:1710.07177). Line n of each file is about the image in line n of a list. Task 1 has
-translations; the captions of task 2 were written independently by people who saw only the image.
+Multi30K: Multilingual English-German Image Descriptions (Elliott et al. 2016, arXiv:1605.00459). French and the tests of
+2017 are from Elliott et al. 2017 (arXiv:1710.07177). Line n of each text file is about the image in line n of an image list.
+The captions of task 2 were written by people who saw only the image.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from sightweave.data.reading.splits import common_split
 from sightweave.data.tasks.translation import LANGUAGES
 
 _TEXT = re.compile(r"(train|val|test[a-z0-9_]*)(?:\.([1-9]))?\.([a-z]{2})(?:\.gz)?")
-"""Name of a part, number of the text (in task 2 only) and language of a file."""
+"""Matches the name of a text file: the part, the number of the caption (in task 2 only), and the language."""
 _SUFFIXES = tuple(f".{code}{end}" for code, end in product(LANGUAGES, ("", ".gz")))
 
 
 @dataclass(frozen=True)
 class _Set:
-    """The files of one part, such as train or test_2017_mscoco."""
+    """The files of one part of the dataset, such as train or test_2017_mscoco."""
 
     folder: Path
     name: str
     is_task2: bool
     texts: dict[str, list[Path]] = field(default_factory=dict)
-    """Files by language; one per language in task 1, several in task 2."""
+    """Text files by language: one per language in task 1, several in task 2."""
 
     @property
     def split(self) -> str:
         return common_split(self.name) if self.name in ("train", "val") else "test"
 
     def list_path(self) -> Path | None:
-        """The file that lists its images line by line; None if there is none."""
+        """The file that lists the images of this part, one per line; None if there is none."""
         names = [f"{self.name}.txt", f"{self.name}_images.txt", f"{self.split}_images.txt"]
         outer = self.folder.parent
         for folder in (self.folder / "image_splits", self.folder, outer / "image_splits", outer):
@@ -55,7 +55,7 @@ class _Set:
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     languages: set[str] = set()
     names: list[str] = []
     for one in _sets(path):
@@ -70,7 +70,7 @@ def recognise(path: Path) -> str:
 
 
 def _sets(path: Path) -> list[_Set]:
-    """All parts below a folder, or the part that a file belongs to."""
+    """All parts of the dataset below a folder, or the part to which a file belongs."""
     wanted = _part(path) if path.is_file() else None
     if path.is_file() and wanted is None:
         return []
@@ -91,29 +91,29 @@ def _sets(path: Path) -> list[_Set]:
 
 
 def _part(file: Path) -> tuple[str, bool, str] | None:
-    """Name of the part, whether it is of task 2, and language; None for other files."""
+    """The name of a text file's part, whether it is from task 2, and its language; None for other files."""
     match = _TEXT.fullmatch(file.name)
     return (match[1], match[2] is not None, match[3]) if match else None
 
 
 @config
 class Config(FilesConfig):
-    """A folder of the repository (or one with data and images), or one of its text files with the others next to it."""
+    """A folder of the repository, or any folder with texts and images, or a text file with the others next to it."""
 
     source_language: str = "en"
     """Code of the source language, such as en."""
     target_languages: tuple[str, ...] = ()
-    """Codes of the target languages, such as de; empty means all that exist."""
+    """Codes of the target languages, such as de; empty means all available ones."""
     task2: bool = False
-    """Whether to read the captions of task 2 if both tasks are in the folder; a single task is always read."""
+    """Whether to read the captions of task 2 rather than task 1, if the folder contains both."""
 
     def pictures(self) -> Folder:
-        """The folder next to ``data`` of the repository, if the path is inside ``data``."""
+        """The folder in which images are found: that which contains the repository's ``data``, if the path is inside it."""
         path = Path(self.path).expanduser().resolve()
         if self.image_root is not None or not path.exists():
             return super().pictures()
 
-        # The texts of the repository are in data/task1/raw and data/task2/raw.
+        # The repository has its texts in data/task1/raw and data/task2/raw.
         top = path.parent if path.is_file() else path
         found = _sets(path)
         folder = found[0].folder if found else top
@@ -126,7 +126,7 @@ class Config(FilesConfig):
         return Folder(folder if top.is_relative_to(folder) else top, search=True)
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per sentence and target language in task 1, or per image and language in task 2."""
+        """Yields one row per sentence and target language in task 1, or per image and language in task 2."""
         path = Path(self.path).expanduser()
         found = _sets(path)
         tasks = {one.is_task2 for one in found}
@@ -164,14 +164,14 @@ class Config(FilesConfig):
             available = ", ".join(sorted(one.texts))
             raise DataError(f"{one.folder}: {one.name} is not available in {source!r}, only in {available}.")
 
-        # The lines of the source, the images and each target language that exists.
+        # Read the lines of the source, the image list, and each available target language.
         source_file, list_file = one.texts[source][0], _image_list(one)
         targets = [language for language in self.target_languages or sorted(one.texts) if language != source]
         target_files = {language: one.texts[language][0] for language in targets if language in one.texts}
         sources, names, *translations = aligned([source_file, list_file, *target_files.values()])
         lines_of = dict(zip(target_files, translations, strict=True))
 
-        # Lines belong together in all languages, so removing one row removes its line from every file.
+        # Line n of all files belongs together, so each row refers to its line in the files of all languages.
         first_texts = [texts[0] for texts in one.texts.values()]
         aligned_files = dict.fromkeys(map(str, (source_file, list_file, *first_texts)))
 
@@ -225,5 +225,5 @@ def _image_list(one: _Set) -> Path:
 
 
 def _image_name(line: str) -> str:
-    """The image of a line; COCO's list names a caption as well: ``COCO_train2014_000000117071.jpg#367178``."""
+    """The image in a line of a list; for COCO, a caption's id follows: ``COCO_train2014_000000117071.jpg#367178``."""
     return line.partition("#")[0].strip()

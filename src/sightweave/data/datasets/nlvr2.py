@@ -1,6 +1,6 @@
-"""NLVR2: a sentence about two photographs that is either true or false.
+"""NLVR2: sentences about two photographs that are either true or false.
 
-Suhr et al. 2019 (arXiv:1811.00491). The ``.json`` files hold JSON lines. A sentence is asked about up to four pairs of
+Suhr et al. 2019 (arXiv:1811.00491). The ``.json`` files contain JSON lines. Each sentence occurs with up to four pairs of
 images; consistency is the share of sentences that are judged correctly for all their pairs.
 """
 
@@ -20,11 +20,11 @@ from sightweave.data.reading.source import FilesConfig
 _OPTIONS = ("True", "False")
 _SUBSET_PREFIXES = ("balanced_", "unbalanced_")
 _SENTENCE_FOLDERS = ("data", "balanced", "unbalanced")
-"""Folders of the official repository that hold sentence files; the images are next to them."""
+"""Names of folders with sentence files in the official repository; the images are next to these folders."""
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = [file.name for file in files(path, ".json", ".jsonl") if _is_sentences(file)]
     return f"sentences in {among(found)}" if found else ""
 
@@ -36,13 +36,13 @@ def _is_sentences(file: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder with ``train.json``, ``dev.json`` and images, or one such file with the images near it."""
+    """A folder with ``train.json``, ``dev.json`` and images, or one of these files with the images near it."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per sentence, with two images.
+        """Yields one row per sentence, with two images.
 
         Raises:
-            DataError: a file cannot be read.
+            DataError: A file cannot be read.
         """
         path = Path(self.path).expanduser()
         found = [file for file in files(path, ".json", ".jsonl") if _is_sentences(file)]
@@ -67,7 +67,7 @@ class Config(FilesConfig):
                 yield Row(row.line, values, str(file))
 
     def pictures(self) -> Folder:
-        """The folder with ``images``, next to the folder ``data`` of the sentence files."""
+        """The folder that contains ``images``, which may be above the sentence files' folder."""
         path = Path(self.path).expanduser()
         home = start = path if path.is_dir() else path.parent
         while home.resolve().name.lower() in _SENTENCE_FOLDERS and not (home / "images").is_dir():
@@ -79,7 +79,7 @@ class Config(FilesConfig):
 
 
 def _is_subset(file: Path, names: set[str]) -> bool:
-    """Whether a file has the balanced or unbalanced part of another file's sentences, as there are of dev and test."""
+    """Whether a file is the balanced or unbalanced part of another file in `names`; dev and test have such parts."""
     prefixes = [prefix for prefix in _SUBSET_PREFIXES if file.name.startswith(prefix)]
     return any(file.name.removeprefix(prefix) in names for prefix in prefixes)
 
@@ -104,7 +104,7 @@ def _sentence(one: dict[str, Any], split: str) -> dict[str, Any]:
         "images": [f"{folder}/{pair}-img0.png", f"{folder}/{pair}-img1.png"],
         "question": one.get("sentence"),
         "options": list(_OPTIONS),
-        # As in the official evaluation: identifiers of the same sentence differ only in the number of the pair.
+        # As in the official evaluation, identifiers of the same sentence differ only in the number of the pair.
         "tags": {"consistency": f"{part}-{group}-{sentence}", "pair": pair},
     }
     if split:

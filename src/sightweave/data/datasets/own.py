@@ -1,4 +1,4 @@
-"""The user's own images: a folder with images and a ``data.jsonl`` (or CSV), or records given as Python objects.
+"""The user's own data: a folder with images and a ``data.jsonl`` (or CSV), or records given as Python objects.
 
 Each row has ``image`` (or ``images``, a list, which may be empty) and one or more of these::
 
@@ -31,11 +31,11 @@ from sightweave.data.reading.splits import split_name
 from sightweave.data.reading.table import Table
 
 _TEXT_COLUMNS = {"caption", "captions", "question", "source", "turns"}
-"""Every row has at least one of these columns."""
+"""Columns of which every row has at least one."""
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     try:
         file = row_files.find(path)
         first = next(iter(row_files.read(file)), None)
@@ -50,15 +50,15 @@ def recognise(path: Path) -> str:
 
 @config
 class Config(FilesConfig):
-    """A folder with images and a data.jsonl or data.csv (or any single .jsonl or .csv), or that file itself."""
+    """A folder with images and a data.jsonl or data.csv (or any single .jsonl or .csv file), or the path of that file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """All rows; a row's split is in its ``split`` column."""
+        """Yields all rows; the split of a row is in its ``split`` column."""
         file = row_files.find(Path(self.path).expanduser())
         return _resolved(lambda: row_files.read(file))
 
     def reader(self, *, probe: bool = True) -> Reader:
-        """The reader of the rows. A misspelt column is an error, and images are only looked up where the rows say."""
+        """Creates the reader: misspelt column names are errors, and images are not searched for in other folders."""
         file = row_files.find(Path(self.path).expanduser())
         root = Path(self.image_root).expanduser() if self.image_root is not None else file.parent
         if not root.is_dir():
@@ -67,10 +67,15 @@ class Config(FilesConfig):
 
 
 def from_folder(path: str | Path, *, split: str = "train", **options: Any) -> Table:
-    """Reads a folder or a file of rows; `options` are the fields of `Config`.
+    """Reads a dataset from a folder or a file of rows.
+
+    Args:
+        path: The folder, or the file of rows.
+        split: Split to read.
+        options: Fields of `Config`.
 
     Raises:
-        DataError: as `Config.build`.
+        DataError: As for `Config.build`.
     """
     return _config(path, options).build(split=split)
 
@@ -78,13 +83,18 @@ def from_folder(path: str | Path, *, split: str = "train", **options: Any) -> Ta
 def from_records(
     records: Iterable[Mapping[str, Any] | Record], *, split: str = "train", **options: Any
 ) -> Table:
-    """Reads Python objects: rows as dicts, or records of the tasks; `options` are the fields of `Config`.
+    """Makes a dataset from Python objects.
 
-    A dict's ``image`` may be a path, a data URL, base64, the bytes of a file, an array or a Pillow image. Text paths are
-    relative to `image_root` and may not leave it; without `image_root`, any path is accepted.
+    The ``image`` of a dict may be a path, a data URL, base64, the bytes of a file, an array or a Pillow image. If the option
+    `image_root` is given, paths are relative to that folder and must not leave it; otherwise, any path is accepted.
+
+    Args:
+        records: Rows as dicts, or records of the tasks.
+        split: Split to read.
+        options: Fields of `Config`.
 
     Raises:
-        DataError: as `Config.build`.
+        DataError: As for `Config.build`, or `records` is not a list.
     """
     if isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
         raise DataError(f"records: expected a list of dicts or records (got {type(records).__name__}).")
@@ -103,9 +113,11 @@ def _config(path: str | Path, options: Mapping[str, Any]) -> Config:
 
 
 def _resolved(read: Callable[[], Iterator[Row]]) -> Generator[Row]:
-    """Rows with their options as one list and the correct option's text as the answer, from whatever columns they use.
+    """Yields rows in which options are a list and answers are the texts of options, whichever columns held them.
 
-    `read` is called again if an answer can be read in two ways, since only all rows together show which is meant.
+    Args:
+        read: Returns an iterator over the rows. It is called again if an answer is ambiguous, since only all rows together
+            show how answers refer to options.
     """
     convention = Convention(lambda: (row.values for row in read() if isinstance(row.values, Mapping)))
     for row in read():

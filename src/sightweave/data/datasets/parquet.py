@@ -1,8 +1,8 @@
-"""Flat parquet or Arrow files with an image column, as on the Hugging Face Hub and in lmms-lab's evaluation sets.
+"""Parquet or Arrow files with an image column, as on the Hugging Face Hub and in lmms-lab's evaluation sets.
 
 Datasets: A Community Library for Natural Language Processing (Lhoest et al. 2021, arXiv:2109.02846); LMMs-Eval (Zhang et
-al. 2024, arXiv:2407.12772). The column holds structs of bytes and path, bytes, or paths; texts are captions, questions
-with answers, or turns. Class names are read from the file's schema.
+al. 2024, arXiv:2407.12772). Images are bytes, paths, or structs of both; texts are captions, questions with answers, or
+turns. Class names are read from the file's schema.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = _files(path)
     if not found:
         return ""
@@ -29,7 +29,7 @@ def recognise(path: Path) -> str:
     except DataError:  # the error is reported when the rows are read
         return f"{found[0].name}, which is unreadable"
 
-    # A parquet file with The Cauldron's layout is read by that kind.
+    # Parquet files with The Cauldron's layout are left to the kind ``cauldron``.
     types = {field.name: str(field.type) for field in schema}
     if table_layouts.is_turns(types) and found[0].suffix.lower() in (".parquet", ".pq"):
         return ""
@@ -42,7 +42,7 @@ def recognise(path: Path) -> str:
 
 
 def recognise_pictures(path: Path) -> str:
-    """Describes tables without texts, and tables whose image column has an unknown name."""
+    """A short description of tables without texts, or with an image column of unknown name; empty if there are none."""
     found = _files(path)
     types = arrow_files.columns(found[0]) if found else {}
     if _is_images_only(types):
@@ -56,10 +56,10 @@ def recognise_pictures(path: Path) -> str:
 
 
 def _files(path: Path) -> list[Path]:
-    """Tables that are not part of another format."""
+    """The table files at or below a path that do not belong to another format."""
     found = []
     for file in files(path, *arrow_files.SUFFIXES):
-        is_metadata = file.name.lower().startswith("metadata.")  # of an image folder
+        is_metadata = file.name.lower().startswith("metadata.")  # belongs to the kind imagefolder
         is_saved_dataset = (file.parent / "state.json").is_file()
         if not is_metadata and not is_saved_dataset:
             found.append(file)
@@ -68,10 +68,10 @@ def _files(path: Path) -> list[Path]:
 
 @config
 class Config(FilesConfig):
-    """A folder with parquet or Arrow files, or one of them."""
+    """A folder with parquet or Arrow files, or one such file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per table row."""
+        """Yields one row per table row."""
         root = Path(self.path).expanduser()
         layouts = table_layouts.Layouts()
         found = _files(root)
@@ -89,7 +89,7 @@ class Config(FilesConfig):
             yield from table_columns.rows(file, label, name, _classes(file), convention)
 
     def to_check(self) -> FilesConfig:
-        """Without texts, the doctor checks the images only."""
+        """The config with which ``data check`` reads the source: without texts, only images are checked."""
         found = _files(Path(self.path).expanduser())
         if found and _is_images_only(arrow_files.columns(found[0])):
             return replace(self, labelled=False)
@@ -97,7 +97,7 @@ class Config(FilesConfig):
 
 
 def _is_images_only(types: Mapping[str, str]) -> bool:
-    """Whether a table contains image bytes, but no texts."""
+    """Whether a table, given the types of its columns, has image bytes but no texts."""
     images = table_layouts.image_columns(list(types))
     has_bytes = any("binary" in types[name] for name in images)
     return has_bytes and not table_layouts.text_columns(list(types))
@@ -108,10 +108,10 @@ def _classes(file: Path) -> dict[str, list[str]]:
 
 
 def _column_types(file: Path, *, is_labelled: bool) -> dict[str, str]:
-    """The type of each column.
+    """The type of each column of a file, by its name.
 
     Raises:
-        DataError: no image column, or no text column although answers are needed.
+        DataError: There is no image column, or no text column although rows must have answers.
     """
     types = {field.name: str(field.type) for field in arrow_files.schema(file)}
     if not table_layouts.image_columns(list(types)):

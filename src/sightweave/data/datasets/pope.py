@@ -1,9 +1,9 @@
-"""POPE: yes-or-no questions about whether an object is in the image; the official ``.json`` files with JSON lines.
+"""POPE: yes-or-no questions about whether an object is in the image, from the official JSON lines files.
 
-Evaluating Object Hallucination in Large Vision-Language Models (Li et al. 2023, arXiv:2305.10355). Three files ask about
-the same images, with absent objects that are sampled at random, among popular objects, or among objects that often occur
-with those in the image (adversarial); this becomes the type of a question. All of it is a test set; ``split: train``
-trains on it nevertheless.
+Evaluating Object Hallucination in Large Vision-Language Models (Li et al. 2023, arXiv:2305.10355). Three files ask about the
+same images. Their absent objects are sampled at random, from popular objects, or from objects that often occur together with
+those in the image (adversarial); the kind of sampling becomes the type of a question. All questions are in the test split
+unless another one is set, such as with ``split: train``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SAMPLING = re.compile("random|popular|adversarial")
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = [file.name for file in _files(path)]
     return f"yes or no questions in {among(found)}" if found else ""
 
@@ -42,13 +42,13 @@ def _is_questions(file: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder with files such as ``coco_pope_random.json`` and the images, or one such file."""
+    """A folder with images and files such as ``coco_pope_random.json``, or one such file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per question.
+        """Yields one row per question.
 
         Raises:
-            DataError: there is no such file, or one cannot be read.
+            DataError: There is no such file, or a file cannot be read.
         """
         path = Path(self.path).expanduser()
         found = _files(path)

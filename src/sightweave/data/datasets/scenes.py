@@ -1,9 +1,9 @@
-"""The embedded world: drawn scenes with captions, questions, reasoning and translations; nothing is stored.
+"""The built-in synthetic dataset: drawn scenes with captions, questions, reasoning and translations; nothing is stored.
 
-The same seed gives the same images and texts on every machine. The split ``scenes`` has new scenes. ``combinations`` has
-pairs of colour and shape, and of homonym and sentence, that training never shows; its items about other pairs carry the
-tag ``subset`` and are scored in a separate table. ``validation`` has further new scenes, drawn like those of ``scenes``,
-for choosing a recipe without looking at either test.
+The same seed gives the same images and texts on every machine. The split ``scenes`` has new scenes. The split
+``combinations`` has pairs of colour and shape, and of homonym and sentence, that do not occur in training; its items about
+other pairs have the tag ``subset`` and are scored in a separate table. The split ``validation`` has further new scenes,
+drawn like those of ``scenes``, for choosing a recipe without using either test split.
 """
 
 from __future__ import annotations
@@ -34,24 +34,26 @@ _TRAIN_SIZE, _HELD_OUT_SIZE = 1_000_000, 500
 
 @config
 class Config(SourceConfig):
-    """Options of the generated scenes and their questions."""
+    """Options for the generated scenes and the items about them."""
 
     splits: ClassVar[tuple[str, ...]] = ALL_SPLITS
     seed: int = 0
     """Random seed of the scenes."""
     size: int = 0
-    """Number of images in the split; 0 means 1,000,000 for training (nothing is stored) and 500 for a held-out split."""
+    """Number of images in the split; 0 means 1,000,000 for training and 500 for a held-out split."""
     items_per_image: int = 9
-    """Number of items per image in a ``mix``; 9 are a caption, 3 short questions, 3 with steps and 2 translations."""
+    """Number of items per image with ``mix``; the default of 9 is a caption, 3 short questions, 3 with steps and 2
+    translations."""
     items: Literal["auto", "mix", "each"] = "auto"
-    """``mix``: `items_per_image` items; ``each``: one of every type that the scene allows; ``auto``: mix only to train."""
+    """Choice of items: ``mix`` (`items_per_image` items per image), ``each`` (one item of each type that the scene
+    allows) or ``auto`` (``mix`` for training, ``each`` for held-out splits)."""
     tasks: tuple[str, ...] = ()
-    """Tasks to include; empty means all four."""
+    """Tasks of the items; empty means all four."""
     style: Literal["drawn", "emoji"] = "drawn"
     """Drawing style: ``drawn`` (built-in pictograms) or ``emoji`` (the system's colour-emoji font)."""
 
     def build(self, *, split: str) -> Scenes:
-        """The scenes of one split."""
+        """Builds the dataset of one split."""
         is_train = common_split(split) == ALL_SPLITS[0]
         return Scenes(
             seed=self.seed,
@@ -71,13 +73,13 @@ class Scenes:
         seed: Random seed of the scenes.
         split: ``train``, ``scenes``, ``combinations`` or ``validation``; ``val``, ``valid`` and ``dev`` mean the last.
         size: Number of images.
-        items_per_image: Number of records per image, unless `one_of_each`.
-        one_of_each: Whether to make one record of every type that the scene allows.
+        items_per_image: Number of records per image, if `one_of_each` is False.
+        one_of_each: Whether to make one record of each type that the scene allows.
         tasks: Tasks to include.
         style: Drawing style, ``drawn`` or ``emoji``.
 
     Raises:
-        ValueError: unknown split or task, or a number below 1.
+        ValueError: The split or a task is unknown, or a number is less than 1.
     """
 
     def __init__(
@@ -109,7 +111,7 @@ class Scenes:
         """Whether records have the boxes and masks of the things in the image."""
 
     def without_regions(self) -> Scenes:
-        """The same records without boxes and masks: faster if only the texts are needed."""
+        """A copy whose records have no boxes and masks, which is faster if only the texts are needed."""
         found = copy.copy(self)
         found.has_regions = False
         return found
@@ -120,7 +122,7 @@ class Scenes:
 
     @property
     def fingerprint(self) -> str:
-        """Everything that the images and texts depend on, as text."""
+        """A text that contains all settings on which the images and texts depend."""
         values = (
             self.seed,
             self.split,
@@ -149,11 +151,11 @@ class Scenes:
         return self._records(view, items, has_caption=has_caption)
 
     def scene(self, index: int) -> Scene:
-        """The scene that an image shows."""
+        """The scene of an image."""
         return make_scene(self.seed, self.split, index)
 
     def texts(self) -> Iterator[str]:
-        """Texts with every word form of the world, from training scenes for every split."""
+        """Yields texts that contain every word form, always made from scenes of the training split."""
         return texts(self.seed)
 
     def _records(self, view: View, items: Sequence[Item], *, has_caption: bool) -> list[Record]:
@@ -162,7 +164,7 @@ class Scenes:
         if has_caption:
             records.append(_caption_record(view, shared))
 
-        # The number in an id counts the items of one type.
+        # Ids contain a number that counts the items of the same type.
         numbers: dict[str, int] = {}
         for item in items:
             number = numbers.get(item.type, 0)
@@ -177,7 +179,7 @@ class Scenes:
     def _shared_fields(self, view: View) -> dict[str, Any]:
         """The fields that are the same in all records about one image."""
         scene = view.scene
-        # The same scene in two styles is two images: with one name, batches and caches would take them for the same.
+        # A scene looks different in each style, so its key includes the style; equal keys would share cached pixels.
         name = scene.key if self.style == "drawn" else f"{scene.key}/{self.style}"
         image = Medium(partial(drawing.draw, scene, self.style), name)
         return {
@@ -232,5 +234,5 @@ def _item_tags(view: View, item: Item) -> dict[str, str]:
 
 
 def _subset_tag(view: View, is_unmet: bool) -> dict[str, str]:
-    """The tag of items about pairs that training shows, in the split that is about the other pairs."""
+    """The ``subset`` tag of an item in the split ``combinations`` that is not about an unmet pair; otherwise empty."""
     return {} if is_unmet or not view.allows_held_out else {"subset": combinations.MET}

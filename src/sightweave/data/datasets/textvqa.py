@@ -1,7 +1,7 @@
-"""TextVQA: questions about text in the image, with ten answers each.
+"""TextVQA: questions about text in images, with ten answers each.
 
-Singh et al. 2019 (arXiv:1904.08920). All ten answers are kept; the most common is trained on. The separate OCR files
-(``TextVQA_Rosetta_OCR_*``) are not read.
+Singh et al. 2019 (arXiv:1904.08920). All ten answers become references; the most common one is the training target. The
+separate OCR files (``TextVQA_Rosetta_OCR_*``) are not read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sightweave.data.reading.source import FilesConfig
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = [file.name for file in json_files(path) if _is_questions(file)]
     return f"questions in {among(found)}" if found else ""
 
@@ -31,13 +31,13 @@ def _is_questions(file: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder with the question files and the image folders, or one question file."""
+    """A folder with question files and image folders, or one question file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per question.
+        """Yields one row per question.
 
         Raises:
-            DataError: a file is damaged.
+            DataError: A file is damaged.
         """
         path = Path(self.path).expanduser()
         found = [file for file in json_files(path) if _is_questions(file)]

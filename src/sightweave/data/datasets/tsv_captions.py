@@ -1,7 +1,7 @@
-"""Captions in a table with the columns ``filepath`` and ``title``, the format that OpenCLIP trains on.
+"""Captions in a table with the columns ``filepath`` and ``title``, as used for training with OpenCLIP.
 
-OpenCLIP (Cherti et al. 2022, arXiv:2212.07143). Separated by tabs or commas; further columns are not read. An absolute
-path must be below the image root.
+OpenCLIP (Cherti et al. 2022, arXiv:2212.07143). Columns are separated by tabs or commas; other columns are not read.
+Absolute paths must be below the image root.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _DELIMITERS = ("\t", ",")
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = [file.name for file in files(path, ".tsv", ".csv") if _delimiter(file)]
     return f"filepath and title in {among(found)}" if found else ""
 
 
 def _delimiter(file: Path) -> str:
-    """The delimiter of such a table; empty for other files."""
+    """The delimiter of a table with the columns ``filepath`` and ``title``; empty for other files."""
     for delimiter in _DELIMITERS:
         if {"filepath", "title"} <= set(tsv_files.head(file, delimiter)):
             return delimiter
@@ -36,10 +36,10 @@ def _delimiter(file: Path) -> str:
 
 @config
 class Config(FilesConfig):
-    """A folder with such a table and the images, or the table itself."""
+    """A folder with images and a table of captions, or the path of the table."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per table row."""
+        """Yields one row per table row."""
         root = Path(self.path).expanduser()
         delimiters: dict[Path, str] = {}
         for file in files(root, ".tsv", ".csv"):

@@ -1,8 +1,8 @@
-"""Hindi, Bengali, Malayalam and Hausa Visual Genome: short texts about a part of an image, translated from English.
+"""Hindi, Bengali, Malayalam and Hausa Visual Genome: translations of short English texts about regions of images.
 
-Hindi Visual Genome (Parida et al. 2019, arXiv:1907.08948), and the datasets for the other languages, which have the same
-layout. Seven tab-separated columns without a header: image, X, Y, width and height in pixels, English, translation. The
-texts describe the box, so it becomes a region with both texts as its words.
+Hindi Visual Genome (Parida et al. 2019, arXiv:1907.08948); the datasets for the other languages have the same layout. Files
+have seven tab-separated columns without a header: image, X, Y, width and height in pixels, English, translation. Both texts
+describe the box, which becomes a region with the texts as its words.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MAX_PIXELS = 1e6
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = [file.name for file in _files(path)]
     return f"texts with boxes in {among(found)}" if found else ""
 
@@ -41,7 +41,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _name_parts(file: Path) -> tuple[str, str, str] | None:
-    """Stem, language and part from the file's name; None for other files."""
+    """The stem, language code and part in a file's name; None for other files."""
     match = _FILE.fullmatch(file.name)
     return (match[1], _LANGUAGES[match[2]], match[3]) if match and match[2] in _LANGUAGES else None
 
@@ -51,7 +51,7 @@ class Config(FilesConfig):
     """A folder with files such as hindi-visual-genome-train.txt and the images, or one such file."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per line."""
+        """Yields one row per line."""
         path = Path(self.path).expanduser()
         found = _files(path)
         if not found:
@@ -123,14 +123,14 @@ def _pixels(name: str, cell: str) -> float:
 
 
 class _Sizes:
-    """Width and height of images in pixels, each read once."""
+    """Reads the width and height of images in pixels, and caches them."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._known: dict[str, tuple[int, int] | None] = {}
 
     def of(self, image: str) -> tuple[int, int] | None:
-        """The size of one image; None if it cannot be read, which is reported when its row is checked."""
+        """The width and height of an image; None if it cannot be read, which is reported when its row is checked."""
         if image not in self._known:
             try:
                 path = self._folder.find(image)

@@ -1,8 +1,8 @@
-"""VLMEvalKit's tables: tab-separated, with images in base64, a question, options and the answer's letter.
+"""VLMEvalKit's tab-separated tables, with images in base64, questions, options and the letters of the answers.
 
-VLMEvalKit (Duan et al. 2024, arXiv:2407.11691). The image cell may also hold a list of images, or the index of the row
-that has the image; without such a cell, ``image_path`` names files. A hint is put before the question, and the answer is
-the option's text.
+VLMEvalKit (Duan et al. 2024, arXiv:2407.11691). The image cell may also hold a list of images, or the index of the row that
+contains the image; if it is empty, ``image_path`` names image files. A hint is put before the question, and the letter of
+the answer is replaced by the option's text.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from sightweave.data.reading.splits import SPLIT_NAMES
 from sightweave.data.reading.table_layouts import split_below
 
 _MAX_REFERENCE_CHARS = 64
-"""A cell up to this length is not an image, but the index of the row that has it."""
+"""Maximum length of an image cell that holds the index of another row rather than an image."""
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = [file.name for file in files(path, ".tsv") if _is_ours(file)]
     return f"index, question and images in {among(found)}" if found else ""
 
@@ -43,10 +43,10 @@ def _is_ours(file: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder with such tables, or one of them."""
+    """A folder with VLMEvalKit's .tsv tables, or one table."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per question."""
+        """Yields one row per question."""
         root = Path(self.path).expanduser()
         found = [file for file in files(root, ".tsv") if _is_ours(file)]
         if not found:
@@ -71,17 +71,17 @@ class Config(FilesConfig):
 
 
 class _SharedImages:
-    """The images of a table, looked up by the row's index. The offsets of the rows are read at the first look-up."""
+    """Looks up images by the index of their row in a table; the first look-up scans the table for all offsets."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._offsets: dict[str, int] | None = None
 
     def cell(self, index: str) -> str:
-        """The image cell of the row with this index.
+        """Reads the image cell of the row with the given index.
 
         Raises:
-            RowError: no row has the index, or that row has no image.
+            RowError: No row has this index, or the row contains no image.
         """
         if self._offsets is None:
             self._offsets = self._read_offsets()
@@ -129,7 +129,7 @@ def _values(cells: Mapping[str, str], shared: _SharedImages, split: str) -> dict
     else:
         values["unlabelled"] = True
 
-    # The row's own split counts more than the file's, but the column may hold names of other things.
+    # The row's own split takes precedence over the file's, unless the column holds something else than a split.
     own_split = cells.get("split", "").strip().lower()
     if own_split in SPLIT_NAMES:
         values["split"] = own_split
@@ -139,9 +139,9 @@ def _values(cells: Mapping[str, str], shared: _SharedImages, split: str) -> dict
 
 
 def _answer(cells: Mapping[str, str], options: list[str]) -> Any:
-    """The text of the option that the answer's letter names.
+    """The text of the option that the answer's letter refers to, or the answer itself if there are no options.
 
-    The letter is looked up among the columns, since a letter in between may have no option.
+    The letter is looked up among the columns, because options may be missing in between.
     """
     answer = cells["answer"].strip()
     if not options:
@@ -187,7 +187,7 @@ def _images(cells: Mapping[str, str], index: str, shared: _SharedImages) -> list
 
 
 def _listed(cell: str) -> list[str]:
-    """The values of a cell, which may hold one value or a list as Python prints it."""
+    """The values of a cell, which holds a single value or a list of strings in Python notation."""
     if cell.startswith("[") and cell.endswith("]"):
         return [single or double for single, double in _QUOTED.findall(cell)]
     return [cell] if cell else []

@@ -1,7 +1,8 @@
-"""VQA v2, VQA v1 and OK-VQA: official question and annotation files; VizWiz: one file with both.
+"""VQA v2, VQA v1 and OK-VQA, with official question and annotation files, and VizWiz, with one file for both.
 
 VQA v2: Goyal et al. 2017 (arXiv:1612.00837); v1: Agrawal et al. 2015 (arXiv:1505.00468); OK-VQA: Marino et al. 2019
-(arXiv:1906.00067); VizWiz: Gurari et al. 2018 (arXiv:1802.08218). All ten answers are kept; the most common is trained on.
+(arXiv:1906.00067); VizWiz: Gurari et al. 2018 (arXiv:1802.08218). All ten answers to a question become references; the most
+common one is the training target.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sightweave.data.reading.splits import VALIDATION
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     found = [file.name for file in json_files(path) if _is_questions(file) or _is_vizwiz(file)]
     return f"questions in {among(found)}" if found else ""
 
@@ -43,7 +44,7 @@ def _is_vizwiz(file: Path) -> bool:
         return False
     if {"answerable", "answer_type"} & keys:
         return True
-    # The test file has only these two fields.
+    # The test file has only these two fields, so it is recognised by its image names.
     return json_stream.text_of(file, "image").startswith("VizWiz")
 
 
@@ -52,10 +53,10 @@ class Config(FilesConfig):
     """A folder with question files, annotation files and images, or one question file with its annotations next to it."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per question.
+        """Yields one row per question.
 
         Raises:
-            DataError: a file is damaged, or questions of a training or validation split have no annotations.
+            DataError: A file is damaged, or questions of a training or validation split have no annotations.
         """
         path = Path(self.path).expanduser()
         files = [file for file in json_files(path) if _is_vizwiz(file) or _is_questions(file)]
@@ -84,7 +85,11 @@ class Config(FilesConfig):
 
 
 def _annotations_of(file: Path, annotations: list[Path]) -> Path | None:
-    """The annotation file of a question file, found by its name; None if there is none."""
+    """The annotation file that belongs to a question file by its name; None if there is none.
+
+    Raises:
+        DataError: Several annotation files belong to the question file.
+    """
     wanted = _stem(file)
     found = [one for one in annotations if _stem(one) == wanted]
     if len(found) > 1:
@@ -94,7 +99,10 @@ def _annotations_of(file: Path, annotations: list[Path]) -> Path | None:
 
 
 def _stem(file: Path) -> str:
-    """``v2_mscoco_train2014`` of ``v2_OpenEnded_mscoco_train2014_questions.json`` and of its annotations."""
+    """The common part of a question file's name and its annotation file's name.
+
+    For example, this is ``v2_mscoco_train2014`` for ``v2_OpenEnded_mscoco_train2014_questions.json``.
+    """
     name = file.name.removesuffix(".gz").removesuffix(".json")
     return re.sub("OpenEnded_|MultipleChoice_|_?questions|_?annotations", "", name)
 
@@ -115,9 +123,10 @@ def _number(values: dict[str, Any], field: str) -> int | str:
 
 
 class _Annotations:
-    """Annotations by question id. Official files have the order of the questions, so few are held at a time.
+    """Looks up annotations by question id while streaming through the file.
 
-    More annotations than questions are fine: the annotations of a subset of the questions need not be cut.
+    Official files list annotations in the order of the questions, so that few are in memory at a time. The file may contain
+    more annotations than there are questions, so that it can be used with a subset of the questions.
     """
 
     def __init__(self, file: Path) -> None:
@@ -127,7 +136,10 @@ class _Annotations:
         self._waiting: dict[int | str, tuple[int, dict[str, Any]]] = {}
 
     def of(self, question: int | str) -> tuple[int, dict[str, Any]] | None:
-        """Position and content of a question's annotation, or None; unreadable annotations are added to `faults`."""
+        """The position and content of a question's annotation; None if there is none.
+
+        Unreadable annotations that are encountered are added to `faults`.
+        """
         while question not in self._waiting:
             number, one = next(self._elements, (-1, None))
             if number < 0:
@@ -188,16 +200,16 @@ def _image_path_parts(file: Path) -> tuple[str, str]:
     if not subtype:
         found = re.search(r"(train|val|test|test-dev)20\d\d", file.name)
         subtype = found[0] if found else split_of(file)
-    subtype = subtype.replace("test-dev", "test")  # its questions are about the test images
+    subtype = subtype.replace("test-dev", "test")  # the test-dev questions are about the test images
 
     source = json_stream.text_of(file, "data_type") or "mscoco"
     if source == "mscoco":
         return f"{subtype}/COCO_{subtype}_", ".jpg"
-    return f"{subtype}/{source}_{subtype}_", ".png"  # abstract_v002, the drawn scenes of v1
+    return f"{subtype}/{source}_{subtype}_", ".png"  # the drawn scenes of v1 (abstract_v002)
 
 
 def _annotation_values(one: dict[str, Any]) -> dict[str, Any]:
-    """The fields that an annotation adds. Scores are listed by ``type``: the type of the answer, as in the official code."""
+    """The fields that an annotation adds to a row; the ``type`` tag is the type of the answer, as in the official code."""
     most_common = one.get("multiple_choice_answer")
     references = _answer_texts(one)
     return {

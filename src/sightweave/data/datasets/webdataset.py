@@ -1,11 +1,11 @@
-"""WebDataset: tar archives in which members with the same name up to the first dot form one sample.
+"""WebDataset: tar archives (shards) in which members with the same name up to the first dot form one sample.
 
-If the names themselves contain dots, such as ``1.5.jpg``, ``1.5.txt``, ``1.6.jpg`` and ``1.6.txt``, that rule would merge
-them all into one sample. So an image and a text that share everything but the last suffix form their own sample.
+High Performance I/O For Large Scale Deep Learning (Aizman et al. 2019, arXiv:2001.01858). Shards are accepted as img2dataset
+writes them. Images are read directly from the shards, without unpacking. A truncated shard is an error, and so is a shard
+whose number of samples differs from that in ``00000_stats.json`` or ``.nv-meta/.info.json`` next to it.
 
-High Performance I/O For Large Scale Deep Learning (Aizman et al. 2019, arXiv:2001.01858); shards as img2dataset writes
-them. Images are read directly from the shard; nothing is unpacked. A truncated shard is an error, and so is one whose
-number of samples differs from the number in ``00000_stats.json`` or ``.nv-meta/.info.json`` next to it.
+Names may themselves contain dots, such as ``1.5.jpg``, ``1.5.txt``, ``1.6.jpg`` and ``1.6.txt``, which the rule would merge
+into one sample. An image and a text whose names differ only in the last suffix therefore form their own sample.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _TEXT_SUFFIXES = ("txt", "json", "cls")
 _PICKLE_SUFFIXES = ("pkl", "pickle", "pyd", "pth", "pt", "npy", "npz")
 _SAMPLES, _IMAGES_ONLY = "samples", "images only"
 _GLANCED_MEMBERS = 64
-"""Number of members that are looked at to tell what a shard contains."""
+"""Number of members that are inspected to determine what a shard contains."""
 _MAX_TEXT_BYTES = 16 << 20
-"""Maximum size of a text or JSON member."""
+"""Maximum size of a text or JSON member in bytes."""
 _MAX_SHARDS = 1_000_000
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _Sample = list[tuple[str, tar_files.Member]]
@@ -43,19 +43,19 @@ _Sample = list[tuple[str, tar_files.Member]]
 
 
 def recognise(path: Path) -> str:
-    """Describes the files of this format at or below `path`; empty if there are none."""
+    """A short description of the files in this format at or below `path`; empty if there are none."""
     if path.is_file() and path.name.lower().endswith((".tar.gz", ".tgz")):
         return "a compressed shard"
     return _described(path, _SAMPLES)
 
 
 def recognise_pictures(path: Path) -> str:
-    """Describes shards that contain images and nothing else."""
+    """A short description of the shards that contain only images; empty if there are none."""
     return _described(path, _IMAGES_ONLY)
 
 
 def _described(path: Path, contents: str) -> str:
-    """The shards at or below `path` in words, if the first one has these contents; else empty."""
+    """A short description of the shards at or below `path`; empty if the first one has other contents."""
     found = files(path, ".tar")
     if not found or _contents(found[0]) != contents:
         return ""
@@ -63,7 +63,7 @@ def _described(path: Path, contents: str) -> str:
 
 
 def _contents(shard: Path) -> str:
-    """What the first members of a shard are: samples (an image and a text share a name), images only, or empty."""
+    """The contents of a shard by its first members: `_SAMPLES` (images with texts), `_IMAGES_ONLY`, or empty for others."""
     try:
         members = list(islice(tar_files.members(shard), _GLANCED_MEMBERS))
     except DataError:
@@ -88,19 +88,23 @@ def _contents(shard: Path) -> str:
 
 
 def _key_and_suffix(name: str) -> tuple[str, str]:
-    """The sample's key and the suffix in lower case: ``a/1`` and ``seg.png`` of ``a/1.seg.png``."""
+    """Splits a member's name into the sample's key and a lower-case suffix: ``a/1.seg.png`` into ``a/1``, ``seg.png``."""
     folder, slash, base = name.rpartition("/")
     key, _, suffix = base.partition(".")
     return folder + slash + key, suffix.lower()
 
 
 def _last(suffix: str) -> str:
-    """``png`` of ``seg.png``."""
+    """The last part of a suffix, such as ``png`` for ``seg.png``."""
     return suffix.rpartition(".")[2]
 
 
 def _shards(pattern: str) -> list[Path]:
-    """The files of ``a/{00000..00123}.tar``, of several such patterns joined by ``::``, or of a folder."""
+    """The shards of a folder, of a pattern such as ``a/{00000..00123}.tar``, or of several of these joined by ``::``.
+
+    Raises:
+        DataError: There are no shards, a shard is missing, or a pattern is a command or a URL.
+    """
     found: list[Path] = []
     for part in pattern.split("::"):
         if part.startswith("pipe:") or "://" in part:
@@ -122,7 +126,7 @@ def _shards(pattern: str) -> list[Path]:
 
 
 def _expanded(pattern: str) -> list[str]:
-    """All names that a pattern with number ranges in braces stands for."""
+    """Expands the number ranges in braces of a pattern into all names."""
     match = _BRACES.search(pattern)
     if match is None:
         return [pattern]
@@ -145,7 +149,7 @@ class Config(FilesConfig):
     """A folder with shards, one shard, a pattern such as ``{00000..00123}.tar``, or several of these joined by ``::``."""
 
     def rows(self, split: str) -> Iterator[Row]:
-        """One row per sample."""
+        """Yields one row per sample."""
         root = Path(self.path).expanduser()
         shards = _shards(self.path)
         if self.labelled and _contents(shards[0]) == _IMAGES_ONLY:
@@ -162,7 +166,7 @@ class Config(FilesConfig):
             yield from _read_shard(shard, label, name)
 
     def to_check(self) -> FilesConfig:
-        """Without texts, the doctor checks the images only."""
+        """The config with which ``data check`` reads the source: without texts, only images are checked."""
         is_images_only = _contents(_shards(self.path)[0]) == _IMAGES_ONLY
         return replace(self, labelled=False) if is_images_only else self
 
@@ -197,10 +201,10 @@ def _read_shard(shard: Path, label: str, split: str) -> Iterator[Row]:
 
 
 def samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
-    """The samples of a shard in order: the key of each, and its members with their suffixes.
+    """Yields the samples of a shard in order, each as its key and a list of its members with their suffixes.
 
     Raises:
-        DataError: as `tar_files.members`.
+        DataError: As for `tar_files.members`.
     """
     is_images_only = _contents(shard) == _IMAGES_ONLY
     members = ((*_key_and_suffix(member.name), member) for member in tar_files.members(shard))
@@ -210,7 +214,7 @@ def samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
             continue
         sample = [(suffix, member) for _, suffix, member in group]
 
-        # An image (and its text) with a further dot in the name is a sample of its own.
+        # An image (and its text) with additional dots in the name is a sample of its own.
         own_stems = _stems(sample, _IMAGE_SUFFIXES)
         if not is_images_only:
             own_stems &= _stems(sample, _TEXT_SUFFIXES)
@@ -221,12 +225,12 @@ def samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
 
 
 def _stems(sample: _Sample, kinds: tuple[str, ...]) -> set[str]:
-    """The parts before the last dot of all suffixes of some kinds; empty for a plain ``jpg``."""
+    """The parts before the last dot of the suffixes that end in one of `kinds`; a plain ``jpg`` gives an empty part."""
     return {suffix.rpartition(".")[0] for suffix, _ in sample if _last(suffix) in kinds}
 
 
 def _split_at_last_dot(sample: _Sample) -> Iterator[tuple[str, _Sample]]:
-    """Splits members whose names contain dots themselves into samples."""
+    """Regroups the members of a sample into samples by their names up to the last dot."""
     found: dict[str, _Sample] = {}
     for _, member in sample:
         key, _, suffix = member.name.rpartition(".")
@@ -235,7 +239,7 @@ def _split_at_last_dot(sample: _Sample) -> Iterator[tuple[str, _Sample]]:
 
 
 def _json_objects(shard: Path) -> Iterator[dict[str, Any]]:
-    """The objects of the JSON members of a shard."""
+    """Yields the objects in the JSON members of a shard; unreadable members are skipped."""
     for member in tar_files.members(shard):
         if member.problem is None and member.name.lower().endswith(".json"):
             try:
@@ -254,7 +258,7 @@ def _values(shard: Path, label: str, key: str, sample: _Sample, convention: Conv
         name = label if len(found) == 1 else f"{label}.{index}"
         images.append(Slice(shard, member.offset, member.size, name))
 
-    # The JSON member holds the fields of a row.
+    # A JSON member holds further fields of the row.
     texts = {suffix: _read(shard, member) for suffix, member in sample if suffix in _TEXT_SUFFIXES}
     cells = _object(texts["json"]) if "json" in texts else {}
     fields = table_columns.fields(cells, num_images=len(images), convention=convention)
@@ -263,7 +267,7 @@ def _values(shard: Path, label: str, key: str, sample: _Sample, convention: Conv
         names = ", ".join(member.name for _, member in sample)
         raise RowError("missing_field", "image", None, f"sample {key!r} has no image ({names}).")
 
-    # A .txt is a caption; a .cls is one only if nothing else is said about the image.
+    # A .txt member is a caption; a .cls member (class) is used as one only if there is no other text.
     if "txt" in texts:
         more = values.get("captions", [])
         values["captions"] = [texts["txt"].strip(), *(more if isinstance(more, list) else [more])]
@@ -273,10 +277,10 @@ def _values(shard: Path, label: str, key: str, sample: _Sample, convention: Conv
 
 
 def _check_members(sample: _Sample) -> None:
-    """Refuses damaged members, pickles and duplicates.
+    """Checks the members of a sample.
 
     Raises:
-        RowError: the first of these.
+        RowError: A member is damaged, a duplicate, or may be a pickle.
     """
     suffixes = [suffix for suffix, _ in sample]
     for suffix, member in sample:
@@ -321,7 +325,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _listed_size(shard: Path) -> tuple[int, str] | None:
-    """The number of samples that a file next to the shard gives for it, and the name of that file."""
+    """The number of samples in a shard according to a file next to it, and the name of that file; None if unknown."""
     stats = shard.with_name(f"{shard.stem}_stats.json")
     if stats.is_file():
         count = dict(json_stream.members(stats)).get("successes")

@@ -88,7 +88,7 @@ def write(
         shard_bytes: Approximate bytes of pixels per file.
 
     Raises:
-        DataError: the folder holds something other than a cache, or cannot be written.
+        DataError: The folder holds something other than a cache, or cannot be written.
     """
     folder = Path(folder)
     _check_replaceable(folder)
@@ -234,7 +234,7 @@ class PixelCache:
         """Opens a folder without reading any pixels.
 
         Raises:
-            DataError: the folder is missing, not a cache, of another format version, or damaged.
+            DataError: The folder is missing, not a cache, of another format version, or damaged.
         """
         folder = files.whole(Path(folder))
         index = _read_index(folder)
@@ -260,8 +260,8 @@ class PixelCache:
         """The resized image or tile, or None if it is not in the cache.
 
         Raises:
-            DataError: the cached pixels are corrupt (checksum mismatch).
-            MediaError: the image file has changed and cannot be read.
+            DataError: The cached pixels are corrupt (checksum mismatch).
+            MediaError: The image file has changed and cannot be read.
         """
         item = self._items.get(medium.key)
         if item is None or not self._is_same(item, medium):

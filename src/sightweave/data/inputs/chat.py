@@ -76,7 +76,7 @@ class Chat:
         image: The image token.
 
     Raises:
-        DataError: the template is not valid Jinja.
+        DataError: The template is not valid Jinja.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Chat:
             asks: Whether the model's answer comes next (``add_generation_prompt``).
 
         Raises:
-            DataError: the template rejects the messages, or fails on them.
+            DataError: The template rejects the messages, or fails on them.
         """
         try:
             return self._template.render(
@@ -144,7 +144,7 @@ class Chat:
             asks: Whether the model's answer comes next.
 
         Raises:
-            DataError: the template rejects the conversation, omits or repeats a text, or writes the wrong number of
+            DataError: The template rejects the conversation, omits or repeats a text, or writes the wrong number of
                 images.
         """
         pieces: list[str] = []

@@ -73,7 +73,7 @@ def deal(rows: Sequence[Sequence[Bundle]], count: int) -> list[list[list[Bundle]
         count: Number of hands; there must be at least this many samples.
 
     Raises:
-        ValueError: fewer samples than hands.
+        ValueError: Fewer samples than hands.
     """
     cut = [list(row) for row in rows]
     while len(cut) < count:

@@ -114,7 +114,7 @@ def probe(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> MediumInfo:
     ``frames`` is 2 for every animated GIF, since counting the frames would read the whole file.
 
     Raises:
-        MediaError: as `load`, except for faults that only decoding reveals.
+        MediaError: As for `load`, except for faults that only decoding reveals.
     """
     source, where = _given(medium), _where(medium)
     if isinstance(source, Path):
@@ -145,7 +145,7 @@ def load(
         uint8 H W 3, RGB, contiguous.
 
     Raises:
-        MediaError: with the code ``image_missing``, ``image_not_a_file``, ``image_unreadable``, ``image_empty``,
+        MediaError: With the code ``image_missing``, ``image_not_a_file``, ``image_unreadable``, ``image_empty``,
             ``image_unsupported_format``, ``image_corrupt``, ``image_truncated``, ``image_too_large``,
             ``image_aspect_ratio``, ``image_mode``, ``image_array`` or ``image_source``.
     """
@@ -172,7 +172,7 @@ def digest(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> str:
     """SHA-256 of an image file, or of the pixels if there is no file: 64 hexadecimal digits.
 
     Raises:
-        MediaError: as `load`, except for faults that only decoding reveals; a file is not decoded.
+        MediaError: As for `load`, except for faults that only decoding reveals; a file is not decoded.
     """
     source, where = _given(medium), _where(medium)
     if isinstance(source, Path):
@@ -194,7 +194,7 @@ def examine(
         size_hint: Width and height in pixels that are enough; as for `load`. Damage is found at any scale.
 
     Raises:
-        MediaError: in the same cases as `load`, with the same codes.
+        MediaError: In the same cases as `load`, with the same codes.
     """
     source, where = _given(medium), _where(medium)
     suffix = source.suffix.lower() if isinstance(source, Path) else ""

@@ -179,7 +179,7 @@ def plan(
         total: Number of groups in total; None takes the length of `groups`, if it has one.
 
     Raises:
-        ValueError: a number is not positive.
+        ValueError: A number is not positive.
     """
     numbers = {"max_length": max_length, "pack_to": pack_to, "pictures": pictures, "limit": limit}
     for name, number in numbers.items():

@@ -24,7 +24,7 @@ def loader_class(modality: str) -> type[Loader]:
     """The class that reads a modality, for operations that need no settings.
 
     Raises:
-        RecipeError: there is no such modality.
+        RecipeError: There is no such modality.
     """
     found: type[Loader] = catalog.module(FAMILY, modality).Loader
     return found
@@ -42,7 +42,7 @@ def check(medium: Medium) -> None:
     """Reads the header of a medium.
 
     Raises:
-        MediaError: it cannot be read.
+        MediaError: It cannot be read.
     """
     if medium.modality == IMAGE:
         image_files.probe(medium)
@@ -54,7 +54,7 @@ def digest(medium: Medium) -> str:
     """SHA-256 of the file of a medium, or of its values if it has none: 64 hexadecimal digits.
 
     Raises:
-        MediaError: it cannot be read.
+        MediaError: It cannot be read.
     """
     if medium.modality == IMAGE:
         return image_files.digest(medium)
@@ -77,7 +77,7 @@ def refuse_unknown(media: Sequence[Medium], known: Mapping[str, Any], where: str
     """Rejects media that a model has no encoder for.
 
     Raises:
-        DataError: there is such a medium; the message names the first one and what the model reads.
+        DataError: There is such a medium; the message names the first one and what the model reads.
     """
     for medium in media:
         if medium.modality not in known:

@@ -110,7 +110,7 @@ class Mix:
     Raises:
         RecipeError: `mixing` and the sources differ in number; only some of the sources have a weight; or a number is not
             positive.
-        DataError: there are no images, or a source with a weight has none.
+        DataError: There are no images, or a source with a weight has none.
     """
 
     def __init__(self, lengths: Sequence[int], mixing: Sequence[Mixing] = (), *, seed: int = 0) -> None:

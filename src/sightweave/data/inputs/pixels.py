@@ -56,7 +56,7 @@ class PixelLoader:
                 only: its own threads, multiplied by those of the pool, would exceed the number of cores.
 
         Raises:
-            MediaError: an image cannot be read; the first of them, if there are several.
+            MediaError: An image cannot be read; the first of them, if there are several.
         """
         parents = [tiling.whole(medium) for medium in media]
         cut: set[str] = set()

@@ -30,7 +30,7 @@ def read(folder: Path | str, size: int) -> dict[str, Any]:
         size: Side of the encoder's input, in pixels; if it differs from the processor's, the margin is scaled with it.
 
     Raises:
-        CheckpointError: neither file exists, or a setting is not supported by the transform.
+        CheckpointError: Neither file exists, or a setting is not supported by the transform.
     """
     for name, inner in _FILES:
         if (transformers_folder.place(folder) / name).is_file():
@@ -52,7 +52,7 @@ def seen(encoder: Any, folder: Path | str | None) -> dict[str, Any]:
         folder: Folder of its pretrained weights; None for an encoder that is trained from scratch.
 
     Raises:
-        CheckpointError: as `read`.
+        CheckpointError: As for `read`.
     """
     own = dict(getattr(encoder, "preprocessing", {}))
     return own if own or folder is None else read(folder, encoder.image_size)
@@ -62,7 +62,7 @@ def fields(settings: Mapping[str, Any], size: int, *, where: str = "image proces
     """Fields of `transforms.Config` for the settings of an image processor.
 
     Raises:
-        CheckpointError: as `read`.
+        CheckpointError: As for `read`.
     """
     is_idefics = str(settings.get("image_processor_type", "")).startswith(("Idefics3", "SmolVLM"))
     wanted = {"do_rescale": True, "do_normalize": True}

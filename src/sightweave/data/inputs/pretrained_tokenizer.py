@@ -48,7 +48,7 @@ def read(folder: Path | str, rows: int) -> Tokenizer:
         rows: Rows of the checkpoint's embedding table; the vocabulary is at least as large.
 
     Raises:
-        CheckpointError: no tokenizer.json, a damaged one, or a kind that the Rust library does not know; or a chat template
+        CheckpointError: No tokenizer.json, a damaged one, or a kind that the Rust library does not know; or a chat template
             that cannot be reproduced exactly.
     """
     place = transformers_folder.place(folder)
@@ -193,7 +193,7 @@ def _in_words_of_chat(
     """The template of a folder with a chat template, after a trial on several conversations.
 
     Raises:
-        DataError: with the texts inserted, it writes something different from its normal output, or leaves texts out.
+        DataError: With the texts inserted, it writes something different from its normal output, or leaves texts out.
     """
     eos = tokens.get("eos_token", "")
     tokens = {name: token for name, token in tokens.items() if name in source}
@@ -268,7 +268,7 @@ def _taking(source: str, tokens: Mapping[str, str], known: list[str], special: l
     A template that writes images gets lists with images; one that accepts only texts gets the image token as a text.
 
     Raises:
-        DataError: it accepts neither, or writes something for an image that is not a token.
+        DataError: It accepts neither, or writes something for an image that is not a token.
     """
     bare = Chat(source, tokens, lists=True, shows=True, image=known[0])
     question = {"type": "text", "text": chats.PROBE}
@@ -309,7 +309,7 @@ def _try(chat: Chat) -> None:
     """Compares our rendering with the template's own on conversations of all kinds.
 
     Raises:
-        DataError: the two differ, or the template does not accept a plain question.
+        DataError: The two differ, or the template does not accept a plain question.
     """
     chat.write([_ASKED], asks=True)
     leaves_out_system = False
@@ -335,7 +335,7 @@ def _try_answers(chat: Chat) -> None:
     """Checks that an answer directly follows its prompt; otherwise a model would learn to answer another prompt.
 
     Raises:
-        DataError: it does not.
+        DataError: It does not.
     """
     asked = chat.write([_ASKED], asks=True).text
     answered = chat.write([_ASKED, _SAID], asks=False).text

@@ -120,7 +120,7 @@ class Processor:
         """What reads images.
 
         Raises:
-            RecipeError: the model reads none.
+            RecipeError: The model reads none.
         """
         found = self.loaders.get("image")
         if not isinstance(found, image.Loader):
@@ -136,7 +136,7 @@ class Processor:
             with_target: Whether to encode the answer too; generation needs only the prompt.
 
         Raises:
-            DataError: a medium in an answer, of a modality that the model does not read, or with a header that cannot be
+            DataError: A medium in an answer, of a modality that the model does not read, or with a header that cannot be
                 read.
         """
         modalities.refuse_unknown(sample.media, self.loaders, f"sample {sample.id!r}")
@@ -158,7 +158,7 @@ class Processor:
         """Number of tokens that a medium takes up in a text, from its header.
 
         Raises:
-            MediaError: the header cannot be read.
+            MediaError: The header cannot be read.
         """
         layout = self.layout.media[medium.modality]
         if not layout.stride:
@@ -182,7 +182,7 @@ class Processor:
             pool: Threads that read and decode files; they do not affect the result. None uses this thread.
 
         Raises:
-            MediaError: a medium cannot be read.
+            MediaError: A medium cannot be read.
         """
         found = {}
         for modality, numbers in modalities.by_modality(media).items():
@@ -208,8 +208,8 @@ class Processor:
         Media of other modalities are left as they are.
 
         Raises:
-            DataError: as in `cache.write`.
-            RecipeError: the model reads no images.
+            DataError: As in `cache.write`.
+            RecipeError: The model reads no images.
         """
         images = self.images
         left_out: dict[str, str] = {}
@@ -422,8 +422,8 @@ class Processor:
             allowed: Dotted paths of the modalities that may be imported as Python modules; None allows any.
 
         Raises:
-            CheckpointError: a file is missing or is not one of them.
-            RecipeError: the folder names a module that is not allowed.
+            CheckpointError: A file is missing or is not one of them.
+            RecipeError: The folder names a module that is not allowed.
         """
         path = folder / FILE_NAME
         if not path.exists():
@@ -460,7 +460,7 @@ def settings_of(modality: str, values: Mapping[str, Any], allowed: Container[str
         allowed: Dotted paths that may be imported; None allows any.
 
     Raises:
-        RecipeError: no such modality, one that is not allowed, or a mistake in its fields.
+        RecipeError: No such modality, one that is not allowed, or a mistake in its fields.
     """
     kind = catalog.config_class(modalities.FAMILY, modality, allowed=allowed)
     fields = {name: value for name, value in values.items() if name != "kind"}

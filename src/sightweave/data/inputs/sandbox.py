@@ -55,8 +55,8 @@ class _Template(jinja2.Template):
         """Renders the template.
 
         Raises:
-            TooMuchError: rendering takes too long, or the text is too long.
-            TemplateError: as raised by Jinja.
+            TooMuchError: Rendering takes too long, or the text is too long.
+            TemplateError: As raised by Jinja.
         """
         sandbox = self.environment
         assert isinstance(sandbox, Sandbox)  # only Sandbox makes templates of this class
@@ -108,7 +108,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Charges one step, and this many characters or items, to the budget.
 
         Raises:
-            TooMuchError: the budget is used up, or `size` is too large.
+            TooMuchError: The budget is used up, or `size` is too large.
         """
         rendering = self._rendering
         rendering.work += 1 + size // _SIZE_OF_WORK
@@ -256,7 +256,7 @@ def check(source: str, **named: Any) -> None:
         named: Further variables of the template, such as ``bos_token``.
 
     Raises:
-        TooMuchError: rendering takes too long, or writes too much. Other errors of the template are ignored.
+        TooMuchError: Rendering takes too long, or writes too much. Other errors of the template are ignored.
     """
     sandbox = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     sandbox.globals |= {"raise_exception": _refuse, "strftime_now": lambda form: ""}

@@ -107,7 +107,7 @@ def encode(
         num_tokens: Returns the number of tokens of a medium; None takes the fixed number of its modality.
 
     Raises:
-        DataError: a medium in an answer, or a conversation that the chat template rejects.
+        DataError: A medium in an answer, or a conversation that the chat template rejects.
     """
     parts = list(sample.parts)
     last = _last_answer(parts)
@@ -266,7 +266,7 @@ def _chat_answer_ids(parts: Sequence[Part], answer: str, tokenizer: Tokenizer, c
     """The answer after its prompt as the chat template writes it, up to the end token.
 
     Raises:
-        DataError: the template rejects the conversation with its answer.
+        DataError: The template rejects the conversation with its answer.
     """
     if not answer.strip():
         return [tokenizer.end_id]

@@ -26,7 +26,7 @@ def picture_of(text: str | Path) -> Path | bytes:
     Base64 may contain line breaks, may use the URL-safe alphabet (``-`` and ``_``), and may lack padding.
 
     Raises:
-        MediaError: the text is empty, a network URL, a data URL without valid base64, or too long for a path.
+        MediaError: The text is empty, a network URL, a data URL without valid base64, or too long for a path.
     """
     if isinstance(text, Path):
         _refuse_addresses(str(text))

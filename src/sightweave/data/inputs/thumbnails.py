@@ -23,7 +23,7 @@ def kept(medium: Medium) -> Medium:
     """A medium that looks the same and takes little memory: a path or a small file as it is, anything else as a thumbnail.
 
     Raises:
-        MediaError: the image cannot be read.
+        MediaError: The image cannot be read.
     """
     is_small = isinstance(medium.source, bytes) and len(medium.source) <= _MAX_BYTES
     if is_small or isinstance(medium.source, Path):  # decoding it again would take as long as a short answer

@@ -84,7 +84,7 @@ class Tile:
         """The tile's pixels, uint8 H W 3; decodes the image.
 
         Raises:
-            MediaError: the image cannot be read.
+            MediaError: The image cannot be read.
         """
         return np.ascontiguousarray(self.cut(image_files.load(self.parent)))
 
@@ -133,7 +133,7 @@ def expand(sample: Sample, *, side: int, tiles: Tiles, probe: Probe = image_file
         probe: Returns the size of an image.
 
     Raises:
-        MediaError: an image header cannot be read.
+        MediaError: An image header cannot be read.
     """
     parts: list[Part] = []
     for part in sample.parts:

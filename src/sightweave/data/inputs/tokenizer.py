@@ -150,7 +150,7 @@ class Tokenizer:
         vocab_size: Vocabulary size of the model; None means the number of tokens.
 
     Raises:
-        CheckpointError: the template names a token that the vocabulary does not have.
+        CheckpointError: The template names a token that the vocabulary does not have.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class Tokenizer:
 
         Raises:
             RecipeError: `vocab_size` is too small for the bytes and the special tokens.
-            DataError: a text contains an unpaired surrogate.
+            DataError: A text contains an unpaired surrogate.
         """
         special = names(template or Template())
         least = 256 + len(special)
@@ -255,7 +255,7 @@ class Tokenizer:
         """Ids of a text, with a space in front if the template asks for one; never a special id.
 
         Raises:
-            DataError: the text contains an unpaired surrogate.
+            DataError: The text contains an unpaired surrogate.
         """
         return self._ids(text, space=self.template.space)
 
@@ -267,7 +267,7 @@ class Tokenizer:
         """Ids of a string of the template, in which special tokens are special.
 
         Raises:
-            CheckpointError: the string names a token, as ``<...>``, that is not in the vocabulary.
+            CheckpointError: The string names a token, as ``<...>``, that is not in the vocabulary.
         """
         ids: list[int] = []
         for section in self._sections(text):
@@ -308,7 +308,7 @@ class Tokenizer:
         """Ids of a text without a space in front; never a special id.
 
         Raises:
-            DataError: the text contains an unpaired surrogate.
+            DataError: The text contains an unpaired surrogate.
         """
         return self._ids(text)
 
@@ -316,7 +316,7 @@ class Tokenizer:
         """Like `text_ids`, but also returns the span of characters of each id: start and end (exclusive).
 
         Raises:
-            DataError: the text contains an unpaired surrogate.
+            DataError: The text contains an unpaired surrogate.
         """
         encoding = self._rust.encode(_checked(text), add_special_tokens=False)
         return encoding.ids, encoding.offsets
@@ -325,7 +325,7 @@ class Tokenizer:
         """Ids of an answer as the model generates it after the prompt, up to and including the end token.
 
         Raises:
-            DataError: the text contains an unpaired surrogate.
+            DataError: The text contains an unpaired surrogate.
         """
         if self.chat is None:
             return [*self.encode(text), self.end_id]
@@ -353,7 +353,7 @@ class Tokenizer:
         """The id of a special token.
 
         Raises:
-            CheckpointError: there is no special token of that name.
+            CheckpointError: There is no special token of that name.
         """
         if token not in self._special:
             raise CheckpointError(
@@ -365,7 +365,7 @@ class Tokenizer:
         """Decodes ids to text, dropping special ids and bytes that are not valid UTF-8.
 
         Raises:
-            DataError: an id is outside the vocabulary.
+            DataError: An id is outside the vocabulary.
         """
         if ids and (min(ids) < 0 or max(ids) >= self.vocab_size):
             self.token_bytes(min(ids))
@@ -384,7 +384,7 @@ class Tokenizer:
         """UTF-8 bytes of one token, possibly only part of a character; empty for a special token.
 
         Raises:
-            DataError: the id is outside the vocabulary.
+            DataError: The id is outside the vocabulary.
         """
         if not 0 <= token_id < self.vocab_size:
             raise DataError(f"token id {token_id} is outside the vocabulary of {self.vocab_size}.")
@@ -394,7 +394,7 @@ class Tokenizer:
         """The token with an id, as the Rust library writes it.
 
         Raises:
-            DataError: no token has this id.
+            DataError: No token has this id.
         """
         found = next((name for name, index in self._special.items() if index == token_id), None)
         found = found or self._rust.id_to_token(token_id)
@@ -421,7 +421,7 @@ class Tokenizer:
         """Reads a folder written by `save`.
 
         Raises:
-            CheckpointError: the file is missing, not JSON, not a tokenizer, or does not fit the template.
+            CheckpointError: The file is missing, not JSON, not a tokenizer, or does not fit the template.
         """
         path = Path(folder) / FILE_NAME
         content = read_file(path)
@@ -439,7 +439,7 @@ def read_file(path: Path) -> dict[str, Any]:
     """Reads the JSON object in a tokenizer.json.
 
     Raises:
-        CheckpointError: the file is missing, too large, or not a JSON object.
+        CheckpointError: The file is missing, too large, or not a JSON object.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: file not found; the folder of a trained model contains it.")
@@ -515,7 +515,7 @@ def _chat(template: Template) -> Chat | None:
     """The chat template in a template, or None.
 
     Raises:
-        CheckpointError: the chat template is not valid Jinja.
+        CheckpointError: The chat template is not valid Jinja.
     """
     if not template.chat:
         return None

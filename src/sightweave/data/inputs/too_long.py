@@ -41,7 +41,7 @@ def fit(sample: Sample, processor: Processor, policy: Policy, max_length: int) -
 
     Raises:
         TooLong: it is too long, and the policy is ``error``.
-        DataError: as `Processor.encode`.
+        DataError: As for `Processor.encode`.
     """
     encoded = processor.encode(sample)
     length = encoded_length(encoded)

@@ -141,7 +141,7 @@ class ImageTransform:
             (Chen et al. 2020, arXiv:2002.05709), appendix A.
 
     Raises:
-        ValueError: a size or a std that is not positive, a `resize_to` with ``pad`` or, with ``crop``, under `size`, a
+        ValueError: A size or a std that is not positive, a `resize_to` with ``pad`` or, with ``crop``, under `size`, a
             `gray` outside 0 to 1, ``lanczos`` without `exact`, or an unknown `fit`, `margin`, `resample` or `augment`.
     """
 

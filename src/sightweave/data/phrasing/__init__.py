@@ -1,1 +1,1 @@
-"""Writes options into prompts, and finds the final answer in a text."""
+"""Lists options in prompts, and finds final answers in texts."""

@@ -1,4 +1,4 @@
-"""Lists options with letters in a prompt, and reorders such lists."""
+"""Lists the options of a multiple-choice question with letters in a prompt, and rotates such lists."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sightweave.core.types import Sample
 
 
 def listing(options: Sequence[str]) -> str:
-    """The options on one line each, with their letters: ``A. red``."""
+    """Formats options as a list with one option per line, each with its letter, such as ``A. red``."""
     return "\n".join(f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False))
 
 
 def with_listing(text: str, options: Sequence[str]) -> str:
-    """A question with its options below it, unless it lists them already; more than 26 are never listed."""
+    """Appends the list of options to a question, unless it already contains the list or there are more than 26 options."""
     lines = listing(options)
     if not options or len(options) > len(ascii_uppercase) or _has_listing(text, lines):
         return text
@@ -24,29 +24,35 @@ def with_listing(text: str, options: Sequence[str]) -> str:
 
 
 def without_listing(text: str, options: Sequence[str]) -> str:
-    """A question without the list of its options below it, if there is one."""
+    """Removes the list of options from the end of a question, if it is there."""
     return f"{text}\n".removesuffix(f"\n{listing(options)}\n").removesuffix("\n") if options else text
 
 
 def hides_options(sample: Sample) -> bool:
-    """Whether the prompt leaves out an option that could be listed, so that a model cannot know it."""
+    """Whether the prompt does not mention one of the options, although they could be listed, so no model can know it."""
     could_list = 1 < len(sample.options) <= len(ascii_uppercase)
     prompt = sample.prompt.casefold()
     return could_list and not all(option.casefold() in prompt for option in sample.options)
 
 
 def _has_listing(text: str, lines: str) -> bool:
-    """Whether a text contains these lines, and the last one as a whole: ``B. red`` is not in ``B. red-brown``."""
+    """Whether a text contains the given complete lines; for example, ``B. red-brown`` does not contain ``B. red``."""
     return f"{lines}\n" in f"{text}\n"
 
 
 def answered(
     answer: str, references: tuple[str, ...], options: Sequence[str], answer_with: Literal["text", "letter"]
 ) -> tuple[str, tuple[str, ...]]:
-    """The training target and the references where options are listed: an option's text and its letter are both right.
+    """The training target and the references of a question with listed options: each option's text and letter are accepted.
 
-    Options that are letters themselves are answered by their texts alone. Repeated references are votes: letters among
-    them would change the shares that VQA accuracy counts, so they are added only if the target is a letter.
+    If the options are letters themselves, only their texts are accepted. Duplicate references are votes of annotators, whose
+    shares VQA accuracy counts. Letters would change these shares, so they are then added only if the target is a letter.
+
+    Args:
+        answer: Text of the correct option.
+        references: Reference answers.
+        options: The listed options.
+        answer_with: Whether the target is the option's ``text`` or its ``letter``.
     """
     letters = dict(zip(options, ascii_uppercase, strict=False))
     has_votes = len(set(references)) < len(references)
@@ -68,15 +74,15 @@ def answered(
 
 
 def rotate(sample: Sample, by: int) -> Sample | None:
-    """Rotates the listed options of a sample by a number of places; None if its prompt lists fewer than two.
+    """Rotates the listed options of a sample by a number of positions; None if its prompt lists fewer than two options.
 
-    Answers stay correct: one that is a letter, or steps that end with a letter, gets the new letter of its option.
+    Answers remain correct: a letter, alone or at the end of reasoning steps, is replaced by the new letter of its option.
     """
     options, count = sample.options, len(sample.options)
     if not 2 <= count <= len(ascii_uppercase):
         return None
 
-    # The list before and after, and the letter of each option.
+    # The list before and after the rotation, and the mapping of letters.
     rotated = (*options[by % count :], *options[: by % count])
     before, after = listing(options), listing(rotated)
     old_options = dict(zip(ascii_uppercase, options, strict=False))
@@ -84,7 +90,7 @@ def rotate(sample: Sample, by: int) -> Sample | None:
 
     def relettered(text: str) -> str:
         steps, space, last = text.rpartition(" ")
-        # "Vitamin A" is the text of an option, so its last word is not a letter of the list.
+        # The last word of an option's text, such as "Vitamin A", is not a letter of the list.
         if last not in old_options or last not in sample.references or text.endswith(options):
             return text
         return f"{steps}{space}{new_letters[old_options[last]]}"

@@ -1,6 +1,6 @@
-"""Finds the final answer in a text: in a box or tag, or after words such as "the answer is" in several languages.
+"""Finds the final answer in a text: in a box or tag, or after phrases such as "the answer is" in several languages.
 
-Models that reason discuss several options before they choose one, so the answer that is stated last counts.
+A model that reasons may discuss several options before it chooses one, so the last stated answer counts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CALLS = (
     r"(?:\u7b54\u3048|\u7b54|\u89e3\u7b54|\u56de\u7b54|\u6b63\u89e3|\u6b63\u7b54)(?:\u306f|\u304c|\s*:)[\s*_]*:?",
     r"(?:\uc815\ub2f5|\ub2f5)(?:\uc740|\s*:)",
 )
-"""Patterns of the words before an answer."""
+"""Patterns of phrases that introduce an answer."""
 _CALL = re.compile("|".join(_CALLS), re.IGNORECASE)
 _DENIED_BEFORE = re.compile(
     r"(?:\b(?:not|never|cannot|neither|nicht|kein|keine|keinesfalls)|n['\u2019]t|\bne)\s+(?:\w+\s+)?$",
@@ -52,34 +52,34 @@ _STYLED = re.compile(
     r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathsf|mathit|mathbb|operatorname)\s*\{([^{}]*)\}"
 )
 _MATHS = re.compile(r"\\[()\[\]]")
-"""LaTeX brackets around a formula."""
+"""LaTeX delimiters around a formula."""
 _QUOTED = re.compile(r'"([^"\n]+)"[\s}]*$')
 _MAX_NESTED = 4
-"""Maximum nesting of font commands."""
+"""Maximum nesting depth of LaTeX font commands."""
 _MAX_ANSWER = 2000
-"""Maximum characters of an answer that is not in a box or tag."""
+"""Maximum number of characters of an answer that is not in a box or tag."""
 _MAX_STATEMENTS = 64
-"""Maximum statements of a text that are read, from its end, so that a text with a thousand repetitions costs no more."""
+"""Maximum number of stated answers that are considered, counted from the end, which bounds the cost of repetitive texts."""
 _NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 """Translation of full-width characters and the full-width space to ASCII."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One place where a text states an answer."""
+    """An answer that a text states, and its position."""
 
     start: int
-    """Position of the words before the answer, or of its box or tag."""
+    """Position of the phrase before the answer, or of its box or tag."""
     at: int
     """Position of the answer itself."""
     text: str
-    """Content of the box or tag, or the first characters after the words."""
+    """Content of the box or tag, or the characters after the phrase, which may continue beyond the answer."""
     is_enclosed: bool
-    """Whether the answer is in a box or tag, so that `text` is nothing but the answer."""
+    """Whether the answer is in a box or tag, so that `text` is exactly the answer."""
 
 
 def plain(text: str) -> str:
-    """The text with ASCII instead of full-width characters, and without the font commands of LaTeX."""
+    """Replaces full-width characters by ASCII, and removes LaTeX font commands and formula delimiters."""
     text = text.translate(_NARROW)
     text = _MATHS.sub(" ", text)
     for _ in range(_MAX_NESTED):
@@ -88,7 +88,7 @@ def plain(text: str) -> str:
 
 
 def statements(text: str) -> list[Statement]:
-    """All places where a plain text states an answer, in order, without negated ones such as "the answer is not"."""
+    """Finds all stated answers in a text from `plain`, in order; negated phrases such as "never pick" are skipped."""
     found = [*_boxes(text)]
     for tag in _TAGGED.finditer(text):
         group = 2 if tag[2] is not None else 3
@@ -103,9 +103,9 @@ def statements(text: str) -> list[Statement]:
 
 
 def last_stated(text: str) -> str | None:
-    """The last answer that a text states, as it is written there; None if it states none.
+    """The last answer that a text states, in the original spelling; None if it states none.
 
-    After words, the answer is the rest of the line, or the next line if the rest is empty.
+    After a phrase such as "the answer is", the answer is the rest of the line, or the next line if that is empty.
     """
     for one in reversed(statements(plain(text))):
         answer = enclosed(one.text) or one.text.strip()
@@ -120,13 +120,13 @@ def last_stated(text: str) -> str | None:
 
 
 def enclosed(text: str) -> str | None:
-    """The content of the last box or tag of a text; None if there is none, or if all are empty."""
+    """The content of the last non-empty box or tag in a text; None if there is none."""
     inner = [one.text for one in statements(plain(text)) if one.is_enclosed and one.text]
     return inner[-1].strip(" $") if inner else None
 
 
 def _boxes(text: str) -> Iterator[Statement]:
-    """Yields the answers in LaTeX boxes, with braces balanced."""
+    """Yields the answers in LaTeX boxes, whose content ends at the matching closing brace."""
     for box in list(_BOX.finditer(text))[-_MAX_STATEMENTS:]:
         depth, end = 1, box.end()
         while end < len(text) and depth:

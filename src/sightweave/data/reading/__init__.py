@@ -1,1 +1,1 @@
-"""What the formats share: finding files, reading rows, and turning them into checked records."""
+"""Shared code of the dataset formats: finds files, reads rows, and converts them to checked records."""

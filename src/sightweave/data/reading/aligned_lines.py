@@ -1,4 +1,4 @@
-"""Reads text files whose lines correspond by number, such as parallel corpora."""
+"""Reads text files with corresponding lines, such as the two sides of a parallel corpus."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from sightweave.core.errors import DataError
 from sightweave.data.reading import json_stream
 
 _MAX_BYTES = 256 << 20
-"""Maximum size of one file, decompressed."""
+"""Maximum size of one decompressed file in bytes."""
 
 
 def lines(path: Path) -> list[str]:
-    """All lines of a text file, gzip or plain, without their line ends.
+    """Reads all lines of a plain or gzip text file, without line ends.
 
-    Only a line feed ends a line: Unicode has other line separators, which occur inside sentences.
+    Only a line feed ends a line, because other line separators of Unicode occur inside sentences.
 
     Raises:
-        DataError: the file cannot be read, is truncated, is not UTF-8 or larger than 256 MiB.
+        DataError: The file cannot be read, is truncated, is not UTF-8, or is larger than 256 MiB.
     """
     with json_stream.opened(path) as file:
         try:
             data = file.read(_MAX_BYTES + 1)
-        except (OSError, EOFError, zlib.error) as error:  # a gzip file that is cut or damaged
+        except (OSError, EOFError, zlib.error) as error:  # a truncated or damaged gzip file
             raise DataError(f"{path}: cannot be read ({error}); copy it again.") from None
     if len(data) > _MAX_BYTES:
         raise DataError(f"{path}: more than {_MAX_BYTES} bytes of text; not a file of aligned sentences.")
@@ -45,10 +45,10 @@ def lines(path: Path) -> list[str]:
 
 
 def aligned(paths: Sequence[Path]) -> list[list[str]]:
-    """The lines of several files; line n of each belongs to line n of all others.
+    """Reads the lines of several files, where line n of each file corresponds to line n of all others.
 
     Raises:
-        DataError: the files differ in their number of lines, or one cannot be read.
+        DataError: The files have different numbers of lines, or a file cannot be read.
     """
     found = [lines(path) for path in paths]
     for path, one in zip(paths, found, strict=True):

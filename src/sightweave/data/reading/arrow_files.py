@@ -1,7 +1,7 @@
-"""Reads the rows of parquet files, Arrow files and Arrow streams, a bounded number of bytes at a time.
+"""Reads the rows of parquet files, Arrow files and Arrow streams in batches of bounded size.
 
-Files are not trusted. Extension types may run code (pyarrow's own contains a pickle), so they are rejected, and record
-batches are validated before any cell is read.
+Files are not trusted: record batches are validated before any cell is read, and extension types are rejected, because some
+of them run code (pyarrow's own Python extension type contains a pickle).
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from sightweave.core.errors import DataError
 from sightweave.data.reading.row_files import RowError
 
 SUFFIXES = (".parquet", ".pq", ".arrow", ".feather")
-"""Suffixes of such files."""
+"""Suffixes of parquet and Arrow files."""
 _BATCH_BYTES = 32 << 20
 _MAX_ROWS = 64
-"""Maximum rows per batch: with a dictionary, a few bytes per row may become a large image, and no size in the footer
-shows it."""
+"""Maximum rows per batch. With dictionary encoding, a few bytes per row may expand to a large image, and the sizes in the
+footer do not show this."""
 _HARMLESS = ("arrow.json", "arrow.uuid", "arrow.bool8")
-"""Extension types that only name plain values; their columns are not read."""
+"""Extension types that are only labels for plain values. They are accepted, but their columns are not read."""
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def form_of(path: Path) -> str:
-    """``parquet``, ``file`` (Arrow with a footer) or ``stream``, judging by the first bytes; empty for any other file.
+    """Detects a file's format from its first bytes: ``parquet``, ``file`` (Arrow with a footer) or ``stream`` (Arrow).
+
+    Returns an empty text for any other file.
 
     Raises:
-        DataError: the file cannot be opened.
+        DataError: The file cannot be opened.
     """
     try:
         with path.open("rb") as file:
@@ -43,10 +45,10 @@ def form_of(path: Path) -> str:
 
 
 def schema(path: Path) -> Any:
-    """The Arrow schema of a file.
+    """The Arrow schema of a parquet or Arrow file.
 
     Raises:
-        DataError: the file has another format, is truncated or damaged, or has a column of an extension type.
+        DataError: The file has another format, is truncated or damaged, or has duplicate columns or extension types.
     """
     import pyarrow as pa
 
@@ -57,7 +59,7 @@ def schema(path: Path) -> Any:
 
 
 def columns(path: Path) -> dict[str, str]:
-    """Names and types of the columns that can be read; empty if the file cannot be read."""
+    """Type of each readable column by its name; empty if the file cannot be read."""
     try:
         found = schema(path)
     except DataError:
@@ -66,16 +68,17 @@ def columns(path: Path) -> dict[str, str]:
 
 
 def rows(path: Path, only: Container[str] | None = None) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    """Yields the number, from 0, and the cells of each row, or the error in it.
+    """Yields the number of each row, counted from 0, with its cells by column, or with an error.
 
-    Columns are read if they hold texts, bytes, numbers, or lists or structs of these.
+    Only columns of texts, bytes, numbers, and lists or structs of these are read.
 
     Args:
         path: A parquet file, Arrow file or Arrow stream.
         only: Names of the columns to read; None means all.
 
     Raises:
-        DataError: as `schema`, or a part of the file is damaged; with the row group or batch, and the column.
+        DataError: As for `schema`, or a part of the file is damaged. The message gives the row group or batch, and the
+            column.
     """
     number = 0
     for batch in _batches(path, only):
@@ -120,7 +123,7 @@ def _batches(path: Path, only: Container[str] | None) -> Iterator[Any]:
     for number, batch in enumerate(_of_messages(path, file)):
         try:
             batch = batch.select(wanted)
-            batch.validate(full=True)  # offsets in a damaged file may point anywhere
+            batch.validate(full=True)  # in a damaged file, offsets may point outside the buffers
         except (pa.ArrowException, ValueError) as error:
             raise DataError(f"{path}: batch {number}: {_short(error)}.") from None
         yield batch
@@ -148,7 +151,7 @@ def _of_group(path: Path, file: Any, group: int, wanted: list[str]) -> Iterator[
 
 
 def _bad_column(file: Any, group: int, wanted: list[str]) -> str:
-    """The first column that cannot be read, as a part of a message; empty if each can be read alone."""
+    """Names the first unreadable column of a row group, for a message; empty if each column can be read alone."""
     import pyarrow as pa
 
     for name in wanted:
@@ -178,11 +181,11 @@ def _of_messages(path: Path, file: Any) -> Iterator[Any]:
 
 
 def _opened(path: Path) -> tuple[Any, Any]:
-    """The reader of a file, and its schema."""
+    """Opens a file; returns its pyarrow reader and its schema."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # Open it in its own format.
+    # Open the file with the reader for its format.
     form = form_of(path)
     if form == "parquet":
         # Without pre-buffering, a row group of gigabytes is read page by page.
@@ -211,7 +214,7 @@ def _opened(path: Path) -> tuple[Any, Any]:
 
 
 def _check_end(path: Path) -> None:
-    """Rejects a stream that is truncated between two batches, which would read as a shorter one."""
+    """Checks the end marker of an Arrow stream; without it, a stream truncated between two batches would go unnoticed."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 8))
         tail = file.read(8)
@@ -220,7 +223,7 @@ def _check_end(path: Path) -> None:
 
 
 def _check_field(path: Path, field: Any, place: str) -> None:
-    """Rejects extension types in a column and in its inner fields; `place` is the dotted name of the field."""
+    """Raises `DataError` for extension types in a column or its inner fields; `place` is the dotted name of the field."""
     import pyarrow as pa
 
     name = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode("utf-8", "replace")
@@ -242,7 +245,7 @@ def _check_field(path: Path, field: Any, place: str) -> None:
 
 
 def _is_plain(kind: Any) -> bool:
-    """Whether a type is texts, bytes or numbers, or lists or structs of these."""
+    """Whether an Arrow type consists of texts, bytes, numbers, and lists or structs of these."""
     from pyarrow import types
 
     if types.is_dictionary(kind):

@@ -1,4 +1,4 @@
-"""Reads conversations from JSON arrays or JSON lines, and turns image placeholders in texts into image numbers."""
+"""Reads conversations from JSON arrays or JSON lines, and replaces image placeholders in texts by image numbers."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from sightweave.data.reading.file_names import files, split_of
 from sightweave.data.reading.row_files import Row, RowError, shown
 
 MARK = "<image>"
-"""Placeholder of an image in a user's text."""
+"""Placeholder for an image in a user's text."""
 _UNREAD = ("video", "videos", "audio", "audios")
 _FIRST_LINE = 4 << 20
 _OTHER_PARTS = ("video", "video_url", "audio", "audio_url", "input_audio")
 _IMAGE_KEYS = ("image", "image_url", "path", "url", "value", "bytes")
-"""Keys in which a part of type image names its image."""
+"""Keys under which a part of type image may hold its image."""
 _NAMED = re.compile(r"(?:Picture \d{1,3}: ?)?<img>([^<>\n]{1,1000})</img>")
-"""An image inside a text, in the style of Qwen-VL."""
+"""Matches the path of an image inside a text, in the style of Qwen-VL."""
 _COLUMNS = {
     *("id", "image", "images", "system", "tools", "objects", "split"),
     *("conversations", "messages", "prompt", "completion", "query", "response", "history"),
     *("from", "value", "role", "content", "loss", "tool_calls"),
 }
-"""Fields of rows and turns that are read, or that hold no image of the row's own."""
+"""Fields of rows and turns that are read, or that are known not to hold images."""
 _HINTS = {"conversations", "messages", "completion", "response"}
-"""Fields of which every row has one; a file without any of them is not parsed any further."""
+"""Fields of which every conversation has at least one; a file that contains none of them is not parsed."""
 
 
 class Marks:
     """Numbers the images of one row in the order in which its turns use them.
 
     Args:
-        column: Images of the row; its placeholders use them one after the other.
-        unread: Columns that look like images and are not read, for messages.
-        is_named_inside: Whether ``<img>a.jpg</img>`` in a user's text is an image.
+        column: Images of the row, to which its placeholders refer in order.
+        unread: Names of columns that look like images but are not read, for messages.
+        is_named_inside: Whether ``<img>a.jpg</img>`` in a user's text refers to an image.
     """
 
     def __init__(
@@ -49,23 +49,23 @@ class Marks:
         self.column, self.num_marks, self.is_named_inside = list(column), 0, is_named_inside
         self.unread = list(unread)
         self.images: list[Any] = []
-        """Images in the order of their numbers."""
+        """All images used so far, indexed by image number."""
 
     def next(self) -> int:
-        """Takes the next image of the column and returns its number."""
+        """Uses the next image of the column and returns its image number."""
         image = self.column[self.num_marks] if self.num_marks < len(self.column) else None
         self.num_marks += 1
         return self.inside(image)
 
     def inside(self, image: Any) -> int:
-        """Adds an image that a turn contains itself and returns its number."""
+        """Adds an image that is contained in a turn and returns its image number."""
         self.images.append(image)
         return len(self.images) - 1
 
     def text(self, text: str) -> list[str | int]:
-        """Splits a user's text at its placeholders, and puts image numbers in their place.
+        """Splits a user's text at its placeholders; returns texts and image numbers in order.
 
-        Line breaks next to a placeholder belong to it. In a row without images of its own, a placeholder is ordinary text.
+        Line breaks next to a placeholder are removed with it. In a row without images, a placeholder is ordinary text.
         """
         if self.is_named_inside and _NAMED.search(text):
             return self._named(text)
@@ -81,7 +81,7 @@ class Marks:
         return found
 
     def _named(self, text: str) -> list[str | int]:
-        """Splits a text at the images that it names; the words ``Picture 1:`` before a name belong to it."""
+        """Splits a text at each ``<img>path</img>``; words such as ``Picture 1:`` before it are removed too."""
         found: list[str | int] = []
         end = 0
         for match in _NAMED.finditer(text):
@@ -91,10 +91,12 @@ class Marks:
         return [*found, text[end:].lstrip("\n")]
 
     def place(self, turns: Sequence[dict[str, Any]]) -> list[Any]:
-        """Returns all images; a single one without a placeholder is put at the start of the first user turn, as in LLaVA.
+        """Returns all images after the last turn, and checks that the placeholders used each of them.
+
+        A single image without a placeholder is put at the start of the first user turn, as in LLaVA.
 
         Raises:
-            RowError: the number of placeholders differs from the number of images.
+            RowError: The number of placeholders differs from the number of images.
         """
         user = next((turn for turn in turns if turn["role"] == "user"), None)
         if not self.num_marks and len(self.column) == 1 and user is not None:
@@ -111,17 +113,17 @@ class Marks:
 
 
 def part(one: Any, field: str, role: str, marks: Marks, filled: Callable[[str], str] = str) -> str | int:
-    """The text of a part, or the number of its image: the next one of the row, or one that the part contains.
+    """The text of a part, or its image number if it is an image, which may be in the part itself or in the row's column.
 
     Args:
-        one: A text, or an object with ``type``.
+        one: The part: a text, or an object with a ``type``.
         field: Name of the field, for messages.
         role: Role of the turn.
         marks: Numbers the images of the row.
         filled: Replaces the placeholders for objects and boxes in a text.
 
     Raises:
-        RowError: a part of another type, an image outside a user turn, or an image that is not read.
+        RowError: The part has another type, or it is an image that is not in a user turn or cannot be read.
     """
     if isinstance(one, str):
         return filled(one)
@@ -129,7 +131,7 @@ def part(one: Any, field: str, role: str, marks: Marks, filled: Callable[[str], 
         message = f"a part must be a JSON object with a type (got {shown(one)})."
         raise RowError("wrong_type", field, one, message)
 
-    # Text parts; a part without a type is of the kind that its key names.
+    # Text parts. The type of a part without a ``type`` is given by its key.
     names = ("text", "image", "image_url", *_OTHER_PARTS)
     kind = one.get("type") or next((name for name in names if one.get(name) is not None), None)
     if kind == "text":
@@ -159,10 +161,10 @@ def part(one: Any, field: str, role: str, marks: Marks, filled: Callable[[str], 
 
 
 def column(values: dict[str, Any]) -> list[Any]:
-    """The images that a row names in ``images`` or ``image``, either of which is one image or a list.
+    """The images in a row's ``images`` or ``image`` column, either of which may hold one image or a list.
 
     Raises:
-        RowError: both fields are present, or the row has video or audio, which are not supported.
+        RowError: Both fields are present, or the row has video or audio, which are not supported.
     """
     for name in _UNREAD:
         if values.get(name):
@@ -181,7 +183,7 @@ def column(values: dict[str, Any]) -> list[Any]:
 
 
 def unread(row: dict[str, Any]) -> list[str]:
-    """Columns of a row, and fields of its turns, that look like images and are not read."""
+    """Names of columns of a row, and of fields of its turns, that look like images but are not read."""
     found = image_marks.unread(row, _COLUMNS)
     for name in ("conversations", "messages", "prompt"):
         found += image_marks.unread_in_turns(row.get(name), _COLUMNS - {"image", "images"}, name)
@@ -189,12 +191,12 @@ def unread(row: dict[str, Any]) -> list[str]:
 
 
 def with_system(turns: list[dict[str, Any]], text: Any) -> list[dict[str, Any]]:
-    """The turns, after one for the row's ``system`` column unless they begin with a system turn of their own.
+    """Adds a system turn with the row's ``system`` column in front of the turns, unless they already start with one.
 
     Assistant turns before the first user turn are kept as context and are not trained on.
 
     Raises:
-        RowError: the column does not hold a text.
+        RowError: The ``system`` column does not hold a text.
     """
     if text is not None and not isinstance(text, str):
         raise RowError("wrong_type", "system", text, f"must be text (got {shown(text)}).")
@@ -211,15 +213,15 @@ def with_system(turns: list[dict[str, Any]], text: Any) -> list[dict[str, Any]]:
 
 
 def conversation_files(path: Path, is_ours: Callable[[Path], bool], what: str) -> list[Path]:
-    """The file itself, or all JSON and JSON lines files below a folder that are in the format.
+    """The given file, or all JSON and JSON lines files of a format below a folder.
 
     Args:
-        path: A file or folder.
-        is_ours: Whether a file is in the format.
+        path: A file, which is returned without checks, or a folder.
+        is_ours: Tells whether a file is in the format.
         what: Name of the format's rows, for the message.
 
     Raises:
-        DataError: there are no such files.
+        DataError: The folder has no files in the format.
     """
     found = [path] if path.is_file() else candidates(path, is_ours)
     if not found:
@@ -230,14 +232,15 @@ def conversation_files(path: Path, is_ours: Callable[[Path], bool], what: str) -
 
 
 def candidates(path: Path, is_ours: Callable[[Path], bool]) -> list[Path]:
-    """The JSON and JSON lines files at `path` that `is_ours` recognizes as being in its format."""
+    """The JSON and JSON lines files at or below a path for which `is_ours` returns True."""
     return [file for file in files(path, ".json", ".json.gz", ".jsonl") if is_ours(file)]
 
 
 def fields(file: Path) -> tuple[frozenset[str], frozenset[str]]:
-    """Field names of the first row, and all keys at any depth; both empty for a file without conversations.
+    """Finds the field names of a file's first row, and the keys at any depth in its first and last rows.
 
-    Rows that name their image in ``file_name`` belong to a folder of images, which is another format.
+    Both are empty for a file without conversations. The field names are also empty if a row has ``file_name``, because such
+    files belong to another format (a folder of images).
     """
     kind, keys = json_stream.glance(file)
     if not keys & _HINTS:
@@ -264,15 +267,15 @@ def fields(file: Path) -> tuple[frozenset[str], frozenset[str]]:
 def rows(
     found: Sequence[Path], split: str, make: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> Iterator[Row]:
-    """Yields the rows of several files in the common fields.
+    """Yields the rows of several files, mapped to the common fields.
 
     Args:
-        found: The files: JSON arrays, whose rows are numbered from 0, or JSON lines, numbered from 1.
+        found: The files: JSON arrays, whose rows are numbered from 0, or JSON lines, whose rows are numbered from 1.
         split: Split to read; files named after another split are skipped. Empty means all.
         make: Maps the fields of one row to the common fields, or raises a `RowError`.
 
     Raises:
-        DataError: a whole file cannot be read.
+        DataError: A file cannot be read at all.
     """
     for file in found:
         name = split_of(file)
@@ -298,7 +301,7 @@ def _read(file: Path) -> Iterator[Row]:
 
 
 def _mapped(row: Row, split: str, make: Callable[[dict[str, Any]], dict[str, Any]]) -> Row:
-    """The row in the common fields, or with the error that its values cause."""
+    """Maps a row to the common fields; if that fails, the returned row holds the error."""
     values = row.values
     if isinstance(values, RowError):
         return row

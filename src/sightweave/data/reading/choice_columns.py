@@ -1,9 +1,9 @@
 """Reads multiple-choice tables: options in any of the usual columns, and answers given as text, letter or number.
 
 Benchmarks on the Hub use many layouts. Options are a list (ScienceQA, A-OKVQA), a text that contains a list (MMMU), a
-struct of texts and labels (ARC), a mapping of letters (MedXpertQA), or a column for each (MMBench's ``A`` to ``D``,
-SEED-Bench's ``choice_a``). An answer is a letter, the option's text, or a number from 0 or from 1. Only the whole table
-shows whether it counts from 0 or from 1: a single 1 could be either.
+struct of texts and labels (ARC), a mapping of letters (MedXpertQA), or separate columns (MMBench's ``A`` to ``D``,
+SEED-Bench's ``choice_a``). An answer is a letter, the option's text, or a number that counts from 0 or from 1. Which of the
+two a table uses can only be seen from all its rows, since a single 1 could be either.
 """
 
 from __future__ import annotations
@@ -30,28 +30,29 @@ ANSWERS = (
     *("correct_answer", "correct_option", "correct_choice", "correct_choice_idx"),
     *("correct_idx", "correct_index", "answer_idx", "answer_index", "gt_idx", "label"),
 )
-"""Columns that hold the one right answer; the first non-empty one is used."""
+"""Columns that hold the correct answer; the first non-empty one is used."""
 _COLUMN = re.compile(
     r"(?:(?P<word>options?|choices?|opt|op|candidate|alternative)[ _-]?)?(?P<label>[A-Za-z]|\d{1,2})"
-    r"|(?P<answer>answer|ans)[ _-]?(?P<letter>[A-Za-z])|a(?P<number>\d{1,2})"  # answer1 is one person's answer
+    r"|(?P<answer>answer|ans)[ _-]?(?P<letter>[A-Za-z])|a(?P<number>\d{1,2})"  # answer1 is an annotator's answer
 )
-"""A column for one option: ``A``, ``option_a``, ``choice0``, ``answer_a`` or ``a0``."""
+"""Matches the name of a column for one option: ``A``, ``option_a``, ``choice0``, ``answer_a`` or ``a0``."""
 _LETTER = re.compile(r"(?:(?:option|answer|choice)\s*:?\s*)?[(\[]?([A-Za-z]|\d{1,3})[)\].:]?", re.IGNORECASE)
 _LETTER_AND_TEXT = re.compile(r"[(\[]?([A-Za-z])[)\].:]\s+(\S.*)", re.DOTALL)
 _MARKER = re.compile(r"(?:(?<=\s)|^|(?<=[;,|]))[(\[]?([A-Z])[)\].:]\s*(?=\S)")
 _MAX_TEXT = 1 << 16
-"""Maximum characters of a text that contains options."""
+"""Maximum number of characters in a text that contains all options."""
 _ALPHABET = tuple(string.ascii_uppercase)
 _NUMBERS = ("from zero", "from one")
 _BRACKETS = frozenset({"", "[", "]", "(", ")", ","})
-"""Tokens between the values of a list."""
+"""Tokens that may occur between the values of a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of one row."""
+    """The answer options of one row."""
 
     texts: tuple[Any, ...]
+    """The options themselves, usually texts."""
     labels: tuple[str, ...]
     """Label of each option: its letter, or the number in its column's name."""
     columns: tuple[str, ...]
@@ -59,16 +60,16 @@ class Options:
 
 
 def columns(names: Iterable[str]) -> list[str]:
-    """The columns of a table that hold options or the right answer."""
+    """Names of a table's columns that hold options or the correct answer."""
     known = {*_LISTS, *ANSWERS, "answers"}
     return [name for name in names if name in known or _COLUMN.fullmatch(name)]
 
 
 def options_of(cells: Mapping[str, Any]) -> Options | None:
-    """The options of a row; None where it has none.
+    """Reads the answer options of a row; None if it has none.
 
     Raises:
-        RowError: the column of options does not hold a list of options, in any of the known forms.
+        RowError: The column of options does not hold a list of options in any known form.
     """
     for name in _LISTS:
         value = cells.get(name)
@@ -78,7 +79,7 @@ def options_of(cells: Mapping[str, Any]) -> Options | None:
 
 
 def _of_value(value: Any, name: str) -> Options | None:
-    """Options from a single column: a list, a text or a mapping."""
+    """Reads all options from the value of a single column, which is a list, a text or a mapping."""
     labels: list[str] = []
     if isinstance(value, str):
         value = _parse_options(value, name)
@@ -92,7 +93,7 @@ def _of_value(value: Any, name: str) -> Options | None:
         texts, labels = _of_mappings(texts, name)
     labels = labels or _letters(len(texts))
 
-    # Empty options are dropped; the others keep their labels.
+    # Drop empty options, but keep the labels of the others.
     kept_texts, kept_labels = [], []
     for number, text in enumerate(texts):
         if not _is_missing(text):
@@ -104,19 +105,19 @@ def _of_value(value: Any, name: str) -> Options | None:
 
 
 def _number_as_text(value: Any) -> Any:
-    """A number as text, without ``.0``; any other value as it is."""
+    """Converts a number to text, without ``.0``; any other value is returned unchanged."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _first_present(values: Mapping[str, Any], keys: Iterable[str]) -> Any:
-    """The value of the first of these keys that the mapping has; None if it has none."""
+    """The value of the first key in `keys` that the mapping contains; None if it contains none of them."""
     return next((values[key] for key in keys if key in values), None)
 
 
 def _of_mapping(value: Mapping[str, Any], name: str) -> tuple[list[Any], list[str]]:
-    """Options of ``{"text": [...], "label": [...]}`` or of ``{"A": ..., "B": ...}``, with their labels."""
+    """Reads ``{"text": [...], "label": [...]}`` or ``{"A": ..., "B": ...}``; returns the options and their labels."""
     texts = _first_present(value, ("text", "texts", "options", "choices"))
     if isinstance(texts, list):
         labels = _first_present(value, ("label", "labels", "key"))
@@ -132,7 +133,7 @@ def _of_mapping(value: Mapping[str, Any], name: str) -> tuple[list[Any], list[st
 
 
 def _of_mappings(values: Sequence[Mapping[str, Any]], name: str) -> tuple[list[Any], list[str]]:
-    """Options of ``[{"label": "A", "text": ...}, ...]``, with their labels."""
+    """Reads ``[{"label": "A", "text": ...}, ...]``; returns the options, and their labels if all have one."""
     texts, labels = [], []
     for one in values:
         text = _first_present(one, ("text", "value", "content", "option", "answer"))
@@ -148,7 +149,7 @@ def _of_mappings(values: Sequence[Mapping[str, Any]], name: str) -> tuple[list[A
 
 
 def _of_columns(cells: Mapping[str, Any]) -> Options | None:
-    """Options of a row with a column for each of them; a column in between may be empty."""
+    """Reads options from separate columns such as ``A``, ``B``, ``C``; empty columns are skipped."""
     for columns_by_label in _option_columns(cells):
         labels = sorted(columns_by_label, key=lambda label: (len(label), label))
         if len(labels) < 2 or labels[0] not in ("A", "0", "1") or not _is_sequence(labels):
@@ -166,7 +167,7 @@ def _of_columns(cells: Mapping[str, Any]) -> Options | None:
 
 
 def _option_columns(names: Iterable[str]) -> Iterable[dict[str, str]]:
-    """Columns that are named like options, by label: one mapping for each style of names."""
+    """Finds columns that are named like options; returns, for each naming style, the columns by label."""
     found: dict[tuple[str, bool], dict[str, str]] = {}
     for name in names:
         match = _COLUMN.fullmatch(name)
@@ -182,24 +183,24 @@ def _option_columns(names: Iterable[str]) -> Iterable[dict[str, str]]:
 
 
 def _is_sequence(labels: Sequence[str]) -> bool:
-    """Whether letters or numbers follow one another; a few may be missing, since CSV files drop empty cells."""
+    """Whether sorted labels are consecutive; some may be missing, since empty cells of CSV files are dropped."""
     numbers = [int(label) if label.isdigit() else ord(label) for label in labels]
     missing = numbers[-1] - numbers[0] + 1 - len(numbers)
     return missing < len(numbers)
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether a cell is empty; tables written by pandas use ``nan`` for that."""
+    """Whether a cell is empty; pandas writes missing values as ``nan``."""
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or (isinstance(value, str) and value.strip() in ("", "nan"))
 
 
 def _parse_options(text: str, name: str) -> Any:
-    """The options in a text: a list as JSON, Python or numpy writes it, lines, or ``A. cat B. dog``.
+    """Parses a text that contains all options: a JSON, Python or numpy list, one option per line, or ``A. cat B. dog``.
 
     Raises:
-        RowError: none of these.
+        RowError: The text has none of these forms.
     """
     text = text.strip()
     if len(text) > _MAX_TEXT:
@@ -218,7 +219,7 @@ def _parse_options(text: str, name: str) -> Any:
 
 
 def _parse_brackets(text: str) -> list[Any] | dict[str, Any] | None:
-    """A list or mapping as JSON, Python or numpy writes it; None for any other text."""
+    """Parses a list or mapping in JSON, Python or numpy notation; None for any other text."""
     if text[:1] not in ("[", "{", "("):
         return None
     try:
@@ -229,7 +230,7 @@ def _parse_brackets(text: str) -> list[Any] | dict[str, Any] | None:
 
 
 def _split_at_letters(text: str) -> list[str] | None:
-    """The options of ``A. cat B. dog``; None where the text does not list letters in order."""
+    """Parses options of the form ``A. cat B. dog``; None if the text does not have consecutive letters from A."""
     marks = list(_MARKER.finditer(text))
     letters = [mark[1] for mark in marks]
     if len(marks) < 2 or marks[0].start() != 0 or letters != _letters(len(marks)):
@@ -244,20 +245,20 @@ def _split_at_letters(text: str) -> list[str] | None:
 
 
 def _split_at(text: str, separator: str) -> list[str] | None:
-    """The non-empty pieces between separators; None where there are fewer than two."""
+    """The non-empty pieces between separators; None if there are fewer than two."""
     pieces = [piece.strip() for piece in text.split(separator) if piece.strip()]
     return pieces if len(pieces) > 1 else None
 
 
 def listed(text: str) -> Any:
-    """The texts of a list that is written as one text, or the text as it is."""
+    """Parses a text that is a list in Python or numpy notation into a list of texts; any other text is unchanged."""
     is_list = text.lstrip().startswith("[") and len(text) <= _MAX_TEXT
     found = _python_list(text.strip()) if is_list else None
     return [str(one) for one in found] if found else text
 
 
 def _python_list(text: str) -> list[Any] | None:
-    """The texts and numbers of a list as Python or numpy writes it (numpy has no commas); None for anything else."""
+    """Parses a list of texts and numbers in Python or numpy notation (numpy writes no commas); None if it is not one."""
     if not text.startswith(("[", "(")):
         return None
     found: list[Any] = []
@@ -275,7 +276,7 @@ def _python_list(text: str) -> list[Any] | None:
 
 
 def _python_mapping(text: str) -> Any:
-    """A mapping as Python writes it; None for anything else."""
+    """Parses a mapping in Python notation; None if it is not one."""
     try:
         return ast.literal_eval(text)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
@@ -283,12 +284,12 @@ def _python_mapping(text: str) -> Any:
 
 
 def _letters(count: int) -> list[str]:
-    """Labels of this many options: letters, and numbers after ``Z``."""
+    """Default labels for a number of options: letters, and after ``Z`` numbers."""
     return [_ALPHABET[number] if number < len(_ALPHABET) else str(number) for number in range(count)]
 
 
 def _without_letters(texts: list[Any]) -> list[Any]:
-    """Texts without the letter before each: ``(A) cat`` becomes ``cat``; unchanged unless all have their letter."""
+    """Removes the letters from options such as ``(A) cat``, if every option starts with its own letter."""
     letters, bare = [], []
     for text in texts:
         match = _LETTER_AND_TEXT.fullmatch(text) if isinstance(text, str) else None
@@ -300,10 +301,11 @@ def _without_letters(texts: list[Any]) -> list[Any]:
 
 
 class Convention:
-    """How the answers of a table name their options, determined from all of its rows.
+    """The way in which a table's answers refer to options (text, label, or number), inferred from all of its rows.
 
     Args:
-        rows: Returns the rows again, with at least their options and answers. Called only when an answer is ambiguous.
+        rows: Returns an iterator over all rows, with at least their options and answers. It is called only when an answer
+            is ambiguous.
     """
 
     def __init__(self, rows: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
@@ -311,7 +313,7 @@ class Convention:
 
     @cached_property
     def counts(self) -> Counter[str]:
-        """Number of rows that each way of reading an answer explains."""
+        """Number of rows whose answer is valid under each interpretation, such as ``label`` or ``from zero``."""
         found: Counter[str] = Counter()
         for cells in self._rows():
             try:
@@ -324,10 +326,15 @@ class Convention:
         return found
 
     def chosen(self, answer: Any, options: Options, column: str = "answer") -> Any:
-        """The text of the option that an answer names.
+        """The text of the option that an answer refers to.
+
+        Args:
+            answer: The answer of a row.
+            options: The row's options.
+            column: Name of the answer's column, for messages.
 
         Raises:
-            RowError: the answer names no option, or could name two and no row of the table shows which is meant.
+            RowError: The answer matches no option, or it could count from 0 or from 1 and no row of the table tells which.
         """
         readings = _readings(answer, options)
         if not readings:
@@ -339,7 +346,7 @@ class Convention:
         if len(set(readings.values())) == 1:
             return options.texts[next(iter(readings.values()))]
 
-        # The reading that explains the most rows of the table wins; in a tie, text wins over label and number.
+        # Choose the interpretation that fits most rows of the table; in a tie, text before label before number.
         order = ("text", "label", *_NUMBERS)
         best = max(readings, key=lambda way: (self.counts[way], -order.index(way)))
 
@@ -355,7 +362,7 @@ class Convention:
 
 
 def _readings(answer: Any, options: Options) -> dict[str, int]:
-    """The ways in which an answer can be read, each with the index of the option that it then names."""
+    """All possible interpretations of an answer, each with the index of the option that it refers to."""
     if isinstance(answer, float) and answer.is_integer():
         answer = int(answer)
     given = str(answer).strip()
@@ -377,7 +384,7 @@ def _readings(answer: Any, options: Options) -> dict[str, int]:
         if label_and_text is None or _fold(options.texts[number]) == _fold(label_and_text[2]):
             found["label"] = number
 
-    # As a number, counted from 0 or from 1. Where an option in between is empty, the others keep their numbers.
+    # As a number, counted from 0 or from 1. Empty options count too: the others keep their numbers.
     if label.isdigit():
         numbers = [ord(one) - ord("A") if one in _ALPHABET else index for index, one in enumerate(labels)]
         for way, wanted in zip(_NUMBERS, (int(label), int(label) - 1), strict=True):
@@ -387,7 +394,7 @@ def _readings(answer: Any, options: Options) -> dict[str, int]:
 
 
 def _index_of_text(given: str, texts: Sequence[Any]) -> int | None:
-    """Index of the option with this text; None where none or several have it."""
+    """Index of the only option with this text; None if there is none or several have it."""
     folded = _fold(given)
     same = [number for number, text in enumerate(texts) if _fold(text) == folded]
     exact = [number for number in same if str(texts[number]).strip() == given]
@@ -400,10 +407,10 @@ def _fold(text: Any) -> str:
 
 
 def resolved(cells: Mapping[str, Any], convention: Convention) -> dict[str, Any]:
-    """A row of the common fields with its options as a list, and each answer as the option's text.
+    """Converts the options of a row of common fields to a list, and its answers to the texts of options.
 
     Raises:
-        RowError: as `options_of` and `Convention.chosen`.
+        RowError: As for `options_of` and `Convention.chosen`.
     """
     options = options_of(cells) if cells.get("question") is not None else None
     found = dict(cells)
@@ -429,7 +436,7 @@ def resolved(cells: Mapping[str, Any], convention: Convention) -> dict[str, Any]
 
 
 def _chosen_or_unchanged(answer: Any, options: Options, convention: Convention, column: str) -> Any:
-    """The option that an answer names, or the answer itself: after the first answer, other words may be right too."""
+    """The option that an answer refers to, or the answer itself; used for additional answers, which need not be options."""
     try:
         return convention.chosen(answer, options, column)
     except RowError:

@@ -18,54 +18,54 @@ _TEXTS = (
     *("prompt", "question", "rationale", "source", "captions", "answers"),
     *("options", "targets", "references"),
 )
-"""Fields that come first among the texts of a record, in this order."""
+"""Fields whose texts `texts_of` yields first, in this order."""
 _NO_TEXTS = (*COMMON, "source_language", "target_language")
 
 
 class Dataset(Protocol):
-    """A sequence of images, each with all of its records.
+    """A sequence of images, where each item is the list of all records of one image.
 
-    A kind's ``Config`` has ``splits`` (names, training first) and ``build(split=...) -> Dataset``.
+    A dataset kind's ``Config`` has ``splits`` (names, training first) and ``build(split=...) -> Dataset``.
     """
 
     def __len__(self) -> int:
-        """Number of images; any large number if images are generated."""
+        """Number of images; an arbitrary large number if images are generated."""
         ...
 
     def __getitem__(self, index: int) -> Sequence[Record]:
-        """All records of image ``index``; the same on every call and every machine."""
+        """All records of an image; they must be the same on every call and every machine."""
         ...
 
     def texts(self) -> Iterator[str]:
-        """Yields texts that contain every word of the dataset, to train a tokenizer on."""
+        """Yields texts that contain every word in the dataset, for training a tokenizer."""
         ...
 
 
 @config
 class SourceConfig:
-    """A source's share of the mix; the base of every dataset's ``Config``."""
+    """Base class of every dataset's ``Config``, with the options for mixing several datasets (sources)."""
 
     weight: PositiveFloat | None = None
-    """Weight of the source in the mix, relative to the other sources. Give all sources a weight, or none."""
+    """Sampling weight of the source relative to the other sources. Set a weight for all sources, or for none."""
     epochs: PositiveFloat = 1.0
-    """Passes over this source per epoch of a mix without weights; 0.5 uses half of its images."""
+    """Number of passes over this source per epoch of a mix without weights; 0.5 uses half of its images."""
 
 
 class SplitConfig(Protocol):
-    """The interface of every dataset's ``Config``."""
+    """The interface that every dataset's ``Config`` implements."""
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of its splits: training first, then those held out."""
+        """Names of the splits: the training split first, then the held-out splits."""
         ...
 
     def build(self, *, split: str) -> Any:
-        """Makes the dataset of one split."""
+        """Builds the dataset of one split."""
         ...
 
 
 def is_record(value: Any) -> TypeGuard[Record]:
-    """Whether an object is a record of some task."""
+    """Whether an object is a record of any task."""
     return bool(task_of_class(type(value)))
 
 
@@ -73,7 +73,7 @@ def task_of(record: Record) -> str:
     """The name of a record's task: its file in ``data/tasks``, or the dotted path of a user's own module.
 
     Raises:
-        DataError: the record's class is not defined in a task's module.
+        DataError: The record's class is not defined in a task's module.
     """
     name = task_of_class(type(record))
     if not name:
@@ -97,14 +97,14 @@ def texts_of(record: Record) -> Iterator[str]:
 
 @cache
 def _text_fields(record_type: type) -> tuple[str, ...]:
-    """Names of the fields that may hold texts, the usual ones first."""
+    """Names of the fields of a record class that may hold texts, starting with those in `_TEXTS`."""
     names = [field.name for field in fields(record_type) if field.name not in _NO_TEXTS]
     usual = [name for name in _TEXTS if name in names]
     return (*usual, *(name for name in names if name not in usual))
 
 
 def _texts_in(value: Any) -> Iterator[str]:
-    """Yields a text, or the texts in nested lists and turns."""
+    """Yields a value if it is a text, or all texts in nested lists and turns."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | tuple):

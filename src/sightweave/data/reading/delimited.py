@@ -1,9 +1,10 @@
 """Splits delimited text, such as CSV and TSV, into rows with their positions in the file (RFC 4180).
 
-All code that reads such files or removes rows from them uses this module, so that it agrees on what a row is. A quote
-opens a cell only at the cell's start; elsewhere it is an ordinary character, as in ``a 15" screen``. Only a line feed
-ends a line, with or without a carriage return before it. Reading takes time linear in the size of the file, and cells may
-have any size: Python's own reader stops at 128 KiB, a limit of the whole process that a library must not change.
+All code that reads such files or removes rows from them uses this module, so that rows are always delimited in the same way.
+A quotation mark opens a quoted cell only at the start of the cell; elsewhere it is an ordinary character, as in
+``a 15" screen``. A line ends with a line feed, which may follow a carriage return. Reading takes time linear in the size of
+the file, and cells may have any size. Python's csv module limits cells to 128 KiB, and the limit is global to the process,
+so a library should not change it.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ _QUOTE = b'"'
 
 
 class MalformedRow(ValueError):
-    """There is text between a closing quote and the next cell."""
+    """A row has text between a closing quote and the next delimiter."""
 
 
 class UnclosedQuote(ValueError):
-    """A quote is opened in a row and never closed, so nothing after it can be trusted.
+    """A quote that a row opens is never closed, so the rest of the file cannot be split into rows.
 
     Args:
-        line: Number of the row's first line.
+        line: Line number at which the row starts.
     """
 
     def __init__(self, line: int) -> None:
@@ -32,27 +33,27 @@ class UnclosedQuote(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """One row and its position in the file."""
+    """A row of delimited text and its position in the file."""
 
     line: int
-    """Number of its first line, from 1."""
+    """Number of the row's first line, counted from 1."""
     start: int
-    """Position of its first byte."""
+    """Position of the row's first byte."""
     end: int
-    """Position after its last byte, the line feed included."""
+    """Position after the row's last byte, including the line feed."""
     cells: list[bytes] | ValueError
-    """Its cells, or the error in it."""
+    """The cells of the row, or an error if it cannot be read."""
 
     @property
     def is_blank(self) -> bool:
-        """Whether all of its cells are empty."""
+        """Whether all cells of the row are empty."""
         return isinstance(self.cells, list) and not any(map(bytes.strip, self.cells))
 
 
 def delimiter_of(head: bytes) -> str:
-    """The delimiter of a file by its first line: the tab, comma or semicolon that gives the most columns with a name.
+    """Detects a file's delimiter from its first line: the tab, comma or semicolon that gives the most non-empty names.
 
-    Spreadsheets write semicolons in countries with a decimal comma, such as most of Europe.
+    Spreadsheet programs write semicolons in countries with a decimal comma, such as most of Europe.
     """
 
     def num_names(separator: bytes) -> int:
@@ -75,15 +76,15 @@ def cells_of(line: bytes, delimiter: bytes) -> list[bytes]:
 def extents(
     lines: Iterable[tuple[int, int, bytes | ValueError]], delimiter: str, *, max_bytes: int
 ) -> Iterator[Extent]:
-    """Yields the rows of a file; a quoted cell may span lines.
+    """Splits the lines of a file into rows and yields them; a quoted cell may span several lines.
 
     Args:
-        lines: Number, position in bytes, and content of each line with its line end, or the reason it was not read.
+        lines: Number and byte position of each line, and its content with the line end, or an error if it was not read.
         delimiter: The character between cells.
-        max_bytes: Maximum size of a row; in a longer one, a quote was almost certainly never closed.
+        max_bytes: Maximum size of a row in bytes; a longer row almost certainly has a quote that is never closed.
 
     Raises:
-        UnclosedQuote: a quote is never closed.
+        UnclosedQuote: A quote is never closed.
     """
     separator = delimiter.encode()
     open_row: _OpenRow | None = None
@@ -95,7 +96,7 @@ def extents(
         if isinstance(line, ValueError):
             if open_row is not None:
                 break
-            # Its size is not known here. Code that removes rows reads whole files, which have no such lines.
+            # The size of an unread line is unknown, so the extent is empty. Code that removes rows reads all lines.
             yield Extent(number, offset, offset, line)
             continue
 
@@ -118,19 +119,19 @@ def extents(
 
 
 class _OpenRow:
-    """A row that is being read line by line."""
+    """A row to which lines are added until it is complete."""
 
     def __init__(self, delimiter: bytes) -> None:
         self.cells: list[bytes] = []
         self._delimiter = delimiter
         self._quoted: list[bytes] | None = None
-        """Pieces of the quoted cell that is open; None if there is none."""
+        """Pieces of the quoted cell that is currently open; None if no quote is open."""
 
     def add(self, line: bytes) -> bool:
-        """Adds the next line; returns whether the row ends with it.
+        """Adds the next line; returns whether the row is now complete.
 
         Raises:
-            MalformedRow: there is text between a closing quote and the next cell.
+            MalformedRow: There is text between a closing quote and the next delimiter.
         """
         body = line.removesuffix(b"\n").removesuffix(b"\r")
         at = 0
@@ -145,7 +146,7 @@ class _OpenRow:
                 at = end + 1
                 continue
 
-            # A quoted cell ends at its closing quote, perhaps in a later line.
+            # A quoted cell ends at its closing quote, which may be on a later line.
             after = self._read_quoted(body, at)
             if after is None:
                 assert self._quoted is not None
@@ -158,7 +159,7 @@ class _OpenRow:
             at = after + 1
 
     def _read_quoted(self, body: bytes, at: int) -> int | None:
-        """Position after the closing quote of a quoted cell; None where this line does not close it."""
+        """Reads a quoted cell; returns the position after its closing quote, or None if this line does not close it."""
         if self._quoted is None:
             self._quoted = []
             at += 1
@@ -175,5 +176,5 @@ class _OpenRow:
                 self.cells.append(b"".join(self._quoted))
                 self._quoted = None
                 return at
-            self._quoted.append(_QUOTE)  # two quotes in a quoted cell are one character
+            self._quoted.append(_QUOTE)  # inside a quoted cell, two quotes stand for one
             at += 1

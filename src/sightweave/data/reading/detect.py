@@ -12,21 +12,24 @@ _OWN = "own"
 
 
 def detect(path: str | Path) -> dict[str, str]:
-    """The formats that recognise a path, each with what it found; empty if none does.
+    """Finds the dataset formats that recognise a path.
+
+    Returns:
+        A description of what each format found there, by the format's name; empty if none recognises the path.
 
     Raises:
-        DataError: there is no such file or folder.
+        DataError: The file or folder does not exist.
     """
     place = Path(path).expanduser()
     if not place.exists():
         raise DataError(f"{place}: file or folder not found.")
 
-    # Images alone may belong to a dataset of another format, so they count only if no other format is found.
+    # A folder of images may be part of a dataset in another format, so it counts only if no other format is found.
     return _recognised(place, "recognise") or _recognised(place, "recognise_pictures")
 
 
 def _recognised(place: Path, function: str) -> dict[str, str]:
-    """The formats whose function of this name recognises a path, each with what it found."""
+    """Calls one function of each format on a path; returns the non-empty descriptions by format."""
     found = {}
     for kind in catalog.kinds(_FAMILY):
         recognise = getattr(catalog.module(_FAMILY, kind), function, None)
@@ -37,10 +40,10 @@ def _recognised(place: Path, function: str) -> dict[str, str]:
 
 
 def kind_of_path(path: str | Path) -> str:
-    """The format of a path; ``own`` if none recognises it, since the messages of that format say what it expects.
+    """The dataset format of a path; ``own`` if none recognises it, because its errors tell the user what is expected.
 
     Raises:
-        DataError: several formats recognise the path.
+        DataError: Several formats recognise the path.
     """
     if places.SHARDS.search(str(path)):
         return "webdataset"

@@ -1,4 +1,4 @@
-"""Decodes images inside JSON: data URLs, and objects with bytes (as base64) or a path."""
+"""Decodes images inside JSON: data URLs, and objects with base64 bytes or a path."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _DATA_URL = re.compile(r"data:[\w.+/-]*(?:;[\w-]+=[\w.-]+)*;base64,", re.IGNOREC
 
 
 def picture(value: Any, field: str) -> Inside | str:
-    """The bytes of an image, or its path, which the caller resolves.
+    """Decodes the bytes of an image, or returns its path for the caller to resolve.
 
     Args:
-        value: A path, a data URL, or an object with bytes, path or url.
+        value: A path, a data URL, or an object with ``bytes``, ``path`` or ``url``.
         field: Name of the field, for messages.
 
     Raises:
-        RowError: a web address, text that is not base64, or a value of another type.
+        RowError: The value is a web address, is not valid base64, or has another type.
     """
     if isinstance(value, dict):
         data = value.get("bytes")

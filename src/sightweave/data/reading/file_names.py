@@ -1,4 +1,4 @@
-"""Finds the files of a dataset, and reads the split from their names."""
+"""Finds the files of a dataset by suffix, and recognises splits in their names."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from pathlib import Path
 from sightweave.data.reading.splits import SPLIT_NAMES
 
 _SPLIT = re.compile(
-    # test-dev, the public part of VQA's test set, is not a development set.
+    # test-dev counts as test: it is the public part of VQA's test set, and not a development set.
     r"(?<![a-z])(train|trainval|val|valid|validation|dev|minival|test[-_]?dev|test)(?![a-z])"
 )
 _NAMES = SPLIT_NAMES | {"trainval": "train"}
 _DEPTH = 3
-"""Levels of folders below the given one that are searched for annotation files."""
+"""Maximum depth of subfolders that are searched for annotation files."""
 
 
 def split_of(path: Path) -> str:
-    """``train``, ``validation`` or ``test``, from the name of a file; empty if it names no split."""
+    """The split in a file's name: ``train``, ``validation`` or ``test``; empty if the name contains none."""
     found = _SPLIT.findall(path.name.lower().replace("minival", "val"))
     return _NAMES.get(found[-1], "test") if found else ""
 
 
 def files(path: Path, *suffixes: str) -> list[Path]:
-    """The path itself, or all files below a folder whose name ends in one of `suffixes` (lower case), sorted.
+    """The files at or below a path whose names end in one of the lower-case `suffixes`, sorted.
 
-    In folders with very many files, such as image folders, only the names are looked at.
+    Hidden files and links to folders are skipped. File types are only checked for matching names, so that folders with very
+    many images are searched quickly.
     """
     if path.is_file():
         return [path] if path.name.lower().endswith(suffixes) else []
@@ -53,17 +54,17 @@ def files(path: Path, *suffixes: str) -> list[Path]:
 
 
 def _may_be_folder(name: str) -> bool:
-    """Whether a name may be that of a folder: it has no suffix, or one of digits as in ``CLEVR_v1.0``."""
+    """Whether a name may belong to a folder: it has no suffix, or a numeric one as in ``CLEVR_v1.0``."""
     suffix = os.path.splitext(name)[1]
     return not suffix or suffix[1:].isdigit()
 
 
 def json_files(path: Path) -> list[Path]:
-    """JSON files, including those compressed with gzip."""
+    """The JSON files at or below a path, including those compressed with gzip."""
     return files(path, ".json", ".json.gz")
 
 
 def among(names: Sequence[str]) -> str:
-    """The first three names and the number of the others, for a message."""
+    """Formats a list of names for a message: the first three, and the number of further ones."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more

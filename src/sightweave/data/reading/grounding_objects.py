@@ -1,8 +1,9 @@
-"""Reads the objects of ms-swift's grounding rows: names and boxes that replace placeholders in texts, and image regions.
+"""Reads the ``objects`` of ms-swift's grounding rows, which fill placeholders in texts and become image regions.
 
-``{"ref": ["dog"], "bbox": [[x1, y1, x2, y2]], "bbox_type": "real" | "norm1", "image_id": [0]}``; ``real`` (the default)
-is in pixels of that image, ``norm1`` in fractions of it. The ``<ref-object>`` and ``<bbox>`` placeholders of all turns
-are replaced by the names and boxes in order; a box is written in thousandths, as in ms-swift: ``[(x1,y1),(x2,y2)]``.
+An example is ``{"ref": ["dog"], "bbox": [[x1, y1, x2, y2]], "bbox_type": "real" | "norm1", "image_id": [0]}``. Boxes of
+type ``real`` (the default) are in pixels of their image, and boxes of type ``norm1`` in fractions of it. The
+``<ref-object>`` and ``<bbox>`` placeholders in the turns are replaced by names and boxes in order. Boxes are written in
+thousandths of the image's size, as in ms-swift: ``[(x1,y1),(x2,y2)]``.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ class Objects:
     """The names and boxes of one row.
 
     Args:
-        given: The row's ``objects``; None means none.
-        size: Returns width and height in pixels of image number i of the row.
+        given: The row's ``objects`` field; None if it has none.
+        size: Returns the width and height in pixels of image number i of the row.
 
     Raises:
-        RowError: `given` has another form, or refers to an image that is not there.
+        RowError: `given` has the wrong form, or refers to an image that the row does not have.
     """
 
     def __init__(self, given: Any, size: Callable[[int], tuple[int, int]]) -> None:
@@ -44,7 +45,7 @@ class Objects:
             raise RowError("wrong_type", "objects.bbox_type", kind, message)
         image_numbers = _list(given, "image_id")
         self.boxes: list[list[float]] = []
-        """Each box as x, y, x, y (or a point as x, y) in fractions of its image."""
+        """Boxes as x, y, x, y (or points as x, y) in fractions of their image."""
         for index, box in enumerate(_list(given, "bbox")):
             image = image_numbers[index] if index < len(image_numbers) else 0
             self.boxes.append(_fractions(box, (1, 1) if kind == "norm1" else size(image)))
@@ -52,10 +53,12 @@ class Objects:
         self._num_refs = self._num_boxes = 0
 
     def filled(self, text: str) -> str:
-        """Replaces the placeholders of the next text; without objects, placeholders are ordinary text.
+        """Replaces the placeholders in the next text; unchanged if the row has no objects.
+
+        Texts must be passed in order, since names and boxes are used up one after another.
 
         Raises:
-            RowError: there are more placeholders than names or boxes.
+            RowError: There are more placeholders than names or boxes.
         """
         return _MARKS.sub(lambda match: self._next(match.group()), text) if self._is_given else text
 
@@ -76,7 +79,7 @@ class Objects:
         return f"[{','.join(f'({x},{y})' for x, y in points)}]"
 
     def regions(self) -> list[dict[str, Any]]:
-        """The boxes with their names; empty where it is unclear which name belongs to which box."""
+        """Regions, each with a box and its name as words; empty if it is unclear which name belongs to which box."""
         refs = self.refs * len(self.boxes) if len(self.refs) == 1 else self.refs
         if len(refs) != len(self.boxes):
             return []

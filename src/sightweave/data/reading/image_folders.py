@@ -1,4 +1,4 @@
-"""Finds the images in a folder, their classes and splits, and files that may say something about them."""
+"""Finds the images below a folder, their classes and splits, and other files that may hold annotations."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ OTHER_FORMATS = (
 """Suffixes of images in formats that are not supported."""
 _IMAGES = (*SUFFIXES, *OTHER_FORMATS)
 _MEDIA = (*_IMAGES, ".mp4", ".mov", ".avi", ".mkv", ".webm", ".wav", ".mp3", ".ogg")
-"""Suffixes of files that say nothing about images."""
+"""Suffixes of media files, which hold no annotations."""
 _GENERAL_STEMS = {
     *("readme", "license", "licence", "copying", "copyright", "notice", "authors", "credits", "attribution"),
     *("changelog", "thumbs", "desktop", "picasa"),
 }
-"""Names, up to the first dot, of files that say nothing about single images."""
+"""Names (up to the first dot) of general files, which hold no annotations of individual images."""
 _DATA = (
     *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml", ".caption"),
     *(".html", ".pdf", ".parquet", ".pq", ".arrow", ".feather", ".tar", ".tgz", ".zip", ".gz", ".bz2"),
     *(".xz", ".zst", ".7z", ".npy", ".npz", ".pkl", ".pt", ".pth", ".h5", ".hdf5", ".mat", ".db"),
     *(".sqlite", ".xlsx", ".xls", ".ods", ".safetensors", ".bin", ".tfrecord", ".rec", ".lmdb", ".mdb"),
 )
-"""Suffixes of files that may say something about images, or hold a dataset of another format."""
+"""Suffixes of files that may hold annotations, or a dataset in another format."""
 _SNIFFED = 512
-"""Bytes at the start of a file of an unknown kind that are read to see whether it is text."""
+"""Number of bytes at the start of a file with an unknown suffix that are read to check whether it is text."""
 
 
 def pictures_below(root: Path) -> Iterator[str]:
-    """Yields the paths of all images below `root`, relative to it and sorted, without hidden ones or linked folders."""
+    """Yields the sorted relative paths of all images below `root`, without hidden files and linked folders."""
     return (file for file in all_below(root) if file.lower().endswith(SUFFIXES))
 
 
 def all_below(root: Path) -> Iterator[str]:
-    """Yields the same paths as `pictures_below`, and those of images in unsupported formats."""
+    """Yields paths as `pictures_below` does, including those of images in unsupported formats."""
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = Path(folder).relative_to(root).as_posix()
@@ -56,10 +56,10 @@ def _is_image(name: str) -> bool:
 
 
 def check_format(file: str) -> None:
-    """Checks by its name that an image is in a supported format.
+    """Checks by the file name's suffix that an image has a supported format.
 
     Raises:
-        RowError: the format is not supported.
+        RowError: The format is not supported.
     """
     suffix = Path(file).suffix.lower()
     if suffix in OTHER_FORMATS:
@@ -68,7 +68,7 @@ def check_format(file: str) -> None:
 
 
 def is_bare(root: Path) -> bool:
-    """Whether a folder holds images, and no file that could say something about them."""
+    """Whether a folder contains images but no file that may hold annotations."""
     has_images = False
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -80,7 +80,7 @@ def is_bare(root: Path) -> bool:
 
 
 def _may_describe_images(file: Path) -> bool:
-    """Whether a file may say something about images: it holds data, or is text of an unknown kind."""
+    """Whether a file may hold annotations: it has a data suffix, or is text with an unknown suffix."""
     name = file.name.lower()
     if name.startswith(".") or name.endswith(_MEDIA) or name.partition(".")[0] in _GENERAL_STEMS:
         return False
@@ -88,24 +88,24 @@ def _may_describe_images(file: Path) -> bool:
         return True
 
     try:
-        if not file.is_file():  # opening a named pipe would wait for its writer
+        if not file.is_file():  # opening a named pipe would block
             return False
         with file.open("rb") as opened:
             head = opened.read(_SNIFFED)
         return bool(head) and b"\0" not in head and bool(head.decode("utf-8", "strict"))
     except UnicodeDecodeError as error:
-        return error.start > _SNIFFED - 4  # a character that is cut off at the end of `head`
+        return error.start > _SNIFFED - 4  # only the last character is cut off at the end of `head`
     except OSError:
         return False
 
 
 def split_name_of(folder: str) -> str:
-    """The split that a folder is named after; empty if it is not named after one."""
+    """The split in the name of a folder; empty if the name contains none."""
     return SPLIT_NAMES.get(folder.lower(), "") or split_of(Path(folder))
 
 
 def split_folders(folder: Path) -> list[str]:
-    """Names of the folders in a folder that are named after a split."""
+    """Names of the subfolders of a folder that are named after a split."""
     try:
         with os.scandir(folder) as inside:
             return sorted(one.name for one in inside if split_name_of(one.name) and one.is_dir())
@@ -114,17 +114,17 @@ def split_folders(folder: Path) -> list[str]:
 
 
 def has_folders(folder: Path) -> bool:
-    """Whether a folder contains folders."""
+    """Whether a folder has subfolders that are not hidden."""
     with os.scandir(folder) as inside:
         return any(one.is_dir() and not one.name.startswith(".") for one in inside)
 
 
 def not_a_split(folder: str, splits: Sequence[str]) -> RowError:
-    """The error for a folder that is next to folders of splits but has another name.
+    """The error for a folder whose siblings are named after splits, while its own name is not a split.
 
     Args:
         folder: Name of the folder.
-        splits: Names of the folders of splits next to it.
+        splits: Names of its sibling folders.
     """
     message = (
         f"the folder {folder!r} is not a known split (train, validation or test), unlike its sibling folders "
@@ -134,7 +134,7 @@ def not_a_split(folder: str, splits: Sequence[str]) -> RowError:
 
 
 def class_of(file: str) -> str:
-    """The class of an image, as in ``train/cat/1.jpg`` or ``cat/1.jpg``; empty where the path has none."""
+    """The class of an image, from a path such as ``train/cat/1.jpg`` or ``cat/1.jpg``; empty if the path has none."""
     folders = file.split("/")[:-1]
     if folders and split_name_of(folders[0]):
         folders = folders[1:]
@@ -142,9 +142,9 @@ def class_of(file: str) -> str:
 
 
 def classes_below(root: Path) -> tuple[set[str], int]:
-    """The classes of the images below a folder, and the number of images without a class.
+    """The set of classes of the images below a folder, and the number of images without a class.
 
-    There are no classes if there is only one, or if no more than half of the images have one.
+    The set is empty if there is only one class, or if at most half of the images have a class.
     """
     classes: set[str] = set()
     num_inside = num_outside = 0

@@ -1,6 +1,6 @@
-"""Rejects rows that refer to images but have none: placeholders in their texts, and image columns that are not read.
+"""Detects rows that refer to images but have none, by placeholders in their texts and by image columns that are not read.
 
-Such rows would silently train the model on text alone.
+Such rows are rejected, because the model would silently be trained on text alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MARK = re.compile(
     r"|<fake_token_around_image>|<im_patch>|<pic>",
     re.IGNORECASE,
 )
-# In lower case these are ordinary words.
+# These are placeholders only in capitals; in lower case they may be ordinary words in brackets.
 _CAPITALS = re.compile(r"\[IMG(?:_BREAK|_END)?\]|\[IMAGE(?: ?\d{1,3})?\]")
 _ELEMENT = re.compile(r"<image>(?!\./</image>)(?=[^<]{0,2000}<)", re.IGNORECASE)
 _NAMED = re.compile(
@@ -27,17 +27,17 @@ _NAMED = re.compile(
     r"(?:_?(?:path|file|file_?name|name|url|uri|list|byte|base64|b64|data)s?)?",
     re.IGNORECASE,
 )
-"""Names of columns that hold images, whatever their values look like."""
+"""Matches names of columns that hold images, whatever their values look like."""
 _PICTURE = re.compile(
     r"data:image/|[^\n]{1,400}\.(?:jpe?g|jpe|jfif|png|webp|gif|bmp|tiff?|avif|hei[cf]|ico|mpo|p[bgp]m)$",
     re.IGNORECASE,
 )
 _MAX_CHECKED = 3
-"""Number of elements of a list that are checked."""
+"""Maximum number of elements of a list that are checked."""
 
 
 def mark_in(text: str) -> str:
-    """The first image placeholder of any model's template in a text; empty where there is none.
+    """The first image placeholder in a text, in the style of any known model; empty if there is none.
 
     An XML element such as ``<image>...</image>`` is not a placeholder, and neither is ``[image]`` in lower case.
     """
@@ -51,17 +51,17 @@ def mark_in(text: str) -> str:
 
 
 def is_picture_name(column: str) -> bool:
-    """Whether a column is named like a column of images."""
+    """Whether the name of a column suggests that it holds images."""
     return _NAMED.fullmatch(column) is not None
 
 
 def unread(row: Mapping[str, Any], known: Container[str], *, within: str = "") -> list[str]:
-    """The columns that look like images and are not read.
+    """Names of the columns that look like images but are not read.
 
     Args:
-        row: All columns, or all fields of a turn.
-        known: Names that are read.
-        within: Prefix of the names, such as ``messages[0].``.
+        row: All columns of a row, or all fields of a turn.
+        known: Names of columns that are read, or known to hold something else.
+        within: Prefix for the returned names, such as ``messages[0].``.
     """
     found = []
     for name, value in row.items():
@@ -71,11 +71,11 @@ def unread(row: Mapping[str, Any], known: Container[str], *, within: str = "") -
 
 
 def unread_in_turns(turns: Any, known: Container[str], column: str) -> list[str]:
-    """The fields of turns that look like images and are not read.
+    """Names of the fields of turns that look like images but are not read.
 
     Args:
-        turns: A list of turns; any other value has no such fields.
-        known: Names of the fields that are read.
+        turns: A list of turns; for any other value, no names are returned.
+        known: Names of fields that are read, or known to hold something else.
         column: Name of the column that holds the turns.
     """
     if not isinstance(turns, list):
@@ -105,7 +105,7 @@ def _is_image(value: Any, *, is_named: bool) -> bool:
 
 
 def hint(columns: Sequence[str]) -> str:
-    """What to do about columns that are not read, as the end of a message; empty where there are none."""
+    """The end of a message about columns that are not read, with advice; empty if there are none."""
     if not columns:
         return ""
     names = ", ".join(map(repr, columns[:3]))
@@ -114,14 +114,14 @@ def hint(columns: Sequence[str]) -> str:
 
 
 def check(values: Mapping[str, Any], texts: Iterator[tuple[str, str]]) -> None:
-    """Rejects a row without images whose texts or columns refer to one.
+    """Checks that neither the texts nor the columns of a row without images refer to an image.
 
     Args:
-        values: The row in the common fields; ``unread`` names columns that look like images.
-        texts: Field and text of each user text.
+        values: The row in the common fields; ``unread`` lists columns that look like images.
+        texts: Field name and content of each user text.
 
     Raises:
-        RowError: a text has a placeholder, or a column that looks like images is not read.
+        RowError: A text has a placeholder, or a column that looks like images is not read.
     """
     columns = list(values.get("unread") or ())
     for field, text in texts:

@@ -1,4 +1,4 @@
-"""Finds the images of a dataset: below a folder that their paths may not leave, or inside other files."""
+"""Resolves the image paths of a dataset to files below a folder, and describes images that are inside other files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The bytes of an image inside an uncompressed file, such as a tar archive."""
+    """An image inside an uncompressed file, such as a tar archive; calling it returns the image's bytes."""
 
     path: Path
     offset: int
@@ -34,10 +34,10 @@ class Slice:
     key: str
 
     def __call__(self) -> bytes:
-        """Reads the bytes.
+        """Reads the bytes of the image.
 
         Raises:
-            MediaError: the file is gone, or shorter than before.
+            MediaError: The file cannot be read, or has become shorter.
         """
         try:
             with self.path.open("rb") as file:
@@ -53,18 +53,18 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """The bytes of an image that a row contains."""
+    """An image whose bytes are inside a row."""
 
     data: bytes
     key: str
 
 
 class Folder:
-    """Finds images below a folder, by their path or, where it does not exist, by their file name.
+    """Finds images below a folder by their path, or by their file name if the path does not exist.
 
     Args:
-        root: The folder; no path may leave it, not even by a symbolic link.
-        search: Whether to search all folders below for the file name of a path that does not exist.
+        root: The folder. Paths must not lead outside it, even through a symbolic link.
+        search: Whether to search all folders below the root for the file name if a path does not exist.
     """
 
     def __init__(self, root: Path, *, search: bool) -> None:
@@ -72,10 +72,10 @@ class Folder:
         self._index: dict[str, list[str]] | None = None
 
     def find(self, value: Any) -> str:
-        """The path of an image relative to the root; if there is no such image, the path that was asked for.
+        """The path of an image relative to the root; the given path if there is no such image.
 
         Raises:
-            RowError: as `path_in`, or several images have that name.
+            RowError: As for `path_in`, or several images have this file name.
         """
         relative = path_in(self.root, value)
         if not self.search or (self.root / relative).exists():
@@ -84,7 +84,7 @@ class Folder:
         folder, _, name = relative.rpartition("/")
         found = self._paths_by_name().get(name, [])
         if len(found) > 1:
-            # Prefer paths that share a folder with the given one: not every dataset has unique file names.
+            # File names need not be unique: prefer paths that share a folder's name with the given path.
             wanted = set(folder.split("/")) - {""}
             nearer = [path for path in found if not wanted.isdisjoint(path.split("/")[:-1])]
             found = nearer or found
@@ -95,7 +95,7 @@ class Folder:
         return found[0] if found else relative
 
     def _paths_by_name(self) -> dict[str, list[str]]:
-        """Paths of all files below the root by file name; the folders are walked only once."""
+        """Paths of all files below the root by file name; computed only once."""
         if self._index is not None:
             return self._index
 
@@ -112,12 +112,13 @@ class Folder:
 
 
 def path_in(root: Path, value: Any) -> str:
-    """The path of an image relative to a folder, as it is spelled on the disk.
+    """Converts an image's path to one relative to a folder, spelled as on disk.
 
-    Absolute paths and ``file:`` URLs are allowed if they lead into the folder.
+    Absolute paths and ``file:`` URLs are accepted if they lead into the folder.
 
     Raises:
-        RowError: the path is in a home folder, is any other URL, or leaves the folder, possibly by a symbolic link.
+        RowError: The value is not a text, is a path with ``~`` or another URL, or leads outside the folder, possibly
+            through a symbolic link.
     """
     if not isinstance(value, str) or not value.strip():
         raise RowError("wrong_type", "image", value, f"must be text (got {shown(value)}).")
@@ -129,11 +130,11 @@ def path_in(root: Path, value: Any) -> str:
         )
         return RowError("image_path", "image", name, message)
 
-    # What the text alone shows.
+    # Checks of the text.
     if "\0" in name:
         raise refused("contains a NUL character")
     try:
-        name.encode("utf-8")  # file names on disk that are not UTF-8 cannot be stored
+        name.encode("utf-8")  # a file name that is not UTF-8 cannot be stored with the rows
     except UnicodeEncodeError:
         raise refused("contains an invalid character; rename the file in UTF-8") from None
     place = _local_path(name)
@@ -151,7 +152,7 @@ def path_in(root: Path, value: Any) -> str:
             raise refused("is absolute and outside the folder")
         place = below
 
-    # What the disk shows.
+    # Checks on disk.
     path = _existing(root, place)
     try:
         is_inside = bounded.is_inside(root, path)
@@ -166,7 +167,7 @@ def path_in(root: Path, value: Any) -> str:
 
 
 def _local_path(name: str) -> str | None:
-    """The path itself, or that of a ``file:`` URL of this machine; None for any other URL."""
+    """A path unchanged, or the path in a local ``file:`` URL; None for any other URL."""
     lower = name.lower()
     if not lower.startswith("file:"):
         is_url = "://" in name or lower.startswith(("data:", "http:", "https:"))
@@ -179,31 +180,31 @@ def _local_path(name: str) -> str | None:
 
 
 def _below(root: Path, name: str) -> str | None:
-    """An absolute path made relative to `root`; None where it leads elsewhere, possibly by a symbolic link."""
+    """Makes an absolute path relative to `root`; None if it leads outside, possibly through a symbolic link."""
     path = Path(name)
     if path.is_relative_to(root):
         return path.relative_to(root).as_posix()
 
     try:
-        found = path.resolve()  # the folder may have another name, through a link above it
+        found = path.resolve()  # the path may reach the folder through a symbolic link above it
     except (OSError, RuntimeError, ValueError):
         return None
     return found.relative_to(root).as_posix() if found.is_relative_to(root) else None
 
 
 def _existing(root: Path, name: str) -> Path:
-    """The path as written or, if only that exists, with composed or decomposed letters, as other systems write them."""
+    """The path below `root`, in the Unicode form (as given, NFC or NFD) that exists; as given if none exists."""
     for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
         try:
             if (root / form).exists():
                 return root / form
-        except (OSError, RuntimeError):  # too long, or a loop of links; opening it reports that
+        except (OSError, RuntimeError):  # too long, or a loop of links; opening the file will report this
             break
     return root / name
 
 
 def _is_loop(path: Path) -> bool:
-    """Whether a link leads back to itself."""
+    """Whether a path is a symbolic link that leads back to itself."""
     try:
         path.stat()
     except OSError as error:
@@ -212,14 +213,14 @@ def _is_loop(path: Path) -> bool:
 
 
 def given(root: Path | None, value: Any) -> Medium:
-    """Makes an image of a Python object.
+    """Converts a Python object to a `Medium`.
 
     Args:
-        root: Folder that text paths are relative to and may not leave; None for paths as they are.
-        value: An image, a path, a data URL, base64, bytes, an array or a Pillow image.
+        root: Folder that paths given as text are relative to and may not leave; None leaves such paths unchanged.
+        value: A `Medium`, a path, a data URL, base64, bytes, an array or a Pillow image.
 
     Raises:
-        RowError: a value of another type, a path that `path_in` refuses, or an image that cannot be read.
+        RowError: The value has another type, is a path that `path_in` rejects, or is an image that cannot be read.
     """
     if isinstance(value, Medium):
         return value
@@ -245,7 +246,7 @@ def given(root: Path | None, value: Any) -> Medium:
 
 
 def _bytes_or_path(value: str | Path) -> str | Path | bytes:
-    """The bytes that a text contains; a path as it is."""
+    """The bytes in a data URL or base64 text; a path is returned unchanged."""
     try:
         source = picture_of(value)
     except MediaError as error:

@@ -1,6 +1,7 @@
-"""Reads large JSON files one element at a time, so that memory is bounded by the largest element.
+"""Reads large JSON files one element at a time, so that memory use is bounded by the largest element.
 
-Official datasets are one array of a million rows, at the top level or under a key. ``json.load`` would hold all of them.
+Many official datasets are a single array of up to a million rows, either at the top level or under a key. ``json.load``
+would hold all rows in memory.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from sightweave.data.reading.row_files import RowError, is_too_deep, no_constant
 
 _CHUNK = 1 << 20
 MAX_VALUE = 256 << 20
-"""Maximum characters of one element, which is held in memory."""
+"""Maximum number of characters in one element, which is held in memory."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 _EDGE = 16
-"""Characters at the end of a window where a JSON literal or escape may be cut; the longest one and some more."""
+"""Number of characters at the end of the window in which a JSON literal or escape sequence may be cut off."""
 _GLANCE = 1 << 17
 _KEY = re.compile(rb'"([A-Za-z_][\w-]{0,60})"\s*:')
 
 
 class _Text:
-    """A window of a file's text that moves forward.
+    """A window of a JSON file's text that moves forward as values are read.
 
     Args:
         path: Path of the file, for messages.
@@ -41,15 +42,15 @@ class _Text:
         self.path, self.file, self.chunk = path, file, chunk
         self.text = ""
         self.at = 0
-        """Position in `text`."""
+        """Current position in `text`."""
         self.before = 0
-        """Number of characters of the file before `text`."""
+        """Number of characters in the file before the start of `text`."""
         self.is_end = False
         self._decode = codecs.getincrementaldecoder("utf-8-sig")()
         self._json = json.JSONDecoder(object_pairs_hook=no_duplicates, parse_constant=no_constant)
 
     def more(self) -> bool:
-        """Reads another chunk; returns False at the end of the file."""
+        """Reads another chunk and drops the text before the current position; returns False at the end of the file."""
         if self.is_end:
             return False
 
@@ -58,7 +59,7 @@ class _Text:
             text = self._decode.decode(data, final=not data)
         except UnicodeDecodeError as error:
             raise self.wrong(f"not UTF-8 ({error.reason})") from None
-        except (OSError, EOFError, zlib.error) as error:  # a gzip file that is cut or damaged
+        except (OSError, EOFError, zlib.error) as error:  # a truncated or damaged gzip file
             raise self.wrong(f"cannot be read ({error})") from None
 
         self.is_end = not data
@@ -67,7 +68,7 @@ class _Text:
         return not self.is_end
 
     def wrong(self, problem: str, at: int | None = None) -> DataError:
-        """Makes an error with its position in the file: the current one, or that of a character of the window."""
+        """Makes the error for a problem at a position in the window, which defaults to the current one."""
         place = self.at if at is None else at
         near = shown(self.text[place : place + 40])
         return DataError(
@@ -75,7 +76,7 @@ class _Text:
         )
 
     def peek(self) -> str:
-        """Returns the next character that is not white space, without reading past it; empty at the end."""
+        """Skips white space and returns the next character without consuming it; empty at the end of the file."""
         while True:
             match = _SPACE.match(self.text, self.at)
             self.at = match.end() if match else self.at
@@ -83,10 +84,10 @@ class _Text:
                 return self.text[self.at : self.at + 1]
 
     def take(self, expected: str) -> None:
-        """Reads one character.
+        """Skips white space and consumes one expected character.
 
         Raises:
-            DataError: the next character is a different one.
+            DataError: The next character is a different one.
         """
         found = self.peek()
         if found != expected:
@@ -94,7 +95,11 @@ class _Text:
         self.at += 1
 
     def value(self) -> Any:
-        """Reads the whole next value."""
+        """Reads the next JSON value, which may be nested.
+
+        Raises:
+            DataError: The value is not valid JSON, incomplete, too large or nested too deeply.
+        """
         self.peek()
         while True:
             try:
@@ -112,18 +117,18 @@ class _Text:
             size = end - self.at
             if isinstance(value, list | dict) and is_too_deep(self.text[self.at : end], value):
                 raise self.wrong("nested too deeply")
-            # A number at the edge of the window may continue: the 1 of 1e+5 is a number too.
+            # A number at the end of the window may continue: 1 is a number, but so is 1e+5.
             is_complete = isinstance(value, str | list | dict) or end < len(self.text) - 2
             if is_complete or not self._grow():
                 self.at += size
                 return value
 
     def _grow_or_raise(self, error: json.JSONDecodeError) -> None:
-        """Reads more text if that may complete the value, and raises the error otherwise."""
+        """Reads more text if that may complete a value that could not be parsed; otherwise raises the error."""
         is_open = error.msg.startswith("Unterminated")
         ahead = error.pos - self.at  # reading more moves the window
 
-        # Well before the edge of the window it is an error whatever follows, so no more is read.
+        # An error well before the end of the window remains one whatever text follows, so reading more would not help.
         may_continue = is_open or error.pos >= len(self.text) - _EDGE
         if may_continue and self._grow():
             return
@@ -132,7 +137,11 @@ class _Text:
         raise self.wrong(error.msg, self.at + ahead) from None
 
     def _grow(self) -> bool:
-        """Doubles the window, so that a long value is not parsed again for every chunk; False at the end of the file."""
+        """Doubles the window, so that a long value is not parsed again for every chunk.
+
+        Returns:
+            Whether any text was added; False at the end of the file.
+        """
         if len(self.text) - self.at > MAX_VALUE:
             raise self.wrong(f"a value of more than {MAX_VALUE} characters")
 
@@ -144,10 +153,10 @@ class _Text:
 
 
 def opened(path: Path) -> IO[bytes]:
-    """Opens a file for reading, and decompresses it if its first bytes are those of gzip, whatever its name.
+    """Opens a file for reading bytes; a gzip file, which is recognised by its first bytes, is decompressed.
 
     Raises:
-        DataError: the file cannot be opened.
+        DataError: The file cannot be opened.
     """
     try:
         file = path.open("rb")
@@ -163,7 +172,7 @@ def opened(path: Path) -> IO[bytes]:
 
 
 def elements(path: Path, key: str | None = None, *, chunk: int = _CHUNK) -> Iterator[Any]:
-    """Yields the elements of the top-level array, or of the array under a key of the top-level object.
+    """Yields the elements of a file's top-level array, or of the array under a key of its top-level object.
 
     Args:
         path: A JSON file, plain or gzip.
@@ -171,7 +180,7 @@ def elements(path: Path, key: str | None = None, *, chunk: int = _CHUNK) -> Iter
         chunk: Bytes to read at a time.
 
     Raises:
-        DataError: there is no such array, the file is not JSON or ends early; with the position in the file.
+        DataError: There is no such array, or the file is truncated or not valid JSON. The message gives the position.
     """
     with opened(path) as file:
         text = _Text(path, file, chunk)
@@ -189,10 +198,10 @@ def elements(path: Path, key: str | None = None, *, chunk: int = _CHUNK) -> Iter
 
 
 def members(path: Path, *, chunk: int = _CHUNK) -> Iterator[tuple[str, Any]]:
-    """Yields the keys and values of the top-level object.
+    """Yields the keys and values of a file's top-level object.
 
     Raises:
-        DataError: as `elements`.
+        DataError: The file is not a JSON object, or is truncated. The message gives the position.
     """
     with opened(path) as file:
         text = _Text(path, file, chunk)
@@ -201,10 +210,10 @@ def members(path: Path, *, chunk: int = _CHUNK) -> Iterator[tuple[str, Any]]:
 
 
 def check(path: Path, *, chunk: int = _CHUNK) -> None:
-    """Reads an object to its end, one element at a time, to see whether the file is whole.
+    """Reads a file's top-level object to its end, one element at a time, to check that the file is complete.
 
     Raises:
-        DataError: as `elements`.
+        DataError: The file is not a JSON object, or is truncated. The message gives the position.
     """
     with opened(path) as file:
         text = _Text(path, file, chunk)
@@ -227,7 +236,7 @@ def _array(text: _Text) -> Iterator[Any]:
 
 
 def _skip(text: _Text) -> None:
-    """Reads past a value; an array one element at a time, since COCO's boxes come before their categories."""
+    """Skips a value. An array is skipped element by element, because it may be huge, such as the boxes of COCO."""
     if text.peek() != "[":
         text.value()
         return
@@ -236,7 +245,7 @@ def _skip(text: _Text) -> None:
 
 
 def _members(text: _Text) -> Iterator[str]:
-    """Yields the keys of an object; the caller must read each value before it asks for the next key."""
+    """Yields the keys of an object; the caller must read or skip each value before requesting the next key."""
     text.take("{")
     if text.peek() == "}":
         text.take("}")
@@ -256,10 +265,11 @@ def _members(text: _Text) -> Iterator[str]:
 
 
 def glance(path: Path) -> tuple[str, frozenset[str]]:
-    """``object`` or ``array``, and the keys at any depth that the beginning and the end of a file contain.
+    """Guesses the content of a JSON file from its start and end, since official files are large.
 
-    Official files are large, and their first and last elements show what they are. For a file that is not JSON, the
-    first value is empty.
+    Returns:
+        ``object`` or ``array``, or an empty text if the file is not JSON; and the keys at any depth in the parts that were
+        read.
     """
     head, tail = _ends(path)
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
@@ -272,7 +282,7 @@ def glance(path: Path) -> tuple[str, frozenset[str]]:
 
 
 def text_of(path: Path, key: str) -> str:
-    """The first text under a key in the parts of the file that `glance` reads; empty where there is none."""
+    """The first text value of a key in the start and the end of a file, as `glance` reads them; empty if there is none."""
     for part in _ends(path):
         found = re.search(rb'"' + re.escape(key.encode()) + rb'"\s*:\s*"([^"\\]*)"', part)
         if found:
@@ -281,11 +291,11 @@ def text_of(path: Path, key: str) -> str:
 
 
 def missing(path: Path, wanted: str) -> DataError:
-    """The error for a path without files of a format; for a file that is not valid JSON, with the reason.
+    """The error for a path without a file of the expected format, with the position if the file is not valid JSON.
 
     Args:
         path: A file or folder.
-        wanted: Name of what the format needs.
+        wanted: Description of the file that the format needs.
     """
     if not path.exists():
         return DataError(f"{path}: file or folder not found.")
@@ -304,7 +314,7 @@ def missing(path: Path, wanted: str) -> DataError:
 
 
 def _ends(path: Path) -> tuple[bytes, bytes]:
-    """The first bytes of a file and, unless it is compressed, its last ones; both empty if it cannot be read."""
+    """The start of a file and, unless it is compressed, its end (128 KiB each); both empty if it cannot be read."""
     try:
         with opened(path) as file:
             is_compressed = isinstance(file, gzip.GzipFile)

@@ -19,11 +19,11 @@ _NOT_KEPT = ("image", "images", "quality", "unread")
 
 
 class KeptRows:
-    """Stores rows by number. Rows of files go to disk; records that were made in Python stay in memory.
+    """Stores rows by number: rows that were read from files on disk, and records that were made in Python in memory.
 
     Args:
-        images: Turns references into images; rows are written to its store if it has one.
-        rules: Which records of a row are wanted.
+        images: Converts references to images; if it has a store, rows are written to that store.
+        rules: Filters the records of a row.
     """
 
     def __init__(self, images: RowImages, rules: Rules) -> None:
@@ -42,9 +42,9 @@ class KeptRows:
 
         Args:
             values: Fields of the row.
-            references: References to its images.
-            made: Its wanted records.
-            name: Id of its records if it has none of its own.
+            references: References to the row's images.
+            made: The row's records that passed the filters.
+            name: Id for the row's records if the row has none.
         """
         store = self._images.store
         if store is None:
@@ -55,7 +55,7 @@ class KeptRows:
         store.append({**fields, "images": list(references), "name": name})
 
     def make(self, number: int, split: str) -> list[Record]:
-        """The wanted records of one row, with their split set to this one."""
+        """Rebuilds the records of one row that pass the filters, and sets their split to `split`."""
         if self._images.store is None:
             found = self._in_memory[number]
             return [one if one.split == split else replace(one, split=split) for one in found]
@@ -66,7 +66,7 @@ class KeptRows:
         return [record for record in made if self._rules.is_wanted(record)]
 
     def fingerprint(self, rows: np.ndarray) -> str:
-        """SHA-256 (hexadecimal) that changes when one of these rows changes, or the choice of rows does."""
+        """A hexadecimal SHA-256 of the given row numbers and of the stored rows, which changes if any of them changes."""
         chosen = hashlib.sha256(rows.astype(np.int64).tobytes())
         if self._images.store is not None:
             chosen.update(self._images.store.digest().encode())

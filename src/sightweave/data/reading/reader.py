@@ -1,4 +1,4 @@
-"""Turns the rows of any format into a dataset: checks, filters, splits and groups them by image, and counts bad rows."""
+"""Turns rows of any format into a dataset: checks and filters them, assigns splits, groups by image, counts bad rows."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from sightweave.data.reading.tally import Tally
 
 logger = logging.getLogger(__name__)
 _LOGGED = 5
-"""Number of faults that are logged one by one."""
+"""Maximum number of bad rows that are logged individually."""
 _HASHED_BYTES = 20_000
-"""Maximum number of images whose bytes are hashed to hold some out; if there are more, the names are hashed."""
+"""Maximum number of images whose bytes are hashed to choose those to hold out; with more images, names are hashed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One good row."""
+    """A row that passed all checks and filters."""
 
     values: dict[str, Any]
     references: list[Reference]
@@ -48,15 +48,15 @@ class Taken:
 
 
 class Reader:
-    """Reads the rows of one source and makes a dataset of them; for a single use.
+    """Reads the rows of one source and makes a dataset of them. A reader can be used only once.
 
     Args:
-        rules: Which rows are wanted, and how many may be bad.
+        rules: Filters for rows, and the limit for bad ones.
         name: Name of the source, for messages.
         folder: Folder that image paths are relative to; None for rows whose images are Python objects.
-        root: For such rows, the folder that text paths are relative to; None for paths as they are.
-        check: Whether misspelled columns are faults, since the rows are the user's own.
-        probe: Whether to check image headers; not needed where every image is decoded anyway.
+        root: If `folder` is None, the folder that paths given as text are relative to; None leaves such paths unchanged.
+        check: Whether misspelled column names are errors, as in rows that the user wrote.
+        probe: Whether to check image headers; not needed if every image is decoded anyway.
     """
 
     def __init__(
@@ -77,22 +77,22 @@ class Reader:
         self._kept = KeptRows(self._images, rules)
 
         self._images_by_key: dict[str, int] = {}
-        """Number of each image (or set of images) by its key."""
+        """Number assigned to each image, or set of images of a row, by its key."""
         self._image_numbers = array("q")
-        """Number of each good row's image."""
+        """For each good row, the number of its image."""
         self._split_codes = array("b")
-        """Code of each good row's split."""
+        """For each good row, the code of its split."""
         self._has_id = array("b")
-        """Whether each good row has an id of its own."""
+        """For each good row, whether it has an id of its own."""
         self._id_hashes: set[int] = set()
         self._rating_columns: set[str] = set()
         """Rating columns that at least one row has."""
 
     def read(self, rows: Iterator[Row]) -> None:
-        """Reads all rows; bad ones are recorded.
+        """Reads all rows and records the bad ones.
 
         Raises:
-            DataError: too many rows are bad, or in strict mode any row is bad.
+            DataError: Too many rows are bad, or any row is bad in strict mode.
         """
         try:
             for row in rows:
@@ -106,13 +106,13 @@ class Reader:
                     self._fault(Fault(file, row.line, error.code, error.field, error.value, str(error)))
         finally:
             if isinstance(rows, Generator):
-                rows.close()  # closes the files that it reads, in case of an error
+                rows.close()  # after an error, this closes the files that the generator reads
 
     def take(self, row: Row) -> Taken | None:
-        """Checks one row; returns None if it is good but not wanted.
+        """Checks one row; returns None if it is valid but filtered out.
 
         Raises:
-            RowError: the row is bad.
+            RowError: The row is bad.
         """
         values: Any = row.values
         if isinstance(values, RowError):
@@ -141,7 +141,7 @@ class Reader:
         images = tuple(self._images.medium(one) for one in references)
         made = records(wanted, images, self._row_name(row), labelled=self.rules.labelled)
         for medium, reference in zip(images, references, strict=True):
-            # Four values refer to an image in a shard, which would have to be read whole.
+            # A reference with four values is an image in a shard. Checking its header would mean reading the whole shard.
             is_in_shard = isinstance(reference, list) and len(reference) == 4
             if not is_in_shard:
                 self._finder.look(medium)
@@ -168,7 +168,7 @@ class Reader:
         return f"{Path(row.file or self.name).stem}:{row.line}"
 
     def read_kept(self, start: int, size: int) -> bytes:
-        """Bytes of an image that was inside a row."""
+        """The bytes of an image that was stored inside a row, by their position and size in the store."""
         assert self._images.store is not None
         return self._images.store.read(start, size)
 
@@ -186,7 +186,7 @@ class Reader:
         self.tally.good += 1
 
     def _note_id(self, identity: Any) -> None:
-        """Counts duplicate ids, or rejects them in strict mode."""
+        """Records the id of a row; a duplicate is counted, or raises `RowError` in strict mode."""
         id_hash = hash(str(identity))
         if id_hash in self._id_hashes:
             if self.rules.strict:
@@ -197,14 +197,16 @@ class Reader:
         self._id_hashes.add(id_hash)
 
     def _split_of(self, row: Row, taken: Taken) -> int:
-        """The code of the split that a row belongs to, or `UNNAMED`."""
-        if not self.rules.labelled:  # for inference every row gets an answer, whatever its split
+        """The code of a row's split; `UNNAMED` if it has none."""
+        if not self.rules.labelled:  # for inference, rows of all splits are answered
             return SPLITS.index("train")
         if self.rules.split:
             return SPLITS.index(split_name(self.rules.split))
         if is_record(row.values):
             given = split_name(row.values.split)
-            return UNNAMED if given == "train" else SPLITS.index(given)  # train is a record's default
+            return (
+                UNNAMED if given == "train" else SPLITS.index(given)
+            )  # "train" is the default and may not be meant
 
         name = taken.values.get("split")
         return UNNAMED if name is None else SPLITS.index(split_name(name))
@@ -227,7 +229,7 @@ class Reader:
         raise DataError(f"{self.name}: {reason}. The first ones:\n{first}")
 
     def _write_quarantine(self) -> None:
-        """Writes the bad rows to the quarantine file, if the source names one."""
+        """Writes the bad rows to the quarantine file, if the source has one."""
         if self.rules.quarantine_path is None:
             return
 
@@ -239,19 +241,19 @@ class Reader:
             raise DataError(f"quarantine_path {path!r}: {error.strerror}.") from None
 
     def finish(self, split: str) -> Table:
-        """Returns the dataset of one split, and reports how it was read.
+        """Returns the dataset of one split, and logs notes on how it was read.
 
         Raises:
-            DataError: there are no rows, all or too many are bad, or none is in the training split.
+            DataError: There are no rows, all or too many are bad, or the training split was requested and is empty.
         """
-        # Report the bad rows, once: the other splits are often the same rows, read again.
+        # Log bad rows only for the training split, since the same rows are often read again for the other splits.
         is_training = split == SPLITS[0]
         self._write_quarantine()
         if is_training:
             for fault in self.faults[:_LOGGED]:
                 logger.warning("skipped: %s", fault)
 
-        # A held-out split without a file is empty, which is not an error.
+        # A held-out split may be empty, for example if there is no file for it.
         if self.tally.rows == 0 and not is_training:
             return self._table(np.zeros(0, np.int64), split, [])
         self._check_rows()
@@ -260,7 +262,7 @@ class Reader:
         if is_training and self.tally.good and not self.tally.pictured:
             logger.warning("%s: no row has an image.", self.name)
 
-        # Divide the rows into splits, and choose those of this one.
+        # Assign a split to every row, and choose the rows of the requested one.
         split_codes = self._divided(np.asarray(self._split_codes), notes)
         chosen = np.flatnonzero(split_codes == SPLITS.index(split))
         if not len(chosen):
@@ -283,10 +285,10 @@ class Reader:
             raise DataError(f"{self.name}: min_quality refers to {missing[0]!r}, but no row has this column.")
 
     def _empty_split(self, split: str, split_codes: np.ndarray) -> str:
-        """The note on a split without rows.
+        """The note for the user about an empty split.
 
         Raises:
-            DataError: it is the training split.
+            DataError: The empty split is the training split.
         """
         found = []
         for code, name in enumerate(SPLITS):
@@ -300,11 +302,11 @@ class Reader:
         return f"{text}."
 
     def _divided(self, split_codes: np.ndarray, notes: list[str]) -> np.ndarray:
-        """Assigns a split to each row without one, and adds a note on that to `notes`.
+        """Assigns a split to each row that has none, holding out images for testing and validation where needed.
 
         Args:
             split_codes: int8 R: code of each row's split, or `UNNAMED`.
-            notes: Notes on how the data was read.
+            notes: Notes for the user, to which a note about this is added.
 
         Returns:
             int8 R: code of each row's split.
@@ -312,7 +314,7 @@ class Reader:
         unnamed = split_codes == UNNAMED
         shares = self.rules.shares()
 
-        # If no row names a split, some images are held out.
+        # If no row has a split, hold out some of the images.
         if len(split_codes) and unnamed.all():
             if not any(shares.values()):
                 return np.full_like(split_codes, SPLITS.index("train"))
@@ -323,7 +325,7 @@ class Reader:
                 notes.append(f"{self.name}: {int(unnamed.sum())} rows without a split are used for training.")
             split_codes = np.where(unnamed, SPLITS.index("train"), split_codes)
 
-        # If rows name splits, images are held out for validation only on request.
+        # If some rows have a split, hold out images for validation only if the user asked for it.
         is_requested = bool(self.rules.validation) and self.rules.labelled and not self.rules.split
         has_training = (split_codes == SPLITS.index("train")).any()
         has_validation = (split_codes == SPLITS.index(VALIDATION)).any()
@@ -335,7 +337,17 @@ class Reader:
     def _hold_out(
         self, split_codes: np.ndarray, shares: dict[str, float], why: str, notes: list[str]
     ) -> np.ndarray:
-        """Moves images of the training split, with all their rows, to other splits, and adds a note on it."""
+        """Moves a share of the training images, with all their rows, to other splits, and adds a note to `notes`.
+
+        Args:
+            split_codes: int8 R: code of each row's split, or `UNNAMED`.
+            shares: Share of the images, 0 to 1, for each of the other splits.
+            why: Reason, for the note.
+            notes: Notes for the user.
+
+        Returns:
+            int8 R: new code of each row's split.
+        """
         training = np.flatnonzero(splits.is_training(split_codes))
         digests, hashed = self._digests(training)
         taken = splits.held_out(digests, shares)
@@ -346,7 +358,12 @@ class Reader:
         return splits.moved(split_codes, np.asarray(self._image_numbers), taken)
 
     def _digests(self, rows: np.ndarray) -> tuple[dict[int, str], str]:
-        """A hash of each image of these rows, and what was hashed: the bytes, or the names if there are many images."""
+        """Hashes the images of some rows.
+
+        Returns:
+            The hexadecimal hash of each image by its number, and a word for what was hashed: ``bytes``, or ``names`` if
+            there are many images.
+        """
         first_rows: dict[int, int] = {}
         for row in rows.tolist():
             first_rows.setdefault(self._image_numbers[row], row)
@@ -363,10 +380,10 @@ class Reader:
         return digests, "bytes" if uses_bytes else "names"
 
     def _table(self, chosen: np.ndarray, split: str, notes: list[str]) -> Table:
-        """The dataset of the chosen rows. It keeps the stored rows alive, and nothing else of the reader."""
+        """Makes the dataset of the chosen rows. It references the stored rows, but nothing else of the reader."""
         image_numbers = np.asarray(self._image_numbers)[chosen]
 
-        # Sample images up to the limit.
+        # Sample images if there are more than the limit.
         if self.rules.limit is not None and len(chosen):
             everything = np.unique(image_numbers)
             wanted = self._sampled(everything, self.rules.limit)
@@ -396,7 +413,7 @@ class Reader:
         )
 
     def _sampled(self, image_numbers: np.ndarray, limit: int) -> np.ndarray:
-        """`limit` of the images: those with the lowest hashes of their names, whatever the order of the rows."""
+        """Samples `limit` images: those whose names have the lowest hashes, so that the order of rows does not matter."""
         if len(image_numbers) <= limit:
             return image_numbers
 

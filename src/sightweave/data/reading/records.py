@@ -1,6 +1,6 @@
-"""Builds and checks records from the values of rows; every format translates its rows into these fields.
+"""Builds records from rows of common fields, and checks the fields. Every dataset format maps its rows to these fields.
 
-A row may hold several of::
+A row may have the fields of several tasks::
 
     caption | captions                                             (optional: prompt)
     question, answer | answers                                     (optional: options, rationale | steps, type)
@@ -38,13 +38,13 @@ FIELDS = (
     *("source", "target", "targets", "source_language", "target_language"),
     *("turns", "regions", "quality"),
 )
-"""Names of the fields that a row may hold."""
+"""Names of the common fields that a row may have."""
 _FIELD_PREFIXES = tuple(f"{field}_" for field in FIELDS)
 _BY_COLUMNS = (
     *(captioning.Record, vqa.Record, reasoning.Record),
     *(translation.Record, conversation.Record),
 )
-"""Records that are recognised by the columns of a row, whatever is in its column ``task``."""
+"""Record classes of the tasks that are recognised by a row's columns; their names in a ``task`` column have no effect."""
 ROLES = ("system", "user", "assistant")
 _NOT_A_LIST = "must be a list of texts (got {})."
 _CommonFields = Mapping[str, Any]
@@ -56,10 +56,10 @@ def _columns_present(values: Mapping[str, Any]) -> str:
 
 
 def check_fields(values: Mapping[str, Any]) -> list[str]:
-    """Returns the names of columns that are not read.
+    """Returns the names of the columns that are not read.
 
     Raises:
-        RowError: a name looks like a typing error of a known field.
+        RowError: A column name looks like a misspelling of a known field.
     """
     ignored = []
     known = {*FIELDS, *_task_columns(values)}
@@ -68,7 +68,7 @@ def check_fields(values: Mapping[str, Any]) -> list[str]:
         if key in known:
             continue
 
-        # ``question_id`` or ``image_width`` is another column, ``captoin`` a typing error.
+        # ``question_id`` and ``image_width`` are other columns, but ``captoin`` is a misspelling.
         name = str(key)
         is_other = name.startswith(_FIELD_PREFIXES)
         if not is_other and difflib.get_close_matches(name, FIELDS, n=1, cutoff=0.8):
@@ -82,16 +82,16 @@ def check_fields(values: Mapping[str, Any]) -> list[str]:
 def records(
     values: Mapping[str, Any], images: Sequence[Medium], name: str, *, labelled: bool
 ) -> list[Record]:
-    """Returns all records of one row.
+    """Builds all records of one row, one for each task whose fields it has.
 
     Args:
-        values: The row; its fields are those in `FIELDS`.
+        values: The row, with the fields in `FIELDS`.
         images: Images of the row.
         name: Id to use if the row has none of its own.
         labelled: Whether the row must have a training target.
 
     Raises:
-        RowError: a field is missing, empty, of the wrong type, or without the field that belongs to it.
+        RowError: A required field is missing, or a field is empty or has the wrong type.
     """
     name = _row_id(values, name)
     common: dict[str, Any] = {
@@ -105,12 +105,12 @@ def records(
     if not images:
         image_marks.check(values, _user_texts(values))
 
-    # A row that names a task of its own has that task's record and no other.
+    # A row that names a task in its ``task`` column becomes a record of that task only.
     task_class = _named_task_class(values)
     if task_class is not None:
         return [_record_of_task(task_class, values, common)]
 
-    # Any other row has a record for each task whose fields are present.
+    # Any other row becomes a record for each task whose fields are present.
     made: list[Record] = []
     for make in (_captioning, _question, _translation, _conversation):
         record = make(values, common, labelled)
@@ -138,7 +138,7 @@ def _row_id(values: Mapping[str, Any], default: str) -> str:
 
 
 def _user_texts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields field and text of each user text; there a placeholder refers to an image, in an answer it is a word."""
+    """Yields the field name and text of each user text, in which a placeholder refers to an image (unlike in an answer)."""
     for field in ("prompt", "question"):
         if isinstance(values.get(field), str):
             yield field, values[field]
@@ -154,21 +154,21 @@ def _user_texts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _named_task_class(values: Mapping[str, Any]) -> type | None:
-    """Record class of the task that a row names; None for the tasks that are recognised by their columns."""
+    """Record class of the task in a row's ``task`` column; None if there is none, or if its columns identify the task."""
     task = values.get("task")
     found = record_class(task) if isinstance(task, str) else None
     return None if found in _BY_COLUMNS else found
 
 
 def _task_columns(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of further columns that are read because the row names a task."""
+    """Names of the additional columns that are read if the row names a task."""
     task_class = _named_task_class(values)
     return () if task_class is None else ("task", *_task_fields(task_class))
 
 
 @cache
 def _task_fields(record_type: type) -> dict[str, tuple[Field[Any], TypeAdapter[Any]]]:
-    """The fields that only this task's records have, each with a validator of its values."""
+    """The task-specific fields of a record class by name, each with a validator for its values."""
     hints = get_type_hints(record_type)
     found = {}
     for field in fields(record_type):
@@ -178,7 +178,7 @@ def _task_fields(record_type: type) -> dict[str, tuple[Field[Any], TypeAdapter[A
 
 
 def _record_of_task(record_type: type, values: Mapping[str, Any], common: _CommonFields) -> Record:
-    """The record of a row that names its task."""
+    """Builds the record of a row that names its task."""
     found = {}
     for name, (field, validator) in _task_fields(record_type).items():
         value = values.get(name)
@@ -199,10 +199,10 @@ def _record_of_task(record_type: type, values: Mapping[str, Any], common: _Commo
 
 
 def check_record(record: Record) -> None:
-    """Checks a record that was made in Python, where nothing stops a text from being passed as a list of letters.
+    """Checks the field types of a record that was made in Python, where a string can be mistaken for a list of letters.
 
     Raises:
-        RowError: a field is not a text, or not a list of texts, where its task needs one.
+        RowError: A field is not a string, or not a list of strings, although its type says so.
     """
     for name, hint in _field_types(type(record)).items():
         value = getattr(record, name)
@@ -248,7 +248,7 @@ def _question(
     references = _references(values)
     rationale = " ".join(_texts(values, "rationale", "steps"))
 
-    # Check that question and answer are both present.
+    # A question needs an answer, and an answer needs a question.
     if not question:
         for field in ("answer", "answers", "options", "rationale", "steps"):
             if values.get(field) is not None:
@@ -273,7 +273,7 @@ def _question(
 
 
 def _references(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """All reference answers; duplicates are kept, since metrics count annotators, and empty ones are left out."""
+    """All non-empty reference answers, including duplicates, since some metrics count annotators."""
     given = values.get("references")
     if given is None:
         return ()
@@ -298,7 +298,7 @@ def _translation(
     if not present:
         return None
 
-    # With one of the fields, the others are required.
+    # If one of the fields is present, all are required.
     for field, value in found.items():
         is_required = labelled or field != "target"
         if not value and is_required:
@@ -342,7 +342,7 @@ def _conversation(
         )
         raise RowError("image_marks", "turns", both, message)
 
-    # Training needs an assistant turn at the end.
+    # For training, the last turn must be an assistant turn.
     if labelled and not has_target:
         raise RowError("missing_field", "turns", None, "no assistant turn, so nothing to train on.")
     if labelled and turns[-1].role != "assistant":
@@ -375,7 +375,7 @@ def _turn(values: Any, number: int) -> conversation.Turn:
 
 
 def _regions(values: Mapping[str, Any]) -> tuple[Region, ...]:
-    """Boxes with words, in fractions of the image and clipped to it; boxes without area or words are left out."""
+    """The row's regions, with boxes in fractions of the image and clipped to it; empty boxes and names are skipped."""
     given = values.get("regions")
     if given is not None and not isinstance(given, list | tuple):
         raise RowError("wrong_type", "regions", given, f"must be a list of regions (got {shown(given)}).")
@@ -389,7 +389,7 @@ def _regions(values: Mapping[str, Any]) -> tuple[Region, ...]:
 
 
 def _region(given: Any, field: str) -> Region | None:
-    """One region; None where its box has no area, or there are no words."""
+    """One region; None if its box has no area or there are no words for it."""
     if isinstance(given, Region):
         words: Any = given.words  # made in Python, where nothing checks the type
         if isinstance(words, str):
@@ -429,14 +429,14 @@ def _nonempty_text(value: Any, field: str) -> str:
 
 
 def _text_or_scalar(value: Any, field: str) -> str:
-    """A non-empty text; a number or truth value is written as text, as answers often are numbers."""
+    """A non-empty text; numbers and Booleans, which answers often are, are converted to text."""
     return _nonempty_text(text_of_scalar(value), field)
 
 
 def text_of_scalar(value: Any) -> Any:
-    """Writes a finite number or truth value as text and returns any other value as it is.
+    """Converts a finite number or Boolean to text; any other value is returned unchanged.
 
-    5 and 5.0 are both ``5``, since tables store whole numbers as floats where some are missing.
+    5.0 becomes ``5``, because a table stores integers as floats if some values in the column are missing.
     """
     if isinstance(value, bool):
         return str(value)
@@ -447,13 +447,13 @@ def text_of_scalar(value: Any) -> Any:
     if isinstance(value, int):
         try:
             return str(value)
-        except ValueError:  # more digits than Python converts
+        except ValueError:  # more digits than Python is willing to convert
             return value
     return value
 
 
 def most_given(answers: Sequence[Any]) -> list[str]:
-    """The answer that most annotators gave, used for training; the first one in a tie, an empty list if there is none."""
+    """A list with the most frequent answer (the first one in a tie), for training; an empty list if there are no answers."""
     texts = []
     for answer in answers:
         text = text_of_scalar(answer)
@@ -463,13 +463,19 @@ def most_given(answers: Sequence[Any]) -> list[str]:
 
 
 def _text(values: Mapping[str, Any], field: str) -> str:
-    """The text of an optional field; empty where it is missing."""
+    """The text of an optional field; empty if the field is missing."""
     value = values.get(field)
     return "" if value is None else _nonempty_text(value, field)
 
 
 def _texts(values: Mapping[str, Any], one: str | None, many: str) -> tuple[str, ...]:
-    """The texts of a field and of its plural, without duplicates except for steps; each is one text or a list."""
+    """The texts in a field and in its plural form, either of which may be a text or a list.
+
+    Args:
+        values: The row.
+        one: Name of the field; None if it only has a plural form.
+        many: Plural name of the field. Duplicates are removed, except among ``steps``.
+    """
     found: list[str] = []
     for field in (one, many):
         value = text_of_scalar(values.get(field)) if field else None

@@ -1,4 +1,4 @@
-"""Reads rows of JSON lines or CSV, each with its line number or with the reason why it cannot be read."""
+"""Reads rows of JSON lines or CSV files, each with its line number and either its values or an error."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from sightweave.core.errors import DataError
 from sightweave.data.reading import delimited
 
 MAX_LINE_BYTES = 100_000_000
-"""Maximum size of a line; a longer one is skipped without being held in memory."""
+"""Maximum size of a line in bytes; longer lines are skipped without being held in memory."""
 _FIRST_LINE = 4 << 20
-"""Maximum bytes of a line that are read to recognise a file."""
+"""Maximum number of bytes of a line that are read to recognise a file's format."""
 BOM = b"\xef\xbb\xbf"
 MAX_DEPTH = 64
-"""Maximum nesting of lists and mappings. Python's own limit is reached only after parsing, and there it stops everything."""
+"""Maximum nesting depth of lists and mappings. Deeper values could be parsed, but would later exceed Python's recursion
+limit."""
 _SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with one row."""
+    """A bad row: its position, and what is wrong with it."""
 
     file: str
     line: int
-    """Line number, from 1; for records given as Python objects the index, from 0."""
+    """Line number, counted from 1; for records given as Python objects, the index, counted from 0."""
     code: str
-    """A short fixed name, such as ``missing_field`` or ``image_truncated``."""
+    """Short name of the fault that never changes, such as ``missing_field`` or ``image_truncated``."""
     field: str
-    """Name of the field; empty where the whole row is wrong."""
+    """Name of the wrong field; empty if the whole row is wrong."""
     value: str
-    """The value found there, shortened."""
+    """Value of the field, shortened."""
     message: str
 
     def __str__(self) -> str:
@@ -44,12 +45,12 @@ class Fault:
         return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
 
     def to_json(self) -> str:
-        """One line for a quarantine file."""
+        """The fault as a JSON object on one line, for a quarantine file."""
         return json.dumps(asdict(self), ensure_ascii=True)
 
 
 class RowError(DataError):
-    """One row is wrong; the caller, which knows its file and line, makes a `Fault` of it."""
+    """A row is wrong. The caller, which knows the file and the line, converts this error to a `Fault`."""
 
     def __init__(self, code: str, field: str, value: object, message: str) -> None:
         super().__init__(message)
@@ -60,39 +61,40 @@ class RowError(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row as it was read, or why it could not be."""
+    """A row of a file: its values, or the error if it could not be read."""
 
     line: int
-    """Line number from 1 in a file of lines; index of the row from 0 in other files."""
+    """Line number, counted from 1, in a file of lines; index of the row, counted from 0, in other files."""
     values: Any
     """A mapping of fields, a task's record, or a `RowError`."""
     file: str = ""
-    """Path of the file; empty where the source has only one."""
+    """Path of the file; empty if the source has only one file."""
     places: tuple[tuple[str, int], ...] = ()
-    """All (file, line) that the row was made from, if not one line of `file`; (image, 0) for an image as a row."""
+    """All (file, line) pairs that the row was made from, unless it is one line of `file`. The pair of an image that is a row
+    by itself is (image, 0)."""
 
     def __post_init__(self) -> None:
         if isinstance(self.values, RowError):
-            # The traceback would keep the frames alive, and with them the files that they read.
+            # The traceback would keep its frames alive, and with them the files that are open there.
             self.values.__traceback__ = None
 
 
 def shown(value: object) -> str:
-    """Formats a value for a message: short, on one line, and never with an object's address."""
+    """Formats a value for a message: shortened and on one line; objects are shown by the name of their type."""
     if not isinstance(value, str | int | float | bool | list | tuple | dict | type(None)):
         return type(value).__name__
     try:
         text = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
-    except (ValueError, RecursionError):  # a number of thousands of digits, or nested too deep
+    except (ValueError, RecursionError):  # a number with thousands of digits, or deep nesting
         return type(value).__name__
     return text if len(text) <= _SHOWN + 2 else text[:_SHOWN] + "..."
 
 
 def find(path: Path) -> Path:
-    """The file of rows: the path itself, or the one in a folder.
+    """Finds the file of rows at a path, which is the file itself or a folder that contains it.
 
     Raises:
-        DataError: there is no such file, or there are several and none of them is called ``data``.
+        DataError: There is no file of rows, or the folder has several and none of them is called ``data``.
     """
     if path.is_file():
         if not _has_rows_suffix(path) and not _is_json_lines(path):
@@ -136,7 +138,7 @@ def _has_rows_suffix(path: Path) -> bool:
 
 
 def _is_json_lines(path: Path) -> bool:
-    """Whether a file named ``.json`` holds JSON lines: its first line is a whole object, and another one follows."""
+    """Whether a ``.json`` file holds JSON lines: its first line is a complete object, and its second line starts one."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     try:
@@ -149,10 +151,10 @@ def _is_json_lines(path: Path) -> bool:
 
 
 def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row]:
-    """Yields all rows of a file, in order, without blank lines.
+    """Yields all rows of a JSON lines or CSV file in order; blank lines are skipped.
 
     Raises:
-        DataError: the whole file cannot be read: it is a JSON array, or a CSV file without a usable header.
+        DataError: The file cannot be opened, is a JSON array, or is a CSV file with an invalid header or an open quote.
     """
     try:
         file = path.open("rb")
@@ -166,7 +168,10 @@ def read(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Row]:
 
 
 def lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, int, bytes | RowError]]:
-    """Yields number, byte offset and content of each line; only a line feed ends one."""
+    """Yields the number, byte offset and content of each line, or an error in place of a line that is too long.
+
+    Only a line feed ends a line. Lines are numbered from 1; a byte order mark at the start of the file is skipped.
+    """
     number = offset = 0
     while line := file.readline(max_line_bytes + 1):
         number += 1
@@ -176,7 +181,7 @@ def lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, int, bytes
             yield number, start + skip, line[skip:]
             continue
 
-        # Skip the rest of a line that is too long, a bounded number of bytes at a time.
+        # Skip the rest of a line that is too long, reading a bounded number of bytes at a time.
         while line and not line.endswith(b"\n"):
             line = file.readline(max_line_bytes)
             offset += len(line)
@@ -225,7 +230,7 @@ def _parse(text: str) -> dict[str, Any]:
         raise
     except RecursionError:
         raise RowError("bad_json", "", text.strip(), "invalid JSON: nested too deeply.") from None
-    except ValueError:  # Python's limit for the digits of a number
+    except ValueError:  # Python limits the number of digits
         message = "invalid JSON: a number with too many digits."
         raise RowError("bad_json", "", text.strip(), message) from None
 
@@ -238,7 +243,12 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def is_too_deep(text: str, value: Any) -> bool:
-    """Whether lists and mappings of a parsed value are nested deeper than `MAX_DEPTH`; `text` is its JSON."""
+    """Whether lists and mappings in a parsed value are nested deeper than `MAX_DEPTH`.
+
+    Args:
+        text: The JSON text of the value, which rules out deep nesting cheaply in most cases.
+        value: The parsed value.
+    """
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return False
 
@@ -255,10 +265,10 @@ def is_too_deep(text: str, value: Any) -> bool:
 
 
 def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Makes a mapping of the pairs of a JSON object; for ``object_pairs_hook``.
+    """Makes a dict from the pairs of a JSON object and rejects duplicate keys; an ``object_pairs_hook`` for `json`.
 
     Raises:
-        RowError: a key is given twice, so that one of its two values would be lost.
+        RowError: A key is given twice, so that one of its values would be lost.
     """
     values: dict[str, Any] = {}
     for key, value in pairs:
@@ -271,17 +281,17 @@ def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def no_constant(name: str) -> Any:
-    """Returns None for ``NaN`` and ``Infinity``, which are not JSON and which pandas writes for missing values."""
+    """Returns None for ``NaN`` and ``Infinity``, which pandas writes for missing values although they are not valid JSON."""
     return None
 
 
 def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that have a value, without those that are NaN, as pandas writes missing values."""
+    """A copy of the fields without those that are NaN, which pandas uses for missing values."""
     return {name: one for name, one in values.items() if not isinstance(one, float) or not math.isnan(one)}
 
 
 def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
-    # The first line shows the delimiter.
+    # Detect the delimiter from the first line.
     first_line = file.readline(max_line_bytes).removeprefix(BOM)
     file.seek(0)
     delimiter = delimited.delimiter_of(first_line)
@@ -299,7 +309,7 @@ def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
             if found.is_blank:
                 continue
 
-            # A malformed row is an error of that row, a malformed header one of the file.
+            # A malformed row is an error in that row only, but a malformed header makes the whole file unreadable.
             if not isinstance(values, list):
                 if not header:
                     raise DataError(f"{path}:{found.line}: {values}")
@@ -318,7 +328,7 @@ def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
 def _checked_lines(
     file: BinaryIO, max_line_bytes: int, undecodable: list[RowError]
 ) -> Iterator[tuple[int, int, bytes | ValueError]]:
-    """Yields the lines of a file, and adds an error to `undecodable` for each that is not UTF-8."""
+    """Yields what `lines` does, and appends an error to `undecodable` for each line that is not UTF-8."""
     for number, offset, line in lines(file, max_line_bytes):
         if not isinstance(line, RowError):
             try:
@@ -329,7 +339,7 @@ def _checked_lines(
 
 
 def of_malformed(error: ValueError) -> RowError:
-    """The error of a row of delimited text that has no cells."""
+    """Converts an error in a row of delimited text to a `RowError`."""
     return error if isinstance(error, RowError) else RowError("bad_csv", "", "", str(error))
 
 
@@ -344,7 +354,7 @@ def _csv_header(path: Path, number: int, cells: list[str]) -> list[str]:
 
 
 def _csv_fields(header: list[str], cells: list[str]) -> dict[str, Any] | RowError:
-    """The non-empty cells of a row by column, or what is wrong with it."""
+    """The non-empty cells of a row by column, or an error if their number is wrong."""
     if len(cells) != len(header):
         message = f"{len(cells)} values for {len(header)} columns; quote values that contain a comma."
         return RowError("bad_csv", "", cells, message)
@@ -352,11 +362,11 @@ def _csv_fields(header: list[str], cells: list[str]) -> dict[str, Any] | RowErro
 
 
 def _parse_cell(text: str) -> Any:
-    """The list or mapping of a cell that holds one in JSON; any other text as it is."""
+    """Parses a cell that holds a JSON list or mapping; any other text is returned unchanged."""
     if text.strip()[:1] not in ("[", "{"):
         return text
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):  # brackets with another meaning, or nested too deeply
+    except (ValueError, RecursionError):  # the brackets are ordinary text, or nested too deeply
         return text
     return text if is_too_deep(text, value) else value

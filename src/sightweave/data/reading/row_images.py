@@ -1,4 +1,4 @@
-"""Finds the images of rows, below a folder or inside the row, and checks the header of each image once."""
+"""Finds the images of rows, in a folder or inside the rows, and checks the header of each image once."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sightweave.data.reading.row_files import RowError, shown
 from sightweave.data.reading.row_store import Kept, Store
 
 Reference = str | list[Any] | Medium
-"""Location of a row's image: a path below the root, [path, offset, size, key] in a shard, [offset, size, key] in the store;
-or the image itself."""
+"""Location of a row's image: a path relative to the folder, [path, offset, size, key] in a shard, or [offset, size, key] in
+the store; or the image itself."""
 _REMEMBERED = 50_000
-"""Number of image paths that are cached."""
+"""Maximum number of image paths that are cached."""
 
 
 def given_images(values: Mapping[str, Any]) -> list[Any]:
-    """The values that name the images of a row.
+    """The values in a row's ``images`` or ``image`` field that specify its images.
 
     Raises:
-        RowError: the row names no image, has both fields, or its ``images`` is not a list.
+        RowError: The row has neither or both of these fields, or its ``images`` is not a list.
     """
     if values.get("images") is not None:
         found = values["images"]
@@ -49,11 +49,11 @@ def given_images(values: Mapping[str, Any]) -> list[Any]:
 
 
 class RowImages:
-    """Turns references into images. It is kept as long as the rows are, so it stores nothing per row.
+    """Converts references to images. It lives as long as the dataset, so it stores nothing per row.
 
     Args:
         folder: Folder that image paths are relative to; None for rows whose images are Python objects.
-        store: Holds images that were inside rows; None for rows whose images are Python objects.
+        store: Storage for images that were inside rows; None for rows whose images are Python objects.
     """
 
     def __init__(self, folder: Folder | None, store: Store | None) -> None:
@@ -61,11 +61,11 @@ class RowImages:
 
     @property
     def home(self) -> str:
-        """The folder that image paths are relative to; empty where there is none."""
+        """Path of the folder that image paths are relative to; empty if there is none."""
         return str(self.folder.root) if self.folder is not None else ""
 
     def medium(self, reference: Reference) -> Medium:
-        """The image at a reference."""
+        """The image that a reference points to."""
         if isinstance(reference, Medium):
             return reference
         if isinstance(reference, str):
@@ -79,12 +79,13 @@ class RowImages:
 
 
 class ImageFinder:
-    """Finds the images that rows name, and checks the header of each once. Needed only while rows are being read.
+    """Finds the images of rows and checks the header of each image once. Needed only while rows are being read.
 
     Args:
-        images: Turns references into images, and stores the images that are inside rows.
-        root: Folder that text paths are relative to, for rows whose images are Python objects; None for paths as they are.
-        probe: Whether to check image headers; not needed where every image is decoded anyway.
+        images: Converts references to images, and provides the store for images that are inside rows.
+        root: For rows whose images are Python objects, the folder that paths given as text are relative to; None leaves
+            such paths unchanged.
+        probe: Whether to check image headers; not needed if every image is decoded anyway.
     """
 
     def __init__(self, images: RowImages, *, root: Path | None, probe: bool) -> None:
@@ -93,10 +94,10 @@ class ImageFinder:
         self._faults: dict[str, MediaError | None] = {}
 
     def reference(self, value: Any) -> Reference:
-        """The reference to an image that a row names.
+        """Converts a row's value for an image to a reference; an image inside the row is stored first.
 
         Raises:
-            RowError: the value is not a path, or leads out of the folder.
+            RowError: The value is not an image, or is a path that leads outside the folder.
         """
         folder, store = self.images.folder, self.images.store
         if isinstance(value, Slice):
@@ -108,17 +109,17 @@ class ImageFinder:
         if not isinstance(value, str):
             return folder.find(value)
 
-        if value not in self._found:  # many rows name the same image, and following links takes time
+        if value not in self._found:  # many rows have the same image, and resolving links takes time
             if len(self._found) >= _REMEMBERED:
                 self._found.clear()
             self._found[value] = folder.find(value)
         return self._found[value]
 
     def look(self, medium: Medium) -> None:
-        """Checks the header of an image, unless this has already been done.
+        """Checks the header of an image; an earlier result for the same key is reused.
 
         Raises:
-            RowError: the file cannot be read, or is not an image.
+            RowError: The file cannot be read, or is not an image.
         """
         if self.probe and medium.key not in self._faults:
             try:
@@ -135,5 +136,5 @@ class ImageFinder:
 
 
 def _writable(key: str) -> str:
-    """A key that can be encoded as UTF-8, from a name in any encoding."""
+    """Escapes the characters of a key that cannot be encoded in UTF-8."""
     return key.encode("utf-8", "backslashreplace").decode("utf-8")

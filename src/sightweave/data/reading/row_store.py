@@ -1,4 +1,4 @@
-"""Stores rows on disk and reads them back by number, with sixteen bytes of memory per row."""
+"""Stores rows on disk and reads them back by number, which needs only sixteen bytes of memory per row."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 
 
 class Store:
-    """Stores rows as JSON, and images that were inside rows, in a temporary file that ends with the process.
+    """Stores rows as JSON, and the images that were inside them, in a temporary file that is deleted with the process.
 
-    The file is in the folder ``TMPDIR``. It is read by position, so threads and forked processes may share it. A pickle or
-    a deep copy contains all of it.
+    The file is in the folder ``TMPDIR``. It is read by position, so threads and forked processes can share it. Pickling or
+    deep-copying a store copies the whole file.
     """
 
     def __init__(self) -> None:
@@ -33,12 +33,13 @@ class Store:
         self._file.close()
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Number of stored rows."""
         return len(self._starts)
 
     def append(self, values: Mapping[str, Any]) -> None:
         """Stores one row."""
-        # Compact JSON is faster to write; in ASCII, an unpaired surrogate in an unread field does no harm.
+        # Compact JSON is faster to write, and ASCII can represent unpaired surrogates, which fields that are not checked
+        # may contain.
         data = json.dumps(values, separators=(",", ":")).encode("ascii")
         self._hash.update(data + b"\n")
 
@@ -53,7 +54,7 @@ class Store:
         return start, len(data)
 
     def digest(self) -> str:
-        """SHA-256 of all rows so far, hexadecimal."""
+        """Hexadecimal SHA-256 of all rows stored so far."""
         return self._hash.hexdigest()
 
     def _write(self, data: bytes) -> None:
@@ -67,13 +68,13 @@ class Store:
         return found
 
     def read(self, start: int, size: int) -> bytes:
-        """The stored bytes at a position."""
+        """Reads `size` stored bytes from position `start`."""
         self._file.flush()
         return os.pread(self._file.fileno(), size, start)
 
 
 class Kept(partial[bytes]):
-    """Reads an image from a store. A pickle of it contains the bytes of that image, and not the whole store."""
+    """A function that reads an image from a store. Its pickle contains the bytes of that image, not the whole store."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial, (_unchanged, self())
@@ -87,7 +88,7 @@ def _unchanged(data: bytes) -> bytes:
 
 
 def _restored(data: bytes, starts: array[int], ends: array[int]) -> Store:
-    """A store from its pickle or copy, in a file of its own."""
+    """Restores a pickled or copied store, in a new temporary file."""
     store = Store()
     for start, end in zip(starts, ends, strict=True):
         store._hash.update(data[start:end] + b"\n")

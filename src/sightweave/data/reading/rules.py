@@ -1,4 +1,4 @@
-"""Filters the rows of a source, and limits how many of them may be bad."""
+"""Filters the rows of a source, and limits the number of bad rows."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from sightweave.data.reading.dataset import Record, task_of
 
 _ENOUGH_ROWS = 1000
-"""Number of rows from which only the share of bad rows counts."""
+"""Number of rows from which only the share of bad rows matters."""
 _FEW_BAD = 10
-"""Number of bad rows that are allowed below that, up to half of the rows, whatever their share."""
+"""Number of bad rows that are always allowed with fewer than `_ENOUGH_ROWS` rows, but at most half of the rows."""
 _VALIDATION_SHARE = 0.1
-"""Maximum share of the images held out for validation unless the source names a share."""
+"""Maximum share of the images held out for validation, unless the source's options set a share."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """The options of a source that concern its rows; the fields are documented in ``FilesConfig``."""
+    """The options of a source that filter its rows; the fields are documented in ``FilesConfig``."""
 
     split: str = ""
     tasks: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Rules:
     labelled: bool = True
 
     def is_wanted(self, record: Record) -> bool:
-        """Whether a record has a wanted task and language; a record without a language has any language."""
+        """Whether a record has one of the wanted tasks and languages; a record without a language matches any."""
         if self.tasks and task_of(record) not in self.tasks:
             return False
         if not self.languages:
@@ -47,18 +47,19 @@ class Rules:
         return record.tags.get("language", self.languages[0]) in self.languages
 
     def shares(self) -> dict[str, float]:
-        """Share of the images, 0 to 1, held out for each split where no row names a split."""
+        """Share of the images, 0 to 1, that is held out for each split if no row has a split."""
         default = min(self.held_out, _VALIDATION_SHARE, (1 - self.held_out) / 2)
         return {"test": self.held_out, "validation": default if self.validation is None else self.validation}
 
 
 def too_many_bad(bad: int, rows: int, max_bad: float) -> str:
-    """Why data with this many bad rows should not be trained on; empty if it may be.
+    """The reason why data with this many bad rows must not be used for training; empty if it may be used.
 
     Args:
         bad: Number of bad rows.
         rows: Number of all rows.
-        max_bad: Maximum share of bad rows, 0 to 1. Below 1000 rows, ten bad rows are allowed, up to half of them.
+        max_bad: Maximum share of bad rows, 0 to 1. With fewer than 1000 rows, ten bad rows are always allowed, but at most
+            half of all rows.
     """
     few = min(_FEW_BAD, rows // 2) if rows < _ENOUGH_ROWS else 0
     if bad <= max(max_bad * rows, few):
@@ -70,22 +71,22 @@ def too_many_bad(bad: int, rows: int, max_bad: float) -> str:
 
 
 def is_judged_at_once(rows: int) -> bool:
-    """Whether too many bad rows stop the reading at once; the first rows are judged later, as bad rows come in clusters."""
+    """Whether enough rows were read to stop at too many bad ones; bad rows come in clusters, so few rows prove little."""
     return rows >= _ENOUGH_ROWS
 
 
 def of_quality(
     values: dict[str, Any], min_quality: Mapping[str, float]
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    """Filters a row, or its turns, by ratings.
+    """Filters a row or its turns by ratings.
 
     Args:
         values: The row.
-        min_quality: Minimum value per rating column, which the row or a pair of turns must reach.
+        min_quality: Minimum value for each rating column, which the row or a pair of turns must reach.
 
     Returns:
-        The row with the turns whose ratings are high enough, or None if its own rating is too low or missing; and the
-        rating columns that it has.
+        The row without the turns whose ratings are too low, or None if the whole row is rejected; and the names of the
+        rating columns that the row has.
     """
     turns = values.get("turns")
     ratings = values.get("quality") or {}
@@ -111,7 +112,7 @@ def of_quality(
 
 
 def _good_turns(turns: Sequence[Any], good: Sequence[bool]) -> list[Any]:
-    """The turns of the good pairs; images of a pair that is left out move to the next pair that is kept."""
+    """Keeps the pairs of turns that are marked as good; images of a removed pair are moved to the next pair kept."""
     kept: list[Any] = []
     images: list[Any] = []
     pair = -1

@@ -1,4 +1,4 @@
-"""The options of every source that is read from files, and how it is read."""
+"""The options that all datasets read from files have in common, and the reading itself."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from sightweave.data.reading.table import Table
 
 @config
 class FilesConfig(SourceConfig):
-    """Options of every source read from files; the base of their ``Config``."""
+    """Base class for the ``Config`` of datasets that are read from files, with their common options."""
 
     path: str
-    """Path of the folder, or of one of its files."""
+    """Path of the dataset's folder, or of one of its files."""
     image_root: str | None = None
-    """Folder that image paths are relative to and may not leave; by default derived from `path`."""
+    """Folder that image paths are relative to and must not lead out of; by default derived from `path`."""
     split: str = ""
     """Split to assign all rows to (train, validation or test); empty keeps the splits of the files and rows."""
     tasks: tuple[str, ...] = ()
@@ -35,24 +35,25 @@ class FilesConfig(SourceConfig):
     languages: tuple[str, ...] = ()
     """Languages (de) or language pairs (en-de) to keep; empty means all. Rows without a language are kept."""
     min_quality: Mapping[str, float] = field(default_factory=dict)
-    """Minimum value per rating column, which a row or a turn must reach to be kept."""
+    """Minimum value for each rating column; rows or turns with a lower rating are skipped."""
     limit: PositiveInt | None = None
-    """Maximum images per split, sampled from the whole split by the hash of their names; a larger limit adds to them."""
+    """Maximum number of images per split, sampled by the hash of their names. A larger limit keeps the same images and adds
+    more."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of images held out for testing where neither rows nor files name a split, 0 to 1."""
+    """Share of images held out for testing, 0 to 1, if neither rows nor files specify splits."""
     validation: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Share of images held out for validation, 0 to 1. By default a tenth (or `held_out`, if that is less), and none
-    where rows or files name splits. A number also takes this share out of the training images where rows or files name
-    splits but no validation split."""
+    """Share of images held out for validation, 0 to 1. The default is a tenth (or `held_out`, if that is less), or none if
+    rows or files specify splits. If they do but have no validation split, an explicit share is taken out of the training
+    images."""
     strict: bool = False
     """Whether to stop at the first bad row. If not, bad rows are skipped, counted and logged."""
     max_bad: float = 0.01
-    """Maximum share of bad rows, 0 to 1; with more, training does not start. Below 1000 rows, ten bad rows are allowed,
-    up to half of them."""
+    """Maximum share of bad rows, 0 to 1; with more, training does not start. With fewer than 1000 rows, ten bad rows are
+    always allowed, but at most half of all rows."""
     quarantine_path: str | None = None
-    """File that lists the skipped rows with the reasons, as JSON lines; overwritten each time."""
+    """JSON lines file to which skipped rows are written with the reasons; overwritten each time."""
     labelled: bool = True
-    """Whether rows must have answers. Without, rows may be questions only, for asking a trained model."""
+    """Whether rows must have answers. Set to false to ask a trained model questions without answers."""
 
     def __post_init__(self) -> None:
         validation = self.validation or 0.0
@@ -64,22 +65,22 @@ class FilesConfig(SourceConfig):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits: training first, then those held out; any of them may be empty."""
+        """Names of the splits: the training split first, then the held-out splits; any of them may be empty."""
         return SPLITS
 
     def rows(self, split: str) -> Iterator[Row]:
-        """Yields all rows of the format, or at least those of one split; empty means all splits."""
+        """Yields the rows of a split, and possibly of others; an empty `split` means all. Implemented by each format."""
         raise NotImplementedError(type(self).__name__)
 
     def to_check(self) -> FilesConfig:
-        """The source as the doctor reads it, which checks images even if there is nothing to train on."""
+        """The config with which ``data check`` reads the source; formats override this to read images without texts too."""
         return self
 
     def pictures(self) -> Folder:
-        """The folder that image paths are relative to.
+        """The folder in which images are found.
 
         Raises:
-            DataError: the folder does not exist.
+            DataError: The folder does not exist.
         """
         path = Path(self.path).expanduser()
         root = Path(self.image_root).expanduser() if self.image_root is not None else _root(path)
@@ -90,7 +91,7 @@ class FilesConfig(SourceConfig):
         return Folder(root, search=True)
 
     def rules(self) -> Rules:
-        """The options that concern its rows."""
+        """The options that filter rows and limit the number of bad ones."""
         return Rules(
             split=self.split,
             tasks=self.tasks,
@@ -106,19 +107,19 @@ class FilesConfig(SourceConfig):
         )
 
     def reader(self, *, probe: bool = True) -> Reader:
-        """The reader that checks its rows; `probe` is whether it checks image headers."""
+        """Creates the reader for the source; `probe` tells whether it checks image headers."""
         return Reader(self.rules(), self.path, folder=self.pictures(), probe=probe)
 
     def build(self, *, split: str) -> Table:
-        """Reads the images of one split.
+        """Reads the dataset of one split.
 
         Raises:
-            DataError: there are no rows, all or too many rows are bad, or with `strict` any row is bad.
+            DataError: There are no rows, all or too many rows are bad, or any row is bad and `strict` is set.
         """
         reader = self.reader()
         wanted = split_name(split)
 
-        # All rows are needed where all belong to one split, where there are only questions, and where a validation
+        # Read the rows of all splits if they are all assigned to one split, if rows need no answers, or if a validation
         # split is taken out of the training split.
         needs_all = bool(self.split) or not self.labelled or self.validation is not None
         reader.read(self.rows("" if needs_all else wanted))
@@ -127,7 +128,7 @@ class FilesConfig(SourceConfig):
 
 
 def _root(path: Path) -> Path:
-    """The folder of a dataset; that of an annotation file is often one level below it."""
+    """The folder of a dataset, given its path or that of an annotation file, which may be in a subfolder."""
     root = path if path.is_dir() else path.parent
     inner = ("annotations", "questions", "raw", "annotation")
     return root.parent if not path.is_dir() and root.name.lower() in inner else root

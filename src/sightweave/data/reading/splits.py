@@ -1,4 +1,4 @@
-"""The splits of a dataset: their names, the split of each row, and images held out where rows name no split."""
+"""Splits of a dataset: their names, the split of each row, and holding out images if rows have no split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sightweave.core.errors import did_you_mean
 from sightweave.data.reading.row_files import RowError, shown
 
 VALIDATION = "validation"
-"""The split for choosing a recipe, a checkpoint or a threshold; test splits are never used for that."""
+"""The split for choosing recipes, checkpoints and thresholds, for which test splits are never used."""
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -23,20 +23,20 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-"""Names that rows, files and users have for a split, each with the name that is used here."""
+"""Standard name of a split by each name that rows, files and users may give it."""
 SPLITS = ("train", VALIDATION, "test")
 UNNAMED = len(SPLITS)
-"""Code of a row that names no split; the code of any other row is the index of its split in `SPLITS`."""
+"""Code of a row without a split; the code of any other row is the index of its split in `SPLITS`."""
 _TRAIN = SPLITS.index("train")
 
 
 def common_split(name: str) -> str:
-    """The common name of a split: ``validation`` for ``val``, ``valid`` and ``dev``; unknown names stay as they are."""
+    """The standard name of a split, such as ``validation`` for ``val`` and ``dev``; unknown names are unchanged."""
     return SPLIT_NAMES.get(name.strip().lower(), name)
 
 
 def split_among(name: str, splits: Sequence[str]) -> str | None:
-    """A source's name for the split that a user names; None where the source has no such split."""
+    """Finds the split that a user means among a source's splits, such as ``val`` for ``validation``; None if not found."""
     if name in splits:
         return name
 
@@ -45,15 +45,15 @@ def split_among(name: str, splits: Sequence[str]) -> str | None:
 
 
 def is_for_choosing(split: str) -> bool:
-    """Whether a split is for validation and may be used to choose recipes, unlike a test split."""
+    """Whether a split is a validation split, which may be used to choose recipes and checkpoints."""
     return common_split(split).partition("_")[0] == VALIDATION
 
 
 def split_name(value: Any) -> str:
-    """``train``, ``validation`` or ``test``, for any name that a row uses for it.
+    """Converts a row's name for a split to ``train``, ``validation`` or ``test``.
 
     Raises:
-        RowError: the value is not a text, or not the name of a split.
+        RowError: The value is not a text, or not the name of a split.
     """
     if not isinstance(value, str):
         raise RowError("wrong_type", "split", value, f"must be text (got {shown(value)}).")
@@ -66,19 +66,19 @@ def split_name(value: Any) -> str:
 
 
 def held_out(digests: Mapping[int, str], shares: Mapping[str, float]) -> dict[int, str]:
-    """Chooses the images to hold out by their hashes: the same ones on every machine and in any order of the rows.
+    """Chooses images to hold out by their hashes, so that neither the machine nor the order of rows matters.
 
     Args:
-        digests: Hexadecimal SHA-256 of each training image, by its number.
-        shares: Share of the images that each other split gets, 0 to 1; their sum is below 1.
+        digests: Hexadecimal SHA-256 of each training image, by the image's number.
+        shares: Share of the images, 0 to 1, for each held-out split; the sum must be less than 1.
 
     Returns:
-        The split of each image that leaves the training split. At least one image stays.
+        The new split of each held-out image, by the image's number. At least one image is left for training.
     """
     taken: dict[int, str] = {}
     start = 0.0
     for name, share in shares.items():
-        # Each split takes its own range of hashes, so that its share does not change the splits before it.
+        # Each split has its own range of hashes, so that its share does not affect the splits before it.
         end = start + share
         free = {number: digest for number, digest in digests.items() if number not in taken}
         found = []
@@ -86,8 +86,8 @@ def held_out(digests: Mapping[int, str], shares: Mapping[str, float]) -> dict[in
             if start * 2**32 <= int(digest[:8], 16) < end * 2**32:
                 found.append(number)
 
-        # A split gets at least one image, even if no hash is in its range. A validation split next to a test split does
-        # so only if its share amounts to an image.
+        # A split gets at least one image, even if no hash is in its range. With a test split, this holds for a validation
+        # split only if its share amounts to at least one image.
         is_due = name == "test" or "test" not in shares or share * len(digests) >= 1
         if share and not found and is_due and len(set(free.values())) > 1:
             lowest = min(free.values())
@@ -103,12 +103,12 @@ def held_out(digests: Mapping[int, str], shares: Mapping[str, float]) -> dict[in
 
 
 def moved(splits: np.ndarray, of_picture: np.ndarray, taken: Mapping[int, str]) -> np.ndarray:
-    """The splits of all rows after images were held out.
+    """The split codes of all rows after images were held out, int R.
 
     Args:
-        splits: int8 R: code of each row's split; rows without a split belong to training.
+        splits: int8 R: code of each row's split; rows without a split count as training rows.
         of_picture: int R: number of each row's image.
-        taken: Split of each image that leaves the training split.
+        taken: New split of each held-out image, by the image's number.
     """
     codes = np.full(int(of_picture.max(initial=-1)) + 1, _TRAIN)
     for number, name in taken.items():
@@ -117,12 +117,12 @@ def moved(splits: np.ndarray, of_picture: np.ndarray, taken: Mapping[int, str]) 
 
 
 def is_training(splits: np.ndarray) -> np.ndarray:
-    """Whether each row is in the training split or names no split: bool R."""
+    """Whether each row is in the training split or has no split, bool R."""
     found: np.ndarray = (splits == _TRAIN) | (splits == UNNAMED)
     return found
 
 
 def counted(taken: Mapping[int, str], shares: Mapping[str, float]) -> str:
-    """The number of images in each split, for a note: ``12 for test and 11 for validation``."""
+    """Formats the number of images held out for each split, such as ``12 for test and 11 for validation``."""
     counts = Counter(taken.values())
     return " and ".join(f"{counts[name]} for {name}" for name, share in shares.items() if share)

@@ -1,4 +1,4 @@
-"""Samples images from datasets as a whole by seed, instead of taking the first ones."""
+"""Draws a seeded random sample of images from one or several datasets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from sightweave.data.reading.table import Table
 
 
 def draw(datasets: Sequence[Dataset], count: int, *, seed: int = 0) -> list[tuple[int, int]]:
-    """Samples `count` images of all datasets together, each equally likely, as (number of the dataset, index in it).
+    """Samples `count` images uniformly from all datasets together, or returns all if there are no more.
 
-    They are in the order of the data. If there are no more than `count`, all of them are returned.
+    Args:
+        datasets: The datasets.
+        count: Maximum number of images.
+        seed: Random seed.
+
+    Returns:
+        The sampled images in dataset order, each as (index of the dataset, index of the image in it).
     """
     ends = list(accumulate(len(one) for one in datasets))
     total = ends[-1] if ends else 0
@@ -28,5 +34,5 @@ def draw(datasets: Sequence[Dataset], count: int, *, seed: int = 0) -> list[tupl
 
 
 def all_or_drawn(dataset: Dataset, most: int, *, seed: int = 0) -> Sequence[int]:
-    """All images of a dataset that was read from rows; `most` sampled ones if each image is generated on access."""
+    """Indices of all images of a dataset read from rows, or of `most` sampled images if the dataset is generated."""
     return range(len(dataset)) if isinstance(dataset, Table) else order.drawn(seed, len(dataset), most)

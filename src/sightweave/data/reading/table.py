@@ -1,4 +1,4 @@
-"""The dataset that rows of any format become: the images of one split, each with all of its records."""
+"""The dataset class for rows of any format: the images of one split, each with all of its records."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sightweave.data.reading.row_files import Fault
 
 
 class Table:
-    """The images of one split, in the order in which they first occur, each with all of its records.
+    """A dataset of the images of one split, in order of first occurrence, each with all of its records.
 
     Args:
         make: Returns the records of row i.
         rows: int R: numbers of the rows, sorted by image.
-        starts: int I+1: start of each image's rows in `rows`, and the end of the last.
-        notes: Notes for the user on how the data was read; they were logged too.
-        faults: The rows that were left out.
+        starts: int I+1: index into `rows` of each image's first row, followed by R.
+        notes: Notes for the user on how the data was read, which were also logged.
+        faults: The bad rows, which were skipped.
         named: bool R: whether each of `rows` has an id of its own.
-        fingerprint: Hash that changes when a row changes: its texts, or the paths of its images (not their bytes).
-        home: Folder of the images; in tables with the same folder, equal keys mean equal images.
+        fingerprint: Hash that changes if the texts of a row or the paths of its images change (but not their bytes).
+        home: Folder of the images. In tables with the same folder, equal keys mean equal images.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Table:
         self.notes = tuple(notes)
         self.faults = tuple(faults)
         self.quarantined = Counter(fault.code for fault in faults)
-        """Number of rows that were left out, by reason."""
+        """Number of bad rows that were skipped, by the code of the fault."""
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -66,14 +66,14 @@ class Table:
         return (self[index] for index in range(len(self)))
 
     def renamed(self, prefix: str) -> Table:
-        """A copy with this prefix before all image keys and groups, to tell them from those in another folder."""
+        """A copy with a prefix before all image keys and groups, to distinguish them from those of another folder."""
         found = copy.copy(self)
         found._make = partial(_renamed, self._make, prefix)
         return found
 
     @property
     def given_ids(self) -> frozenset[str]:
-        """Ids that the rows contain; the other records were named after their line."""
+        """Ids of the records whose rows have an id; all other records are named after their line."""
         found: set[str] = set()
         for row in self._rows[self._named]:
             found.update(record.id for record in self._make(int(row)))

@@ -1,7 +1,7 @@
-"""Maps the columns of tables, under any of their usual names, to the common fields.
+"""Maps the columns of tables to the common fields, by any of their usual names.
 
-Tables on the Hub have no fixed names. Images are structs of bytes and path, bytes or paths, in one column or in several;
-answers are a text, a list of texts or of structs, or the number of a choice.
+Tables on the Hub have no standard column names. Images are bytes, paths, or structs of both, in one column or in several;
+answers are a text, a list of texts or structs, or the number of an option.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def images(cells: Mapping[str, Any], key: str) -> list[Inside | str]:
     """The images of a row, in order.
 
     Args:
-        cells: Columns of the row.
-        key: Key of the row; several images get the keys ``key.0``, ``key.1`` and so on.
+        cells: Cells of the row by column.
+        key: Key of the image; several images of a row get the keys ``key.0``, ``key.1`` and so on.
 
     Raises:
-        RowError: an image is neither bytes nor a path.
+        RowError: The row has no image column, or an image is neither bytes nor a path.
     """
     names = image_columns(list(cells))
     if not names:
@@ -79,16 +79,16 @@ def fields(
     names: Mapping[str, list[str]] | None = None,
     convention: Convention | None = None,
 ) -> Any:
-    """Everything in a row except its images, in the common fields.
+    """Maps a row of a table to the common fields, except for its images.
 
     Args:
-        cells: Columns of the row.
-        num_images: Number of images in the row, for the placeholders in its turns.
-        names: Class names, for each column that holds class numbers.
-        convention: How the table's answers name their options; by default determined from this row alone.
+        cells: Cells of the row by column.
+        num_images: Number of images in the row, which its turns must refer to.
+        names: Class names for each column that holds class numbers.
+        convention: How the table's answers refer to options; by default inferred from this row alone.
 
     Raises:
-        RowError: a value does not fit the name of its column.
+        RowError: A value has the wrong type for its column.
     """
     cells = without_nan(cells)
     known = {key: _class_name(key, value, names or {}) for key, value in cells.items()}
@@ -128,7 +128,7 @@ def _is_rating(value: Any) -> bool:
 
 
 def _class_name(key: str, value: Any, names: Mapping[str, list[str]]) -> Any:
-    """The name of a class for its number, in columns of classes; any other value as it is."""
+    """The class name for a class number in column `key`; any other value is returned unchanged."""
     known = names.get(key)
     if known is None or value is None or not isinstance(value, int):
         return value
@@ -143,7 +143,7 @@ def _first(cells: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 
 def _task_fields(cells: Mapping[str, Any], convention: Convention | None) -> dict[str, Any]:
-    """The question, captions or translation of a row; a row may have several of them."""
+    """The common fields of all tasks that a row has: a question, captions, a translation, or several of them."""
     found: dict[str, Any] = {}
     question = _first(cells, QUESTIONS)
     if question is not None:
@@ -157,7 +157,7 @@ def _task_fields(cells: Mapping[str, Any], convention: Convention | None) -> dic
         if isinstance(cells.get("prompt"), str) and cells["prompt"]:
             found["prompt"] = cells["prompt"]
 
-    # A column called source alone says where a row is from.
+    # Without a target, a column called ``source`` is not a text to translate; it tells where a row comes from.
     if cells.get("source") is not None and _first(cells, ("target", "targets")) is not None:
         found |= {key: cells[key] for key in _TRANSLATION if cells.get(key) is not None}
     if question is not None and found.get("answers"):
@@ -166,23 +166,23 @@ def _task_fields(cells: Mapping[str, Any], convention: Convention | None) -> dic
 
 
 def answers(cells: Mapping[str, Any], convention: Convention | None = None) -> dict[str, Any]:
-    """Returns ``answers``, and where there are any ``references`` and ``options``; empty for a row without answers.
+    """The fields ``answers``, ``references`` and ``options`` of a row, as far as it has them.
 
-    Of several people's answers the most frequent one is the training target, and all are kept as references.
+    If several annotators answered, the most frequent answer becomes the training target and all become references.
 
     Args:
-        cells: Columns of the row.
-        convention: How the table's answers name their options; by default determined from this row alone.
+        cells: Cells of the row by column.
+        convention: How the table's answers refer to options; by default inferred from this row alone.
 
     Raises:
-        RowError: the options cannot be read, or an answer is none of them.
+        RowError: The options cannot be read, or an answer is not one of them.
     """
     convention = convention or Convention(lambda: [cells])
     options = choice_columns.options_of(cells)
     name, one, many = _given_answers(cells, is_open=options is None)
     found: dict[str, Any] = {}
 
-    # With options, the training target is the text of the right one, however the table names it.
+    # With options, the training target is the text of the correct option, even if the table gives its letter or number.
     if options is not None:
         found["options"] = list(options.texts)
         if one is None:
@@ -203,7 +203,7 @@ def answers(cells: Mapping[str, Any], convention: Convention | None = None) -> d
 
 
 def _given_answers(cells: Mapping[str, Any], *, is_open: bool) -> tuple[str, Any, list[Any]]:
-    """The column of the right answer, that answer (None where there is no single one), and all annotators' answers."""
+    """The column of the correct answer, the answer itself (None if there is no single one), and all annotators' answers."""
     given = cells.get("answers")
     many = given if isinstance(given, list) else []
     many = [one.get("answer") if isinstance(one, dict) else one for one in many]
@@ -211,7 +211,7 @@ def _given_answers(cells: Mapping[str, Any], *, is_open: bool) -> tuple[str, Any
     name = next((name for name in choice_columns.ANSWERS if not _is_empty(cells.get(name))), "answers")
     one = None if name == "answers" and isinstance(given, list) else cells.get(name)
 
-    # Where the options are one text, the answers to an open question are one text too.
+    # If a table writes its options as one text, it also writes several answers to an open question as one text.
     if is_open and isinstance(one, str) and any(isinstance(cells.get(key), str) for key in _CHOICES):
         one = choice_columns.listed(one)
 
@@ -225,14 +225,14 @@ def _is_empty(value: Any) -> bool:
 
 
 def _number_as_text(answer: Any) -> Any:
-    """A number as text, without ``.0``; any other value as it is."""
+    """Converts a number to text, without ``.0``; any other value is returned unchanged."""
     if isinstance(answer, float) and answer.is_integer():
         answer = int(answer)
     return str(answer) if isinstance(answer, int | float) and not isinstance(answer, bool) else answer
 
 
 def _conversation(given: Any, column: str, num_images: int) -> dict[str, Any]:
-    """The turns of a conversation, with its images in them, and tags if it has any."""
+    """The field ``turns`` of a conversation, with image numbers in place of placeholders, and ``tags`` if there are any."""
     if not isinstance(given, list) or not given:
         raise RowError("wrong_type", column, given, f"must be a list of turns (got {shown(given)}).")
     for index, one in enumerate(given):
@@ -246,11 +246,11 @@ def _conversation(given: Any, column: str, num_images: int) -> dict[str, Any]:
     else:
         turns = [_turn(one) for one in given]
         for turn in turns:
-            # Without images, and in the assistant's words, a placeholder is ordinary text.
+            # A placeholder is ordinary text in a row without images and in assistant turns.
             is_marked = bool(num_images) and turn["role"] == "user"
             turn["content"], marks = _pieces(turn["content"], marks, is_marked)
 
-    # Without placeholders, all images come first in the first user turn.
+    # If there are no placeholders, put all images at the start of the first user turn.
     if not marks and num_images:
         first = next((turn for turn in turns if turn["role"] == "user"), turns[0])
         content = first["content"] if isinstance(first["content"], list) else [first["content"]]
@@ -260,7 +260,7 @@ def _conversation(given: Any, column: str, num_images: int) -> dict[str, Any]:
 
 
 def _cauldron_turns(given: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Turns of The Cauldron, whose every entry is a question with its answer, and the tag of their source."""
+    """Turns of a row of The Cauldron, whose entries are pairs of question and answer, and a ``source`` tag if it has one."""
     turns: list[dict[str, Any]] = []
     tags: dict[str, str] = {}
     for one in given:
@@ -271,14 +271,23 @@ def _cauldron_turns(given: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], 
 
 
 def _turn(given: dict[str, Any]) -> dict[str, Any]:
-    """A turn with role and content, from one in the style of OpenAI or of ShareGPT."""
+    """Converts a turn in the style of OpenAI or ShareGPT to ``role`` and ``content``."""
     role = given.get("role") or given.get("from")
     content = given.get("content") if given.get("content") is not None else given.get("value")
     return {"role": _ROLES.get(role, role) if isinstance(role, str) else role, "content": content}
 
 
 def _pieces(content: Any, marks: int, is_marked: bool) -> tuple[list[Any], int]:
-    """The texts and image numbers of a turn, and the number of placeholders so far."""
+    """Splits a turn's content into texts and image numbers.
+
+    Args:
+        content: The content: a text, or a list of parts.
+        marks: Number of placeholders in earlier turns.
+        is_marked: Whether ``<image>`` in a text is a placeholder.
+
+    Returns:
+        The pieces, and the number of placeholders including those in this turn.
+    """
     pieces: list[Any] = []
     for one in content if isinstance(content, list) else [content]:
         if isinstance(one, dict) and one.get("type") in ("image", "image_url"):
@@ -309,10 +318,10 @@ def _pieces(content: Any, marks: int, is_marked: bool) -> tuple[list[Any], int]:
 def convention(
     files: Callable[[], Iterable[Path]], classes: Callable[[Path], Mapping[str, list[str]]]
 ) -> Convention:
-    """How the answers of all these tables together name their options.
+    """The way in which the answers of several tables refer to options, inferred from all tables together.
 
     Args:
-        files: Returns the paths of parquet or Arrow files.
+        files: Returns the paths of the parquet or Arrow files.
         classes: Returns the class names of a file's columns.
     """
 
@@ -341,14 +350,14 @@ def rows(
     classes: Mapping[str, list[str]],
     convention: Convention | None = None,
 ) -> Iterator[Row]:
-    """Yields one row in the common fields for each row of a table.
+    """Yields the rows of a table, mapped to the common fields.
 
     Args:
         file: A parquet or Arrow file.
         label: Name of the file in ids and keys.
-        split: Split of the rows that do not name one; may be empty.
-        classes: Class names, for each column that holds class numbers.
-        convention: How the answers of the dataset's tables name their options.
+        split: Split of the rows that have none of their own; may be empty.
+        classes: Class names for each column that holds class numbers.
+        convention: How the answers of the dataset's tables refer to options.
     """
     for number, cells in arrow_files.rows(file):
         values: Any = cells

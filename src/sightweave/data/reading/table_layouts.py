@@ -1,4 +1,4 @@
-"""Recognises the layout of tables: which columns hold what, class names, splits, and files with other columns."""
+"""Recognises the layout of tables: the roles of columns, class names, splits, and files whose columns differ."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUESTIONS = ("question", "query")
 
 
 def image_columns(names: Sequence[str]) -> list[str]:
-    """The columns that hold the images of a row: one, or ``image_1``, ``image_2`` and so on."""
+    """Names of the columns that hold a row's images: a single one, or ``image_1``, ``image_2`` and so on."""
     for name in IMAGES:
         if name in names:
             return [name]
@@ -32,7 +32,7 @@ def image_columns(names: Sequence[str]) -> list[str]:
 
 
 def picture_like(names: Mapping[str, str]) -> list[str]:
-    """The columns that look like images by their name or their type, a struct of bytes and path."""
+    """Names of the columns that look like images: by name, or by type (a struct of bytes and path)."""
     found = []
     for name, kind in names.items():
         is_image_struct = "bytes: " in kind and "binary" in kind and "path: " in kind
@@ -52,19 +52,19 @@ def no_pictures(file: Path, names: Mapping[str, str]) -> str:
 
 
 def text_columns(names: Sequence[str]) -> list[str]:
-    """The columns that hold texts to train on."""
+    """Names of the columns that hold texts to train on."""
     known = (*TURNS, *CAPTIONS, *QUESTIONS, "source", "label")
     return [name for name in known if name in names]
 
 
 def is_turns(names: Mapping[str, str]) -> bool:
-    """Whether a table has the layout of The Cauldron: ``images``, and ``texts`` of user and assistant."""
+    """Whether a table has the layout of The Cauldron: a column ``images``, and ``texts`` with user and assistant texts."""
     kind = names.get("texts", "")
     return "images" in names and "user:" in kind and "assistant:" in kind
 
 
 def split_below(file: Path, root: Path) -> str:
-    """The split in the name of the file, or else in that of the nearest folder below `root`; empty if there is none."""
+    """The split in the name of a file, or of the nearest folder above it and below `root`; empty if there is none."""
     folders = file.relative_to(root).parents if file.is_relative_to(root) and file != root else ()
     for part in (file, *folders):
         split = split_of(Path(part.name)) if part.name else ""
@@ -74,7 +74,7 @@ def split_below(file: Path, root: Path) -> str:
 
 
 def class_names(features: Any) -> dict[str, list[str]]:
-    """Class names for each column that holds class numbers, from the ``features`` of `datasets`."""
+    """Class names for each column that holds class numbers, from the ``features`` that Hugging Face Datasets writes."""
     if not isinstance(features, dict):
         return {}
 
@@ -89,7 +89,7 @@ def class_names(features: Any) -> dict[str, list[str]]:
 
 
 def class_names_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
-    """Class names as in `class_names`, from the metadata that `datasets` writes into the schema of a file."""
+    """Class names as in `class_names`, from the metadata that Hugging Face Datasets writes into a file's schema."""
     try:
         about = json.loads((metadata or {}).get(b"huggingface", b"{}"))
     except (ValueError, RecursionError):
@@ -99,13 +99,13 @@ def class_names_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str
 
 
 class Layouts:
-    """Compares the columns of each file with those of the first file of the same folder and split."""
+    """Checks that all files of the same folder and split have the same columns."""
 
     def __init__(self) -> None:
         self._first: dict[tuple[Path, str], tuple[Path, dict[str, str]]] = {}
 
     def check(self, file: Path, split: str, names: Mapping[str, str]) -> None:
-        """Compares the columns of a file with those of the first one.
+        """Compares the columns of a file with those of the first file of the same folder and split.
 
         Args:
             file: Path of the file.
@@ -113,7 +113,7 @@ class Layouts:
             names: Type of each column by its name.
 
         Raises:
-            DataError: a column is missing or has another type.
+            DataError: A column of the first file is missing or has another type.
         """
         plain = {name: kind.replace("large_", "") for name, kind in names.items()}
         first, known = self._first.setdefault((file.parent, split), (file, plain))
@@ -127,7 +127,7 @@ class Layouts:
 
 
 def _are_alike(one: str, other: str) -> bool:
-    """Whether two types agree; a column or inner field that is empty in a whole file has the type null there."""
+    """Whether two column types agree. A column or inner field without values has the type null, which agrees with any."""
     if "null" in one and "null" in other:
         return True
 

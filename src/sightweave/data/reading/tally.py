@@ -1,4 +1,4 @@
-"""Counts rows while they are read, and reports the counts as notes for the user."""
+"""Counts rows while they are read, and formats the counts as notes for the user."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from sightweave.data.reading.row_files import Fault
 
 @dataclass
 class Tally:
-    """Counts over the rows of a source."""
+    """Counts of the rows of a source."""
 
     rows: int = 0
     """Number of all rows, including bad ones."""
     good: int = 0
     """Number of rows that are kept."""
     pictured: int = 0
-    """Number of good rows with an image."""
+    """Number of good rows that have an image."""
     unlabelled: int = 0
-    """Number of rows without an answer, which were not read."""
+    """Number of rows that were skipped because they have no answer."""
     filtered: int = 0
-    """Number of rows that were filtered out by the source's options."""
+    """Number of rows that the source's options filtered out."""
     repeated: int = 0
-    """Number of rows with the id of an earlier row."""
+    """Number of rows whose id is that of an earlier row."""
     first_repeated: str = ""
     """The first duplicate id."""
     ignored: Counter[str] = field(default_factory=Counter)
-    """Columns that were not read, with the number of rows that have them."""
+    """Number of rows that have each column that was not read, by the column's name."""
 
     def notes(self, source: str, faults: Sequence[Fault], quarantine: Path | None) -> list[str]:
-        """Notes for the user on how the rows were read.
+        """Notes for the user about the rows that were skipped and the columns that were not read.
 
         Args:
             source: Name of the source.
             faults: The bad rows.
-            quarantine: File that they were written to, if any.
+            quarantine: File to which the bad rows were written, if any.
         """
         notes = []
 

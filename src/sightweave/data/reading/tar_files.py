@@ -1,7 +1,7 @@
-"""Lists the members of tar archives from their headers: names, positions and sizes; nothing is extracted.
+"""Lists the members of tar archives, with their names, positions and sizes, without extracting them.
 
-Supports POSIX ustar and pax, and the variants of GNU tar. An archive ends with two blocks of zeros. One without them is
-truncated, possibly between two members, where it would look like a smaller dataset if this were not checked.
+Supports POSIX ustar and pax, and the variants of GNU tar. An archive must end with two blocks of zeros. Without this check,
+an archive truncated between two members would look like a smaller dataset.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sightweave.data.reading.row_files import RowError, shown
 
 BLOCK = 512
 _MAX_EXTRA = 1 << 20
-"""Maximum bytes of a long name or of pax records."""
+"""Maximum size of a long name or of pax records in bytes."""
 _COMPRESSED = (
     (b"\x1f\x8b", "gunzip -k"),
     (b"\x28\xb5\x2f\xfd", "unzstd"),
@@ -30,22 +30,22 @@ _KINDS = {b"1": "hard link", b"2": "link", b"3": "device", b"4": "device", b"6":
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file in an archive."""
+    """A member of an archive."""
 
     name: str
     offset: int
-    """Position of its content in the archive, in bytes."""
+    """Position of the member's content in the archive, in bytes."""
     size: int
-    """Size of its content in bytes."""
+    """Size of the member's content in bytes."""
     problem: RowError | None = None
-    """Reason why it is not read."""
+    """Error that says why the member must not be read; None if it may be."""
 
 
 def members(path: Path) -> Iterator[Member]:
-    """Yields all members except folders, in order.
+    """Yields all members of an archive except folders, in order.
 
     Raises:
-        DataError: the file is not a tar archive, or is compressed, damaged or truncated; with the byte position.
+        DataError: The file is not a tar archive, or is compressed, damaged or truncated. The message gives the position.
     """
     try:
         file = path.open("rb")
@@ -69,7 +69,7 @@ def _check_compression(path: Path, head: bytes) -> None:
 
 def _members(path: Path, file: BinaryIO, end: int) -> Iterator[Member]:
     at = 0
-    attributes: dict[str, str] = {}  # of the next member, from entries before it
+    attributes: dict[str, str] = {}  # attributes of the next member, from the entries before it
     while True:
         header = _block(path, file, at, end)
         if header == bytes(BLOCK):
@@ -77,12 +77,16 @@ def _members(path: Path, file: BinaryIO, end: int) -> Iterator[Member]:
                 raise DataError(f"{path}: byte {at}: a block of zeros inside the archive; it is damaged.")
             return _check_rest(path, file, at + 2 * BLOCK)
 
-        # The header of this entry, and where the next one is.
+        # Read the header of this entry, and compute where the next one starts.
         _check_sum(path, header, at)
         kind, size = header[156:157], _number(path, header[124:136], at)
         start = at + BLOCK
         name = attributes.get("path", _name(header))
-        if kind in (b"1", b"2", b"5"):  # links and folders have no content, whatever size they have
+        if kind in (
+            b"1",
+            b"2",
+            b"5",
+        ):  # links and folders have no content, even if their header states a size
             at = start
         else:
             size = _size(path, attributes.get("size"), size, at)
@@ -93,7 +97,7 @@ def _members(path: Path, file: BinaryIO, end: int) -> Iterator[Member]:
                 )
             at = start + -(-size // BLOCK) * BLOCK
 
-        # An entry that only describes the next one.
+        # Some entries only describe the next one.
         if kind in (b"x", b"L", b"K", b"g"):
             file.seek(start)
             found = _attributes(path, kind, file.read(_bounded(path, size, start)), start)
@@ -122,7 +126,7 @@ def _block(path: Path, file: BinaryIO, at: int, end: int) -> bytes:
 
 
 def _check_rest(path: Path, file: BinaryIO, at: int) -> None:
-    """Checks that only zeros follow the end; of two concatenated archives, the second would be lost."""
+    """Checks that only zeros follow the end marker; otherwise archives after the first one would be ignored."""
     file.seek(at)
     while data := file.read(1 << 20):
         if data.strip(b"\0"):
@@ -140,7 +144,7 @@ def _check_sum(path: Path, header: bytes, at: int) -> None:
 
 
 def _number(path: Path, field: bytes, at: int) -> int:
-    """The number in a header field: octal digits or, if the first bit is set, big-endian bytes."""
+    """Decodes a number in a header field: octal digits, or big-endian bytes if the first byte is 0x80."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
 
@@ -154,7 +158,7 @@ def _number(path: Path, field: bytes, at: int) -> int:
 
 
 def _size(path: Path, attribute: str | None, size: int, at: int) -> int:
-    """The size of a member: that of its pax records if they have one, and else that of its header."""
+    """The size of a member in bytes, from its pax records if they state one, otherwise from its header."""
     if attribute is None:
         return size
     if not (attribute.isascii() and attribute.isdigit() and len(attribute) < 20):
@@ -164,7 +168,7 @@ def _size(path: Path, attribute: str | None, size: int, at: int) -> int:
 
 def _name(header: bytes) -> str:
     name = header[:100].split(b"\0")[0]
-    # GNU tar keeps dates where POSIX keeps the first part of a long name.
+    # POSIX archives store the first part of a long name here; GNU archives store dates.
     prefix = header[345:500].split(b"\0")[0] if header[257:263] == b"ustar\0" else b""
     return (prefix + b"/" + name if prefix else name).decode("utf-8", "surrogateescape")
 
@@ -178,7 +182,7 @@ def _bounded(path: Path, size: int, at: int) -> int:
 
 
 def _attributes(path: Path, kind: bytes, data: bytes, at: int) -> dict[str, str]:
-    """Attributes of the next member: its long name, or those of pax records such as ``12 path=a.jpg``."""
+    """Attributes of the next member, from a GNU long name or from pax records such as ``12 path=a.jpg``."""
     if kind == b"L":
         return {"path": data.split(b"\0")[0].decode("utf-8", "surrogateescape")}
 
@@ -196,7 +200,7 @@ def _attributes(path: Path, kind: bytes, data: bytes, at: int) -> dict[str, str]
 
 
 def _problem(name: str, kind: bytes, attributes: dict[str, str]) -> RowError | None:
-    """Why a member is not read; None where it can be."""
+    """The error that says why a member must not be read; None if it may be."""
     if any(key.startswith("GNU.sparse") for key in attributes):
         message = f"{shown(name)} is a sparse file; pack it again as a regular file."
         return RowError("tar_sparse", "", name, message)

@@ -15,18 +15,18 @@ _HEAD_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row."""
+    """A row of a delimited file."""
 
     line: int
-    """Number of its first line, from 1."""
+    """Number of the row's first line, counted from 1 or from the offset at which reading started."""
     offset: int
-    """Position of its first byte."""
+    """Position of the row's first byte in the file."""
     cells: dict[str, str] | RowError
     """Non-empty cells by column, or the error in the row."""
 
 
 def head(path: Path, delimiter: str) -> list[str]:
-    """Names of the columns, from the first line alone; empty if it is not the header of a text file."""
+    """Reads the column names from a file's first line; empty if the file cannot be read or the line is not UTF-8."""
     try:
         with path.open("rb") as file:
             line = file.readline(_HEAD_BYTES)
@@ -39,16 +39,16 @@ def head(path: Path, delimiter: str) -> list[str]:
 def records(
     path: Path, delimiter: str, *, offset: int = 0, max_line_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[Record]:
-    """Yields the rows of a file.
+    """Yields the rows of a delimited file with a header.
 
     Args:
         path: Path of the file.
         delimiter: The character between cells.
-        offset: Position of the row to start from; lines are then counted from there. 0 means the first row.
-        max_line_bytes: Maximum size of a line or row.
+        offset: Byte position of the row to start from; lines are then counted from there. 0 means the first row.
+        max_line_bytes: Maximum size of a line or row in bytes.
 
     Raises:
-        DataError: the header is missing or has a duplicate column, a quote is never closed, or the file cannot be opened.
+        DataError: The header is missing or has a duplicate column, a quote is never closed, or the file cannot be opened.
     """
     # The header must name each column once.
     columns = head(path, delimiter)
@@ -63,7 +63,7 @@ def records(
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from None
 
-    # Read the rows from the offset on, without the header.
+    # Read the rows from the offset on, skipping the header.
     with file:
         file.seek(offset)
         lines = row_files.lines(file, max_line_bytes)

@@ -1,1 +1,1 @@
-"""The synthetic scenes: images drawn by code, and all texts about them."""
+"""Synthetic scenes: generates images, with captions, questions and translations about them."""

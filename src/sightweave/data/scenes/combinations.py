@@ -1,8 +1,8 @@
-"""Determines which items of the split ``combinations`` are about a pair that training never shows (an unmet pair).
+"""Determines which items of the split ``combinations`` test combinations that do not occur in training (unmet pairs).
 
 The scenes of that split contain other things too, and most items are about those, so a score over all items would mostly
-measure pairs that training shows (met pairs). An item is about an unmet pair if its question and answer together name
-one, or if it translates a homonym in a sentence that never has this homonym in training.
+measure combinations that occur in training (met pairs). An item tests an unmet pair if its question and answer together
+mention one, or if it translates a homonym in a sentence that is never used with this homonym in training.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sightweave.data.scenes.translations import is_held_out
 from sightweave.data.scenes.view import PLURALS
 
 MET = "met pairs"
-"""The ``subset`` tag of items of ``combinations`` that are about pairs that training shows."""
+"""The ``subset`` tag of items of the split ``combinations`` that are not about an unmet pair."""
 
 
 def _named(shape: str) -> str:
@@ -27,12 +27,12 @@ _PAIRS = re.compile("|".join(rf"\b{color} {_named(shape)}\b" for shape, color in
 
 
 def caption_is_unmet(text: str) -> bool:
-    """Whether a caption names an unmet pair of colour and shape."""
+    """Whether a caption mentions an unmet pair of colour and shape."""
     return bool(_PAIRS.search(text))
 
 
 def is_unmet(item: Item) -> bool:
-    """Whether an item is about an unmet pair."""
+    """Whether a question or translation is about an unmet pair."""
     if not isinstance(item, Question):
         is_new_sentence = bool(item.word) and is_held_out(item.word, item.template)
         return is_new_sentence or bool(_PAIRS.search(f"{item.source} {item.target}"))
@@ -40,7 +40,7 @@ def is_unmet(item: Item) -> bool:
     if _PAIRS.search(f"{item.text} {item.steps} {item.answer}"):
         return True
 
-    # The question may name one half of the pair, and the answer the other: "What color is the triangle?" red.
+    # The question may name one half of the pair and the answer the other half: "What color is the triangle?" "red".
     for shape, color in HELD_OUT.items():
         asks_color = item.type == "color" and item.answer == color
         asks_name = item.type == "name" and item.answer == shape

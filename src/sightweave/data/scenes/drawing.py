@@ -1,7 +1,7 @@
-"""Draws scenes: pixels, masks and boxes, in integers only, so that every machine gets the same bytes.
+"""Draws the pixels, masks and boxes of scenes, with integers only, so that every machine gets the same bytes.
 
-Each name is drawn once as a large texture whose texels are averages over the area of one pixel; placing a thing is then
-one look-up per pixel. Things with sides of about 10 pixels or more are smooth.
+Each pictogram is rendered once as a large texture whose texels are averages over the area of one pixel, so that placing a
+thing takes one look-up per pixel. Edges are smooth for things with sides of at least about 10 pixels.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ STYLES = ("drawn", "emoji")
 FILLS = ("solid", "striped")
 # 160 textures of 81 KiB are 13 MiB, enough for every name in two sizes.
 CACHED_TEXTURES = 160
-# Texel k holds the samples around 4 k - 29 eighths of a unit, so the texel nearest to a position is (position + 31) >> 2.
+# Texel k is centred at 4 k - 29 eighths of a unit, so the texel nearest to a position is (position + 31) >> 2.
 TEXEL_OFFSET = UNITS * EIGHTHS // 2 + 31
 
 
 def draw(scene: Scene, pictures: str = "drawn") -> UInt8[np.ndarray, "96 96 3"]:
-    """The image of a scene, ``96 x 96 x 3``.
+    """Draws the image of a scene, uint8 ``96 x 96 x 3``.
 
     Args:
-        scene: The scene; later things cover earlier ones.
+        scene: The scene; later things are drawn over earlier ones.
         pictures: ``drawn`` (built-in pictograms) or ``emoji`` (the system's colour-emoji font, if it has the thing).
 
     Raises:
-        DataError: a name, fill or background is unknown, or a number is out of range.
+        DataError: A name, fill or background is unknown, or a number is out of range.
         RecipeError: `pictures` has another value.
-        BackendError: ``emoji`` without a colour-emoji font.
+        BackendError: The style is ``emoji``, and no colour-emoji font is installed.
     """
     canvas = _background(scene.background)
     for thing in scene.things:
@@ -63,9 +63,9 @@ def draw(scene: Scene, pictures: str = "drawn") -> UInt8[np.ndarray, "96 96 3"]:
 def draw_with_masks(
     scene: Scene, pictures: str = "drawn"
 ) -> tuple[UInt8[np.ndarray, "96 96 3"], Bool[np.ndarray, "T 96 96"]]:
-    """The image and, for each thing, the mask of the pixels that it covers by half or more, ``T x 96 x 96``.
+    """Draws the image of a scene, and a mask ``T x 96 x 96`` of the pixels that each thing covers by half or more.
 
-    A pixel belongs to the last thing that covers it, so masks never overlap. Raises the errors of `draw`.
+    A pixel belongs to the last thing that covers it, so masks never overlap. Errors are as for `draw`.
     """
     canvas = _background(scene.background)
     masks = np.zeros((len(scene.things), SIDE, SIDE), bool)
@@ -78,7 +78,7 @@ def draw_with_masks(
 
 
 def _interleave(canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """``3 x 96 x 96`` to ``96 x 96 x 3``."""
+    """Moves the channels last: ``3 x 96 x 96`` to ``96 x 96 x 3``."""
     pixels = np.empty((SIDE, SIDE, 3), np.uint8)
     for channel in range(3):
         pixels[..., channel] = canvas[channel]
@@ -86,19 +86,19 @@ def _interleave(canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def boxes(scene: Scene, pictures: str = "drawn") -> list[Box]:
-    """Left, top, right and bottom of each thing's mask, as fractions of the image.
+    """Bounding box of each thing's mask: left, top, right and bottom as fractions of the image.
 
     Raises:
-        DataError: a thing has no pixel in the image.
+        DataError: A thing is outside the image or completely covered.
     """
     return mask_boxes(draw_with_masks(scene, pictures)[1])
 
 
 def mask_boxes(masks: Bool[np.ndarray, "T Hp Wp"]) -> list[Box]:
-    """The boxes of masks, ``T x Hp x Wp``, as fractions of the image.
+    """Bounding box of each mask in ``T x Hp x Wp``: left, top, right and bottom as fractions of the image.
 
     Raises:
-        DataError: a mask is empty.
+        DataError: A mask is empty.
     """
     height, width = masks.shape[1:]
     found = []
@@ -116,11 +116,11 @@ def mask_boxes(masks: Bool[np.ndarray, "T Hp Wp"]) -> list[Box]:
 
 
 def _place(thing: Thing, canvas: NDArray[np.uint8], pictures: str) -> tuple[Window, NDArray[np.int32]]:
-    """Draws one thing into `canvas`, ``3 x 96 x 96``; returns the window that it may touch, and its coverage there."""
+    """Draws a thing into `canvas`, ``3 x 96 x 96``; returns the window of pixels it may touch, and its coverage there."""
     window, texels = _look_up(thing, pictures)
     coverage = texels[3]
 
-    # The thing's colours, already multiplied by its coverage.
+    # The colours of the thing, multiplied by its coverage.
     if thing.is_shape:
         color = _shape_colors(thing.rgb, texels)
     else:
@@ -140,7 +140,7 @@ def _place(thing: Thing, canvas: NDArray[np.uint8], pictures: str) -> tuple[Wind
 
 
 def _shape_colors(rgb: tuple[int, int, int], texels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The colours of a shape, whose texture has two coverages: of its colour, and of the paler tint between stripes."""
+    """The colours of a shape, from a texture of the coverage by its colour and by the paler tint between its stripes."""
     color = np.array(rgb, np.int32)[:, None, None]
     tint = color + (255 - color) * 3 // 4
     mixed: NDArray[np.int32] = (texels[0] * color + texels[1] * tint) // 255
@@ -148,15 +148,15 @@ def _shape_colors(rgb: tuple[int, int, int], texels: NDArray[np.int32]) -> NDArr
 
 
 def _look_up(thing: Thing, pictures: str) -> tuple[Window, NDArray[np.int32]]:
-    """The window of pixels that a thing may touch, and the texels there, ``4 x h x w``."""
+    """The window of pixels that a thing may touch, and the texel of each of these pixels, ``4 x h x w``."""
     _check(thing, pictures)
     cos, sin = cosine(thing.angle), sine(thing.angle)
 
-    # A texture is 9/8 as wide as the thing's side; when rotated, it reaches this far from its centre.
+    # With its margins, a texture is 9/8 as wide as the thing. This is how far it reaches from its centre when rotated.
     reach = (thing.side * 9 * (abs(cos) + abs(sin)) >> SINE_BITS + 4) + UNIT
     rows, columns = _span(thing.y, reach), _span(thing.x, reach)
 
-    # The texture coordinates of each pixel's centre: rotated, scaled and limited to the texture.
+    # Compute the texture coordinates of each pixel's centre: rotate, scale, and clip to the texture.
     scale = UNITS * EIGHTHS
     across = (cos * scale + thing.side // 2) // thing.side
     along = (sin * scale + thing.side // 2) // thing.side
@@ -179,13 +179,13 @@ def _look_up(thing: Thing, pictures: str) -> tuple[Window, NDArray[np.int32]]:
 
 
 def _span(center: int, reach: int) -> slice:
-    """The pixels at most `reach` from a centre, both in sixteenths of a pixel, within the image."""
+    """The pixels of the image within `reach` of a centre along one axis; both are in sixteenths of a pixel."""
     start, stop = (center - reach) // UNIT, (center + reach) // UNIT + 1
     return slice(min(max(start, 0), SIDE), min(max(stop, 0), SIDE))
 
 
 def _averaged_samples(side: int) -> int:
-    """The width of a pixel in samples, in steps of four, so that few textures are enough for all sides."""
+    """Width in samples of the area to average for a thing of this size; rounded, so that few textures are needed."""
     return 4 * min((4 * UNITS * UNIT // side) // 4, 8) + 1
 
 
@@ -211,7 +211,7 @@ def _check(thing: Thing, pictures: str) -> None:
 
 @lru_cache(maxsize=CACHED_TEXTURES)
 def _texture(name: str, style: str, window: int) -> NDArray[np.uint32]:
-    """All texels in one row, with the four bytes of each as one number, which is faster to look up."""
+    """The flattened texture of a name, with the four bytes of each texel as one number, which is faster to look up."""
     if style == "emoji" and name in CHARACTERS:
         return _flat(texture_of_bitmap(emoji_bitmap(name, SAMPLES - 2 * PAD), window))
 
@@ -230,7 +230,7 @@ def _flat(texels: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 
 def _background(background: Background) -> NDArray[np.uint8]:
-    """The pixels of a background, ``3 x 96 x 96``: its lattice of colours, interpolated."""
+    """Draws a background, ``3 x 96 x 96``, by interpolating its grid of colours."""
     sides = {"plain": 1, "gradient": 2, "noise": 5}
     if background.kind not in sides:
         raise DataError(f"unknown background {background.kind!r}. {did_you_mean(background.kind, sides)}")
@@ -255,7 +255,7 @@ def _background(background: Background) -> NDArray[np.uint8]:
 def _between(
     start: NDArray[np.uint16], end: NDArray[np.uint16], weight: NDArray[np.uint16]
 ) -> NDArray[np.uint16]:
-    """Interpolates from `start` to `end`, rounded; intermediate values are at most 255 * 256 + 128 and fit in 16 bits."""
+    """Interpolates from `start` to `end` with rounding; intermediate values are at most 255 * 256 + 128 and fit 16 bits."""
     mixed = start * (256 - weight)
     mixed += end * weight
     mixed += np.uint16(128)
@@ -265,7 +265,7 @@ def _between(
 
 @lru_cache(maxsize=4)
 def _weights(steps: int, smooth: bool) -> NDArray[np.uint16]:
-    """The weight of a cell's end at each pixel's centre, in 256ths: a linear ramp, or ``3 t^2 - 2 t^3`` if `smooth`."""
+    """Interpolation weight of a cell's end at each pixel's centre, in 256ths: linear, or ``3 t^2 - 2 t^3`` if smooth."""
     t, whole = 2 * np.arange(steps, dtype=np.int64) + 1, 2 * steps
     weight = (3 * whole - 2 * t) * t * t * 256 // whole**3 if smooth else t * 256 // whole
     return weight.astype(np.uint16)

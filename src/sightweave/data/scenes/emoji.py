@@ -1,6 +1,6 @@
-"""A second drawing style, from the system's colour-emoji font, for testing models that were trained on the pictograms.
+"""An alternative drawing style with the system's colour-emoji font, to test models that were trained on pictograms.
 
-A thing that has no emoji is drawn as usual. Unlike the pictograms, the emoji differ between systems.
+Things without an emoji are drawn as pictograms. Unlike the pictograms, emoji differ between systems.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sightweave.core.errors import BackendError, DataError, did_you_mean
 
 BITMAP_SIZE = 109
-"""The size of the bitmaps in such fonts, in pixels; they have no other."""
+"""Size in pixels of the bitmaps in colour-emoji fonts, which contain only this size."""
 FONT_PATHS = (
     "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf",
     "/usr/share/fonts/noto/NotoColorEmoji.ttf",
@@ -25,7 +25,7 @@ FONT_PATHS = (
 
 _ADVICE = "Install a colour-emoji font with bitmaps (fonts-noto-color-emoji), or use style: drawn."
 _MISSING = "\U0010ffff"
-"""A code point that no font has, so it is drawn as the font's glyph for missing characters."""
+"""A code point that no font contains, so that the font's glyph for missing characters is drawn."""
 
 CHARACTERS = {
     "dog": "\U0001f436",
@@ -90,22 +90,22 @@ CHARACTERS = {
     "cook_man": "\U0001f468\u200d\U0001f373",
     "cook_woman": "\U0001f469\u200d\U0001f373",
 }
-"""The emoji of each pictogram that has one; some are sequences of several characters."""
+"""Emoji by pictogram, for those that have one; some emoji are sequences of several characters."""
 
 
 def emoji_bitmap(
     name: str, side: int, font_path: str | Path | None = None
 ) -> UInt8[np.ndarray, "side side 4"]:
-    """The emoji of a pictogram: red, green, blue (not multiplied by the coverage) and coverage.
+    """Draws a pictogram's emoji: red, green, blue (not multiplied by the coverage) and coverage.
 
     Args:
         name: A pictogram in `CHARACTERS`.
-        side: Side of the square in pixels; the emoji is scaled so that its longer side fills it, except for a margin.
-        font_path: Path of the font file; by default, the usual paths of the system are tried.
+        side: Side of the bitmap in pixels; the emoji's longer side fills it except for a margin.
+        font_path: Path of the font file; by default, the system's usual paths are tried.
 
     Raises:
-        DataError: the pictogram has no emoji.
-        BackendError: no colour-emoji font, or the font lacks this emoji.
+        DataError: The pictogram has no emoji.
+        BackendError: There is no colour-emoji font, or the font lacks this emoji.
     """
     if name not in CHARACTERS:
         raise DataError(f"no emoji for the pictogram {name!r}. {did_you_mean(name, CHARACTERS)}")
@@ -121,7 +121,7 @@ def emoji_bitmap(
             f"them. {_ADVICE}"
         )
 
-    # The pictograms have a margin, so the emoji gets one too.
+    # Add a margin, as the pictograms have one.
     longest = side * 15 // 16
     width, height = (max(1, edge * longest // max(drawn.size)) for edge in drawn.size)
     scaled = drawn.resize((width, height), Image.Resampling.BILINEAR)
@@ -131,7 +131,7 @@ def emoji_bitmap(
 
 
 def _drawn(path: Path, character: str) -> Image.Image | None:
-    """A character, drawn and cropped to what is visible; None if nothing is."""
+    """Draws a character and crops the image to its visible part; None if nothing is visible."""
     canvas = Image.new("RGBA", (5 * BITMAP_SIZE, 2 * BITMAP_SIZE))
     try:
         font = ImageFont.truetype(path, BITMAP_SIZE)
@@ -146,10 +146,10 @@ def _drawn(path: Path, character: str) -> Image.Image | None:
 
 
 def find_font(font_path: str | Path | None = None) -> Path:
-    """The colour-emoji font: the given one, or the first of `FONT_PATHS` that exists.
+    """Path of the colour-emoji font: the given one, or the first of `FONT_PATHS` that exists.
 
     Raises:
-        BackendError: there is none.
+        BackendError: No font file is found.
     """
     paths = list(map(Path, FONT_PATHS if font_path is None else (font_path,)))
     for path in paths:

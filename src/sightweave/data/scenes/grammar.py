@@ -1,7 +1,7 @@
-"""Noun phrases and sentences in four languages: articles, agreement, word order.
+"""Makes noun phrases and sentences in four languages, with their articles, agreement and word order.
 
-German adjectives have endings for case and gender. French adjectives agree with the noun; sizes precede it, the others
-follow it. Chinese has no articles, but a measure word between number and noun.
+German adjectives have endings for case and gender. French adjectives agree with the noun; sizes precede it, and other
+adjectives follow it. Chinese has no articles, but a measure word between number and noun.
 """
 
 # ruff: noqa: RUF001  # Chinese text has Chinese punctuation
@@ -33,12 +33,12 @@ _GERMAN_ENDINGS = {
     ("the", "nominative"): {"m": "e", "f": "e", "n": "e"},
     ("the", "accusative"): {"m": "en", "f": "e", "n": "e"},
 }
-_VOWELS = "aeiouhéèêâîôœ"  # every h is silent in the French nouns of the table
+_VOWELS = "aeiouhéèêâîôœ"  # the letter h is silent in all French nouns of the table
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A noun with the attributes to mention."""
+    """A noun with the attributes that a phrase mentions."""
 
     noun: Noun
     size: str = ""
@@ -47,19 +47,19 @@ class Described:
 
 
 def english_article(phrase: str) -> str:
-    """The phrase with ``a`` or ``an`` before it."""
+    """An English phrase with its indefinite article, ``a`` or ``an``."""
     return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"
 
 
 @cache
 def noun_phrase(language: str, thing: Described, article: str, case: str = "nominative") -> str:
-    """One noun phrase.
+    """A noun phrase in one language.
 
     Args:
         language: ``en``, ``de``, ``fr`` or ``zh``.
         thing: The noun and its attributes.
-        article: ``a``, ``the`` or ``two``; empty for none (only in Chinese and English, singular).
-        case: ``nominative`` or ``accusative``; they differ only in German.
+        article: ``a``, ``the`` or ``two``; empty for none (only for the singular in Chinese and English).
+        case: ``nominative`` or ``accusative``, which differ only in German.
     """
     if language == "en":
         return _english(thing, article)
@@ -69,7 +69,7 @@ def noun_phrase(language: str, thing: Described, article: str, case: str = "nomi
 
 
 def _adjectives(thing: Described) -> list[str]:
-    """The adjectives in English and German order."""
+    """The adjectives of a phrase, in the order of English and German."""
     return [word for word in (thing.size, "striped" if thing.striped else "", thing.color) if word]
 
 
@@ -92,7 +92,7 @@ def _german(thing: Described, article: str, case: str) -> str:
 
 
 def _french(thing: Described, article: str) -> str:
-    # Masculine, feminine, masculine plural, feminine plural.
+    # The forms are masculine, feminine, masculine plural and feminine plural.
     form = (thing.noun.french_gender == "f") + 2 * (article == "two")
     words = [thing.noun.french[article == "two"]]
     if thing.size:
@@ -125,21 +125,21 @@ def _chinese(thing: Described, article: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """How one of the things of a template is described."""
+    """The form of a noun phrase in a template."""
 
     article: str
     case: str = "nominative"
     size: bool = False
-    """Whether to mention the size; a shape's colour is always mentioned."""
+    """Whether the phrase mentions the size; a shape's colour is always mentioned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A sentence with one or two things in it, in every language."""
+    """A sentence pattern with slots for one or two things, in all languages."""
 
     slots: tuple[Slot, ...]
     patterns: dict[str, str]
-    """The sentence in each language, with ``{0}`` for the first thing, ``{1}`` for the second, ``{side}`` and ``{size}``."""
+    """The pattern by language, with ``{0}`` for the first thing, ``{1}`` for the second, ``{side}`` and ``{size}``."""
 
 
 TEMPLATES = {
@@ -189,7 +189,7 @@ TEMPLATES = {
         {"en": "There are {0}.", "de": "Da sind {0}.", "fr": "Il y a {0}.", "zh": "这里有{0}。"},
     ),
 }
-"""The sentences to translate. ``two`` is used if the image shows two of a thing."""
+"""Templates of the sentences to translate, by name; ``two`` is for images that show exactly two of a thing."""
 SIDES = {
     "left": {"en": "left", "de": "links", "fr": "gauche", "zh": "左边"},
     "right": {"en": "right", "de": "rechts", "fr": "droite", "zh": "右边"},
@@ -199,18 +199,18 @@ NUMBER_TEMPLATES = {
     "number_see": ("我看见{0}。", "I see {0}.", "I see {0}."),
     "number_picture": ("图里有{0}。", "There is {0} in the picture.", "There are {0} in the picture."),
 }
-"""A Chinese sentence without a number, and the English ones for one and for two things."""
+"""Sentence patterns by name: in Chinese without a number, in English for one thing, and in English for two."""
 
 
 @lru_cache(maxsize=1 << 16)
 def sentence(template: str, language: str, things: tuple[Described, ...], side: str = "") -> str:
-    """A template's sentence in one language.
+    """Fills in a template in one language.
 
     Args:
         template: A key of `TEMPLATES`.
         language: ``en``, ``de``, ``fr`` or ``zh``.
-        things: One thing per slot of the template; their sizes are mentioned only if the slot has the size.
-        side: ``left`` or ``right``; only for the template ``side``.
+        things: One thing per slot of the template; its size is mentioned only if the slot requires it.
+        side: ``left`` or ``right``, for the template ``side`` only.
     """
     slots, pattern = TEMPLATES[template].slots, TEMPLATES[template].patterns[language]
     phrases = []
@@ -225,7 +225,7 @@ def sentence(template: str, language: str, things: tuple[Described, ...], side: 
 
 
 def predicate(language: str, noun: Noun, adjective: str) -> str:
-    """The form of an adjective after ``is``."""
+    """The form of an adjective after "is", such as in "the dog is big"."""
     if language == "en":
         return adjective
     if language == "de":
@@ -236,7 +236,13 @@ def predicate(language: str, noun: Noun, adjective: str) -> str:
 
 
 def number_sentences(template: str, thing: Described, number: int) -> tuple[str, str]:
-    """The Chinese sentence without the number, and the English one for one or two things."""
+    """A Chinese sentence without a number, and its English translation for one or two things.
+
+    Args:
+        template: A key of `NUMBER_TEMPLATES`.
+        thing: The noun and its attributes.
+        number: 1 or 2.
+    """
     chinese, one, two = NUMBER_TEMPLATES[template]
     english = one if number == 1 else two
     article = "a" if number == 1 else "two"
@@ -244,11 +250,11 @@ def number_sentences(template: str, thing: Described, number: int) -> tuple[str,
 
 
 def adjective_forms(adjective: str) -> Iterator[str]:
-    """Every form of an adjective in singular phrases, in all languages."""
+    """Yields all forms of an adjective in singular phrases, in all languages; for the English adjective given."""
     yield adjective
 
     stem = GERMAN_ADJECTIVES[adjective]
-    if adjective in SIZES:  # sizes also occur after "ist", without an ending
+    if adjective in SIZES:  # sizes also occur after "ist", where they have no ending
         yield stem
     for ending in ("e", "er", "es", "en"):
         yield stem + ending

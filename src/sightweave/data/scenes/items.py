@@ -1,4 +1,4 @@
-"""Selects the items about one image: captions, questions and translations."""
+"""Selects the captions, questions and translations (items) for an image."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from sightweave.data.scenes.view import View
 Item = Question | Pair
 TASKS = ("captioning", "vqa", "reasoning", "translation")
 _CYCLE = ("vqa", "reasoning", "translation", "vqa", "reasoning", "vqa", "reasoning", "translation")
-"""The tasks of the items after the caption, repeated as needed: 3 short questions, 3 with steps, 2 translations."""
+"""Tasks of the items after the caption, repeated as needed: 3 short questions, 3 with steps, and 2 translations."""
 _Maker = Callable[[View, Random], Item | None]
 
 
 def caption(view: View) -> str:
-    """All things from left to right: "a big striped red circle, a small dog and a big blue star"."""
+    """Describes all things from left to right: "a big striped red circle, a small dog and a big blue star"."""
     phrases = [fact.full.a for fact in view.facts]
     return f"{', '.join(phrases[:-1])} and {phrases[-1]}" if len(phrases) > 1 else phrases[0]
 
 
 def mix(view: View, random: Random, tasks: Sequence[str], amount: int) -> list[Item]:
-    """Up to `amount` items for training: the tasks in turn, each with its types in random order.
+    """Makes up to `amount` items for training, taking the tasks in turn and each task's types in random order.
 
-    A type that finds no question in the scene, or only one that is already there, is skipped.
+    A type is skipped if it finds no item in the scene, or only one that has been made already.
     """
     queues: dict[str, list[_Maker]] = {}
     items: list[Item] = []
@@ -35,7 +35,7 @@ def mix(view: View, random: Random, tasks: Sequence[str], amount: int) -> list[I
     turns = [task for task in _CYCLE if task in tasks]
     misses = turn = 0
 
-    # It ends early after two rounds of all tasks without a new item.
+    # Stop early after two rounds through all tasks without a new item.
     while turns and len(items) < amount and misses < len(turns) * 2:
         task = turns[turn % len(turns)]
         turn += 1
@@ -58,7 +58,7 @@ def mix(view: View, random: Random, tasks: Sequence[str], amount: int) -> list[I
 
 
 def _makers(task: str, random: Random) -> list[_Maker]:
-    """The makers of a task's types in random order; the last one is used first."""
+    """The functions that make a task's types of items, in random order; the last one is used first."""
     if task == "vqa":
         return random.shuffled(tuple(VQA.values()))
     if task == "reasoning":
@@ -72,7 +72,7 @@ _into_english = partial(plain, into_english=True)
 
 
 def each(view: View, random: Random, tasks: Sequence[str]) -> list[Item]:
-    """Items for testing: one of every type that the scene allows, and up to two ambiguous translations."""
+    """Makes items for testing: one of each type that the scene allows, and up to two ambiguous translations."""
     makers: list[_Maker] = []
     if "vqa" in tasks:
         makers += VQA.values()
@@ -90,5 +90,5 @@ def each(view: View, random: Random, tasks: Sequence[str]) -> list[Item]:
 
 
 def _key(item: Item) -> str:
-    """The text that identifies duplicates."""
+    """A text that is equal for duplicate items."""
     return item.text if isinstance(item, Question) else f"{item.target_language} {item.source}"

@@ -1,7 +1,7 @@
-"""Generation of scenes: `make_scene` puts one to four things on a background, from a seed and an index.
+"""Generates scenes: `make_scene` places one to four things on a background, determined by a seed and an index.
 
-No two things overlap, and their centres differ by at least 5.8 pixels in x, so that left to right is always defined. Half
-of the scenes repeat colours, shapes and pictograms, so that there is something to count.
+Things do not overlap, and their centres differ by at least 5.8 pixels in x, so that the order from left to right is always
+clear. Half of the scenes repeat colours, shapes and pictograms, so that there is something to count.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from sightweave.data.scenes.random import Random
 from sightweave.data.scenes.scene import SIDE, UNIT, Background, Scene, Thing
 
 SPLITS = ("train", "scenes", "combinations")
-"""The training split and the test splits."""
+"""The training split, followed by the test splits."""
 ALL_SPLITS = (*SPLITS, "validation")
-"""All splits. The index of a split is part of its random streams, so a new split must be added at the end."""
+"""All splits. The index of a split determines its random streams, so a new split must be added at the end."""
 HELD_OUT = {
     "triangle": "red",
     "star": "green",
@@ -22,7 +22,7 @@ HELD_OUT = {
     "circle": "purple",
     "cross": "black",
 }
-"""The colour that each shape has only in ``combinations``; each colour occurs once."""
+"""For each shape, the colour that it has only in the split ``combinations``; each colour occurs once."""
 RGB = {
     "red": (214, 44, 40),
     "green": (40, 158, 62),
@@ -32,7 +32,7 @@ RGB = {
     "black": (34, 34, 38),
 }
 MIN_GAP = 93
-"""Minimum difference in x of two centres: 5.8 pixels, in sixteenths of a pixel."""
+"""Minimum difference in x between the centres of two things, in sixteenths of a pixel (5.8 pixels)."""
 _EXTENT = SIDE * UNIT
 _SIDES = {"small": 19 * UNIT, "big": 28 * UNIT}
 _JITTER = 18
@@ -40,15 +40,15 @@ _Kind = tuple[str, str, str]  # name, colour, fill
 
 
 def make_scene(seed: int, split: str, index: int) -> Scene:
-    """The scene with this index; the same on every machine.
+    """Generates the scene with a given index, which is the same on every machine.
 
     Args:
-        seed: Random seed of the scenes, any number.
+        seed: Random seed of the dataset, any integer.
         split: One of `ALL_SPLITS`.
-        index: Index in the split, from 0.
+        index: Index in the split, counted from 0.
 
     Raises:
-        ValueError: unknown split.
+        ValueError: The split is unknown.
     """
     if split not in ALL_SPLITS:
         raise ValueError(f"scenes: no split {split!r}; available are {', '.join(ALL_SPLITS)}.")
@@ -67,7 +67,7 @@ def make_scene(seed: int, split: str, index: int) -> Scene:
 
 
 def _sizes(random: Random, count: int) -> list[str]:
-    """A size for each thing. Three or four things never all have the same size, so that there is something to compare."""
+    """Draws a size for each thing; three or more things never all have the same size, so that they can be compared."""
     sizes = [random.choice(SIZES) for _ in range(count)]
     if count > 2 and len(set(sizes)) == 1:
         sizes[random.below(count)] = SIZES[1 - SIZES.index(sizes[0])]
@@ -75,7 +75,7 @@ def _sizes(random: Random, count: int) -> list[str]:
 
 
 def _kinds(random: Random, split: str) -> list[_Kind]:
-    """The kinds of all things in the scene; their order has no meaning."""
+    """Draws name, colour and fill of each thing in a scene, in arbitrary order."""
     count = random.weighted((1, 2, 3, 4), (1, 2, 3, 3))
     mode = random.weighted(("shapes", "pictures", "mixed"), (3, 3, 4))
     if mode == "mixed":
@@ -93,7 +93,7 @@ def _shape_kinds(random: Random, count: int, themed: bool, split: str) -> list[_
     if not count:
         return []
 
-    # A themed scene has two colours and two shapes, and repeats one of each this often: counts are not mostly 0 and 1.
+    # A themed scene uses only two colours and two shapes, and repeats one of each, so that counts above 1 are frequent.
     colors = random.shuffled(COLORS)[:2] if themed else COLORS
     shapes = random.shuffled(SHAPES)[:2] if themed else SHAPES
     same_shape = random.between(1, count) if themed else 0
@@ -107,7 +107,7 @@ def _shape_kinds(random: Random, count: int, themed: bool, split: str) -> list[_
             shape, color = (random.choice(shapes), random.choice(colors))
         pairs.append((shape, color))
 
-    # Every scene of this split that has shapes has a held-out pair.
+    # In this split, every scene that has shapes contains a held-out pair.
     if split == "combinations" and all(HELD_OUT[shape] != color for shape, color in pairs):
         number = random.below(count)
         shape = pairs[number][0]
@@ -117,7 +117,7 @@ def _shape_kinds(random: Random, count: int, themed: bool, split: str) -> list[_
 
 
 def _pictogram_names(random: Random, count: int, themed: bool) -> list[str]:
-    """The pictograms of a scene. Nearly all scenes with pictograms have a homonym, but never both of its senses."""
+    """Draws the pictograms of a scene; nearly always one is a homonym, but a scene never shows both senses of it."""
     senses: dict[str, str] = {}
 
     def draw(percent: int) -> str:
@@ -130,7 +130,7 @@ def _pictogram_names(random: Random, count: int, themed: bool) -> list[str]:
     if not themed:
         return names + [draw(40) for _ in range(count - 1)]
 
-    # A themed scene has two pictograms and repeats one of them.
+    # A themed scene uses only two pictograms and repeats one of them.
     pair = [*names, draw(40)]
     if random.below(2):
         pair.reverse()
@@ -139,7 +139,10 @@ def _pictogram_names(random: Random, count: int, themed: bool) -> list[str]:
 
 
 def _places(random: Random, sides: list[int]) -> list[tuple[int, int]]:
-    """Centres of things that do not overlap, even if rotated by 12 degrees: cos 12 + sin 12 = 1.186 < 19 / 16."""
+    """Draws the centres of things such that they do not overlap.
+
+    Distances allow for rotations by up to 12 degrees, for which cos 12 + sin 12 = 1.186 < 19 / 16.
+    """
     halves = [side * 19 // 32 + 1 for side in sides]
     for _ in range(40):
         places: list[tuple[int, int]] = []
@@ -151,7 +154,7 @@ def _places(random: Random, sides: list[int]) -> list[tuple[int, int]]:
         if len(places) == len(halves):
             return places
 
-    # Rarely needed: a quarter of the image for each thing, shifted so that no two centres have the same x.
+    # In the rare case of no success, put each thing into its own quarter of the image, with centres that differ in x.
     quarters = random.shuffled([(368, 368), (1040, 368), (496, 1168), (1168, 1168)])
     return quarters[: len(halves)]
 
@@ -159,7 +162,7 @@ def _places(random: Random, sides: list[int]) -> list[tuple[int, int]]:
 def _free_place(
     random: Random, half: int, taken: list[tuple[int, int]], halves: list[int]
 ) -> tuple[int, int] | None:
-    """A centre that keeps its distance from those that are taken; None if eight attempts fail."""
+    """Draws a centre that is far enough from all centres in `taken`; None after eight failed attempts."""
     for _ in range(8):
         x, y = random.between(half, _EXTENT - half), random.between(half, _EXTENT - half)
         for (other_x, other_y), other_half in zip(taken, halves, strict=False):
@@ -174,7 +177,7 @@ def _free_place(
 def _thing(random: Random, kind: _Kind, size: str, side: int, place: tuple[int, int]) -> Thing:
     name, color, fill = kind
 
-    # More jitter would turn black into a dark green or red.
+    # Black gets less jitter, which could turn it into a dark green or red.
     jitter = _JITTER // 3 if color == "black" else _JITTER
     shifts = [random.between(-jitter, jitter) for _ in range(3)]
     base = RGB[color] if color else (0, 0, 0)

@@ -1,8 +1,8 @@
 # ruff: noqa: E501  # one row of the table is one line
-"""The table of words: the names of all things and attributes in English, German, French and Chinese.
+"""The names of all things and attributes in English, German, French and Chinese.
 
-German nouns have gender, plural and, if it differs, the accusative; French nouns gender and plural; Chinese nouns their
-measure word. The table is written by hand; all sentences are made from it.
+For German nouns, the tables give gender, plural and, if it differs, the accusative; for French nouns, gender and plural; for
+Chinese nouns, the measure word. The tables are written by hand, and all sentences are made from them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ star | star, stars | m, Stern, Sterne | f, étoile, étoiles | 颗, 星星
 cross | cross, crosses | n, Kreuz, Kreuze | f, croix, croix | 个, 十字
 heart | heart, hearts | n, Herz, Herzen | m, cœur, cœurs | 颗, 爱心
 """
-# The same columns, then the category, if any.
+# The same columns, followed by the category, if any.
 _PLAIN = """
 dog | dog, dogs | m, Hund, Hunde | m, chien, chiens | 只, 狗 | animal
 cat | cat, cats | f, Katze, Katzen | m, chat, chats | 只, 猫 | animal
@@ -94,7 +94,7 @@ cook_man | cook, cooks | m, Koch, Köche | m, cuisinier, cuisiniers | 位, 厨�
 cook_woman | cook, cooks | f, Köchin, Köchinnen | f, cuisinière, cuisinières | 位, 厨师
 """
 
-# Stems and forms of adjectives. English and Chinese do not inflect; German adds an ending to the stem.
+# Stems of German adjectives, to which endings are added. English and Chinese adjectives are not inflected.
 GERMAN_ADJECTIVES = {
     "red": "rot",
     "green": "grün",
@@ -106,7 +106,7 @@ GERMAN_ADJECTIVES = {
     "big": "groß",
     "striped": "gestreift",
 }
-# Masculine, feminine, masculine plural, feminine plural.
+# Forms of French adjectives: masculine, feminine, masculine plural and feminine plural.
 FRENCH_ADJECTIVES = {
     "red": ("rouge", "rouge", "rouges", "rouges"),
     "green": ("vert", "verte", "verts", "vertes"),
@@ -133,31 +133,31 @@ CHINESE_ADJECTIVES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Noun:
-    """One row of the table."""
+    """The name of a thing in all languages: a row of the tables."""
 
     name: str
-    """The shape's or the pictogram's name."""
+    """Name of the shape or pictogram."""
     word: str
-    """The English word that homonyms share; ``glasses`` for a pair of glasses."""
+    """The name without the sense, such as ``bat`` for both ``bat_animal`` and ``bat_club``."""
     is_shape: bool
     category: str
-    """``shape``, ``animal``, ``food``, ``vehicle``, or empty."""
+    """Category: ``shape``, ``animal``, ``food``, ``vehicle``, or empty."""
     english: tuple[str, str]
-    """Singular and plural."""
+    """English singular and plural."""
     german: tuple[str, str, str]
-    """Nominative singular, accusative singular, and plural."""
+    """German nominative singular, accusative singular, and plural."""
     german_gender: str
-    """``m``, ``f`` or ``n``."""
+    """German gender: ``m``, ``f`` or ``n``."""
     french: tuple[str, str]
-    """Singular and plural."""
+    """French singular and plural."""
     french_gender: str
-    """``m`` or ``f``."""
+    """French gender: ``m`` or ``f``."""
     chinese: str
     measure: str
-    """The Chinese measure word."""
+    """Chinese measure word."""
 
     def singular(self, language: str) -> str:
-        """The noun in one language, nominative singular."""
+        """The noun's nominative singular in one language (``en``, ``de``, ``fr`` or ``zh``)."""
         forms = {"en": self.english[0], "de": self.german[0], "fr": self.french[0], "zh": self.chinese}
         return forms[language]
 
@@ -193,11 +193,11 @@ _shapes = _read(_SHAPES, is_shape=True)
 _plain = _read(_PLAIN, is_shape=False)
 _homonyms = _read(_HOMONYMS, is_shape=False)
 NOUNS: dict[str, Noun] = {**_shapes, **_plain, **_homonyms}
-"""Every shape and pictogram by name."""
+"""Nouns of all shapes and pictograms, by name."""
 SHAPES = tuple(_shapes)
 PLAIN = tuple(_plain)
 SENSES: dict[str, tuple[str, str]] = {}
-"""The names of the two pictograms of each homonym."""
+"""Names of the two pictograms of each homonym, by English word."""
 for _name in _homonyms:
     _word = NOUNS[_name].word
     SENSES[_word] = (SENSES[_word][0], _name) if _word in SENSES else (_name, "")
@@ -205,7 +205,7 @@ HOMONYMS = tuple(SENSES)
 
 
 def other_sense(name: str) -> Noun:
-    """The noun for the other sense of a homonym's pictogram."""
+    """The noun for the other sense of a homonym, given the pictogram of one sense."""
     first, second = SENSES[NOUNS[name].word]
     return NOUNS[second if name == first else first]
 

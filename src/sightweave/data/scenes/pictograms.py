@@ -1,6 +1,7 @@
-"""The drawings of shapes and pictograms: lines of drawing text (see ``raster.py``) on a square of 64 units.
+"""The drawings of shapes and pictograms, as drawing commands (see ``raster.py``) on a square of 64 x 64 units.
 
-They are bold, simple and saturated, so that they can be recognised at 20 pixels. The senses of a homonym look different.
+They are bold, simple and saturated, so that they can be recognised at 20 pixels. The two senses of a homonym have different
+drawings.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ COLORS = {
     "navy": (28, 44, 112),
     "violet": (136, 72, 190),
 }
-"""Flat colours of the pictograms."""
+"""RGB of the colours used in pictograms."""
 RIM_COLOR = "ink"
 
 SHAPES = {
@@ -46,19 +47,19 @@ SHAPES = {
     "cross": "rim 0\npoly main 22,3 42,3 42,22 61,22 61,42 42,42 42,61 22,61 22,42 3,42 3,22 22,22",
     "heart": "rim 0\nblob main 32,14 36,4 50,0 62,10 64,26 52,40 32,62 32,62 12,40 0,26 2,10 14,0 28,4",
 }
-"""Shapes in one colour, ``main``, which the scene chooses."""
+"""Drawings of the shapes, in a single colour ``main`` that the scene sets."""
 
 STRIPE = 88
-"""Samples from one stripe to the next along a row: 11 of the 64 units in colour, then 11 in tint."""
+"""Period of the stripes along a row in samples: 11 units of the full colour, then 11 units of a paler tint."""
 BORDER = 12
-"""Samples at the edge (3 units) that keep the full colour, so that pale stripes do not hide the outline."""
+"""Width in samples (3 units) of the edge that keeps the full colour, so that the outline stays visible."""
 
 
 def striped(samples: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same shape with diagonal stripes: 1 is the colour, 2 the tint."""
+    """Adds diagonal stripes to the samples of a shape: value 1 is the full colour, and 2 the paler tint."""
     y, x = np.indices(samples.shape)
 
-    # The samples that are further than the border from the edge.
+    # Find the samples that are further from the edge than the border's width.
     inner = samples == 1
     for axis in (0, 1):
         shifted = [np.roll(inner, step, axis) for step in range(-BORDER, BORDER + 1)]
@@ -616,4 +617,4 @@ PICTOGRAMS = {
         bare poly green 22,54 42,54 32,62
     """,
 }
-"""The pictograms by name; the names of a homonym's two senses differ in their ending."""
+"""Drawings of the pictograms by name; the names of a homonym's two senses differ in their ending."""

@@ -1,9 +1,9 @@
-"""Questions answered in steps: counting, comparing, relations, sameness, neighbours.
+"""Makes reasoning questions, which are answered in steps: counting, comparing, relations, sameness and neighbours.
 
-The steps are short and always have the same form, since a model of a million parameters has to learn them: the matching
-things, numbered from left to right, or the things along an axis up to the one that decides. So the steps end with the
-conclusion. If it had to be drawn from a whole list, the model would learn the list but not the conclusion. As in
-``questions.py``, the answer is drawn first.
+The steps are short and always have the same form, so that a model of a million parameters can learn them: the matching
+things, numbered from left to right, or the things along an axis up to the decisive one. The steps thus end with the
+conclusion; if it had to be inferred from a complete list, the model would learn the list but not the conclusion. As in
+``questions.py``, the answer is drawn before the question.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ RELATIONS = {"left": "to the left of", "right": "to the right of", "above": "abo
 _COUNT_WEIGHTS = {1: 2, 2: 3, 3: 5, 4: 6}
 _NREL_WEIGHTS = (3, 3, 4, 6)
 _KEPT_PERCENT = {"color": ((95, 100), (36, 100)), "shape": ((84, 100), (100, 66))}
-"""Percentage of scenes to ask about sameness if no two things are the same, and if all are: in the ordinary splits, then in
-``combinations``. Measured so that "yes" and "no" are equally frequent. Scenes with both kinds of pairs are always used."""
+"""Percentage of scenes that get a question about sameness, as (no two things are the same, all are the same), first for the
+ordinary splits, then for ``combinations``. The values were measured such that "yes" and "no" are equally frequent. Scenes
+with both kinds of pairs are always used."""
 
 
 def count(view: View, random: Random) -> Question | None:
     """Asks for the number of things of a kind: "How many red shapes are there?"."""
-    # Phrases by the number of things that they fit.
+    # Group phrases by the number of things that they describe.
     by_number: dict[int, list[Phrase]] = {}
     for phrase, mask in view.masks.items():
         if phrase.text != "thing":
             by_number.setdefault(mask.bit_count(), []).append(phrase)
 
-    # In two of nine questions, the answer is 0.
+    # Two of nine questions have the answer 0.
     if random.below(9) < 2:
         present = random.choice(list(chain.from_iterable(by_number.values())))
         asked = view.absent(present, random)
@@ -48,7 +49,7 @@ def count(view: View, random: Random) -> Question | None:
 
 
 def _numbered(view: View, things: Sequence[int]) -> str:
-    """The things, counted one by one; the last number is the count."""
+    """A list of things, numbered from 1, so that the last number is the count; ``none`` if there are no things."""
     return ", ".join(f"{place} {view.short[number]}" for place, number in enumerate(things, 1)) or "none"
 
 
@@ -61,7 +62,7 @@ def cmp(view: View, random: Random) -> Question | None:
         if second is None:
             continue
 
-        # One group within the other would give the answer away.
+        # Skip overlapping groups, since a subset would reveal the answer, and groups of equal size.
         first_mask, second_mask = view.masks[first], view.masks.get(second, 0)
         if first_mask & second_mask or first_mask.bit_count() == second_mask.bit_count():
             continue
@@ -87,7 +88,7 @@ def _is_any_thing(phrase: Phrase) -> bool:
 
 
 def _in_order(view: View, order: Sequence[int], *, down: bool, counted: Sequence[int] = ()) -> str:
-    """The steps of every question about positions: things along an axis, those in `counted` with a number."""
+    """Reasoning steps for questions about positions: things in order along an axis, those in `counted` with a number."""
     names = []
     for thing in order:
         name = view.short[thing]
@@ -100,7 +101,7 @@ def rel(view: View, random: Random) -> Question | None:
     if len(view.unique) < 2:
         return None
 
-    # Two things and a relation; above and below only if the difference is clear.
+    # Choose two things and a relation; above and below only if the vertical order is clear.
     relation = random.choice(tuple(RELATIONS))
     first, second = random.shuffled(view.unique)[:2]
     down = relation in ("above", "below")
@@ -109,13 +110,13 @@ def rel(view: View, random: Random) -> Question | None:
     order = view.rows if down else list(range(len(view.things)))
     earlier, later = (first, second) if order.index(first) < order.index(second) else (second, first)
 
-    # The answer is drawn first, and the thing in the question is chosen to match.
+    # Draw the answer first, and choose the subject of the question to match.
     is_so = random.below(2)
     is_first = (relation in ("left", "above")) == bool(is_so)
     subject, other = (earlier, later) if is_first else (later, earlier)
     text = f"Is the {view.short[subject]} {RELATIONS[relation]} the {view.short[other]}?"
 
-    # The list ends with the first of the two, which decides.
+    # The list ends with the first of the two things, which is enough to answer.
     places = ("above", "below") if down else ("to the left", "to the right")
     truth = places[0] if is_first else places[1]
     listed = order[: order.index(earlier) + 1]
@@ -124,7 +125,7 @@ def rel(view: View, random: Random) -> Question | None:
 
 
 def _is_clear(view: View, first: int, second: int) -> bool:
-    """Whether two things differ enough in y to call one of them the upper one."""
+    """Whether two things differ enough in y for one of them to be clearly above the other."""
     return abs(view.things[first].y - view.things[second].y) >= CLEAR_Y
 
 
@@ -138,7 +139,7 @@ def same(view: View, random: Random) -> Question | None:
 
 
 def _same(view: View, random: Random, asked: str) -> Question | None:
-    # A name for each thing that can be named without the attribute, and the attribute's value.
+    # For each thing that can be described without mentioning the attribute, choose a name and note the attribute's value.
     names: dict[int, str] = {}
     values: dict[int, str] = {}
     for number, thing in enumerate(view.things):
@@ -154,11 +155,11 @@ def _same(view: View, random: Random, asked: str) -> Question | None:
     for a, b in combinations(names, 2):
         (alike if values[a] == values[b] else unlike).append((a, b))
 
-    # The answer is drawn first, if both are possible. If not, some scenes are left out to balance the answers.
+    # Draw the answer first if both answers are possible. Otherwise, skip some scenes to balance the answers.
     if alike and unlike:
         chosen = (unlike, alike)[random.below(2)]
     elif asked == "size":
-        # Of two things, both have the same size half of the time. Of three, those with a name may have it too often.
+        # Two things have the same size half of the time. Of more things, those with a name may have it too often.
         chosen = (alike or unlike) if len(view.things) == 2 else []
     else:
         percent = _KEPT_PERCENT[asked][view.allows_held_out][bool(alike)]
@@ -173,7 +174,7 @@ def _same(view: View, random: Random, asked: str) -> Question | None:
 
 
 def _keeps_secret(phrase: Phrase, asked: str) -> bool:
-    """Whether a phrase names a thing without revealing the attribute that is asked for."""
+    """Whether a phrase describes a thing without revealing the attribute that the question asks about."""
     if asked == "size":
         return not phrase.size and phrase.level == "noun"
     if asked == "color":
@@ -202,7 +203,7 @@ def nrel(view: View, random: Random) -> Question | None:
     relation = random.choice(("above", "below") if down else ("left", "right"))
     counts_before = relation in ("left", "above")
 
-    # The things that can be asked about, by the answer.
+    # Collect the things that can be asked about, by the resulting answer.
     by_answer: dict[int, int] = {}
     for place, number in enumerate(order):
         if number not in view.unique or (down and not _is_clear_of_neighbors(view, order, place)):
@@ -211,7 +212,7 @@ def nrel(view: View, random: Random) -> Question | None:
     if len(by_answer) < 2:
         return None
 
-    # The answer is drawn first.
+    # Draw the answer first.
     answers = sorted(by_answer)
     answer = random.weighted(answers, [_NREL_WEIGHTS[n] for n in answers])
     asked = by_answer[answer]
@@ -227,7 +228,7 @@ def nrel(view: View, random: Random) -> Question | None:
 
 
 def _is_clear_of_neighbors(view: View, order: Sequence[int], place: int) -> bool:
-    """Whether the thing at a place from top to bottom differs clearly in y from the ones before and after it."""
+    """Whether the thing at index `place` of the vertical order differs clearly in y from its two neighbours."""
     neighbors = [*order[max(place - 1, 0) : place], *order[place + 1 : place + 2]]
     return all(_is_clear(view, order[place], other) for other in neighbors)
 

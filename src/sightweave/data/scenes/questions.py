@@ -1,7 +1,7 @@
-"""Short questions with short answers: is it there, what colour, what is it, how big, on which side.
+"""Makes questions with short answers, about existence, colour, name, size and side.
 
-To balance the answers, the answer is drawn first, among those that are possible in the scene. If the scene allows no
-question of a type, its function returns None, and the caller tries another type.
+To balance the answers, the answer is drawn first from those that are possible in the scene. If the scene allows no question
+of a type, its function returns None, and the caller tries another type.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HEIGHT_WORDS = ("top", "bottom")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """A question with its answer, and the steps to the answer if it needs any."""
+    """A question with its answer, and with reasoning steps if it needs any."""
 
     type: str
     template: str
@@ -32,7 +32,7 @@ class Question:
 
 
 def pick(random: Random, phrases: Sequence[Phrase]) -> Phrase:
-    """One of the phrases; the shorter ones are more likely."""
+    """A random phrase; phrases at the start of the sequence, which are shorter, are more likely."""
     return phrases[min(random.below(len(phrases)), random.below(len(phrases)))]
 
 
@@ -82,7 +82,7 @@ def _name_by_attributes(view: View, random: Random) -> Question | None:
 
 
 def _name_by_side(view: View, random: Random) -> Question | None:
-    """Asks for the only thing on one side that looks as described; things near the middle may be on either side."""
+    """Asks for the only thing on one side that a phrase describes; things near the middle count for both sides."""
     for side in random.drawn(("left", "right")):
         here = [number for number, thing in enumerate(view.things) if is_on(side, thing.x)]
         maybe_here = 0
@@ -145,7 +145,7 @@ def size(view: View, random: Random) -> Question | None:
 
 
 def is_on(side: str, x: int) -> bool:
-    """Whether a centre is clearly on the left, or clearly on the right."""
+    """Whether a centre is clearly on the ``left`` or ``right`` side of the image."""
     return x <= MIDDLE - OFF_MIDDLE if side == "left" else x >= MIDDLE + OFF_MIDDLE
 
 
@@ -164,9 +164,15 @@ def height(view: View, random: Random) -> Question | None:
 def _which_end(
     view: View, random: Random, kind: str, offsets: Sequence[int], text: str, ends: tuple[str, str]
 ) -> Question | None:
-    """Asks which of the two ends of an axis a thing is at; not about things near the middle.
+    """Asks at which of the two ends of an axis a thing is; things near the middle are not asked about.
 
-    `offsets` are the distances of the centres from the middle along the axis.
+    Args:
+        view: The scene.
+        random: Source of randomness.
+        kind: Type of the question.
+        offsets: Signed distance of each thing's centre from the middle along the axis, in sixteenths of a pixel.
+        text: The question, with ``{}`` for the thing.
+        ends: The answers for negative and for positive offsets.
     """
     by_answer: dict[str, list[Phrase]] = {}
     for number, offset in enumerate(offsets):

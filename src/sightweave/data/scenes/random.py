@@ -1,7 +1,7 @@
-"""Random integers that are the same on every machine and with every version of NumPy.
+"""A random number generator whose integers are the same on every machine and with every version of NumPy.
 
-Only the raw bits of the counter-based generator Philox come from NumPy (Parallel Random Numbers: As Easy as 1, 2, 3,
-Salmon et al. 2011); everything else is integer arithmetic in this file.
+Only the raw bits come from NumPy, from its counter-based generator Philox (Parallel Random Numbers: As Easy as 1, 2, 3,
+Salmon et al. 2011). Everything else is integer arithmetic in this file.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _WORD = (1 << 64) - 1
 
 
 class Random:
-    """A stream of random integers that is identified by four numbers, so that any stream can be drawn on its own.
+    """A stream of random integers. Streams are identified by four numbers and independent of one another.
 
     Args:
         seed: Random seed of the dataset.
         split: Index of the split.
         index: Index of the image.
-        stream: Index of the stream for this image; a further draw in one stream does not shift the others.
+        stream: Index of the stream for this image; additional draws from one stream do not affect the others.
     """
 
     __slots__ = ("_bits", "_buffer")
@@ -35,14 +35,14 @@ class Random:
         self._buffer: list[int] = []
 
     def below(self, limit: int) -> int:
-        """An integer from 0 to ``limit - 1``, all equally likely (up to one part in 2**64 / limit)."""
+        """A uniformly random integer from 0 to ``limit - 1`` (with a relative bias below limit / 2**64)."""
         buffer = self._buffer
         if not buffer:
             buffer.extend(self._bits.random_raw(_BLOCK).tolist())
         return (buffer.pop() * limit) >> 64
 
     def between(self, low: int, high: int) -> int:
-        """An integer from ``low`` to ``high``, both included."""
+        """A uniformly random integer from ``low`` to ``high``, both included."""
         return low + self.below(high - low + 1)
 
     def chance(self, percent: int) -> bool:
@@ -50,11 +50,11 @@ class Random:
         return self.below(100) < percent
 
     def choice(self, items: Sequence[T]) -> T:
-        """One of the items, all equally likely."""
+        """A uniformly random item."""
         return items[self.below(len(items))]
 
     def weighted(self, items: Sequence[T], weights: Sequence[int]) -> T:
-        """One of the items, with a probability proportional to its weight."""
+        """A random item, with probabilities proportional to the weights."""
         rest = self.below(sum(weights))
         for item, weight in zip(items, weights, strict=True):
             rest -= weight
@@ -71,7 +71,7 @@ class Random:
         return result
 
     def drawn(self, items: Sequence[T]) -> Iterator[T]:
-        """The items in random order, one by one: cheaper than `shuffled` if the first few are enough."""
+        """Yields the items in random order; cheaper than `shuffled` if only the first few are needed."""
         rest = list(items)
         while rest:
             index = self.below(len(rest))
@@ -79,6 +79,6 @@ class Random:
             yield rest.pop()
 
     def octets(self, number: int) -> bytes:
-        """This many random bytes, eight per draw of the generator."""
+        """A number of random bytes, eight per draw of the generator."""
         raw = self._bits.random_raw((number + 7) // 8)
         return raw.astype("<u8").tobytes()[:number]

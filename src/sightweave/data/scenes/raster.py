@@ -1,17 +1,17 @@
-"""Turns lines of drawing text into a small colour texture, in integers only, so that every machine gets the same bits.
+"""Renders drawings, given as text, into small colour textures, with integers only, so that all machines agree exactly.
 
-A drawing is a few lines of text on a square of 64 x 64 units, painted one over another (y points down)::
+A drawing has one command per line, on a square of 64 x 64 units (y points down); later commands paint over earlier ones::
 
-    rim 2                              a dark rim of this width around everything (2 by default)
+    rim 2                              a dark outline of this width around everything (2 by default)
     oval red 32,36 20,18 15            centre, radii and, optionally, degrees clockwise
     rect blue 8,20 56,50               left,top and right,bottom
     poly white 4,4 60,4 32,50          a closed polygon
     blob brown 10,10 50,8 52,50 8,48   a closed smooth curve with these control points
     line ink 3 10,10 50,8              a stroke of this width
     bend ink 3 10,10 30,2 50,8         a smooth stroke
-    arc ink 3 32,32 20,20 0,180        centre, radii, from and to in degrees, clockwise from the right
+    arc ink 3 32,32 20,20 0,180        centre, radii, start and end in degrees, clockwise from the right
 
-``both`` before a line draws it and its mirror image; ``bare`` draws it without the rim.
+``both`` before a command draws the primitive and its mirror image; ``bare`` draws it without the outline.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from numpy.typing import NDArray
 from sightweave.core.errors import DataError, did_you_mean
 
 UNITS = 64
-"""Side of a drawing's square."""
+"""Side of a drawing in units."""
 PAD = 16
-"""Samples of empty margin on each side."""
+"""Width of the empty margin on each side, in samples."""
 SAMPLES = 4 * UNITS + 2 * PAD
-"""Samples along one side of a raster: four per unit, and the margins."""
+"""Side of a raster in samples: four per unit, plus the margins."""
 TEXELS = SAMPLES // 2
-"""Side of a texture."""
-# Positions are in eighths of a unit: sample i is at 2 * (i - PAD) + 1, never on a whole unit.
+"""Side of a texture in texels."""
+# Positions are in eighths of a unit. Sample i is at 2 * (i - PAD) + 1, which is never a whole unit.
 EIGHTHS = 8
 POSITIONS = 2 * (np.arange(SAMPLES, dtype=np.int64) - PAD) + 1
 CURVE_STEPS = 8
 
-# Ten degrees per row.
+# Each row covers ten degrees.
 SINE = (
     *(0, 286, 572, 857, 1143, 1428, 1713, 1997, 2280, 2563),
     *(2845, 3126, 3406, 3686, 3964, 4240, 4516, 4790, 5063, 5334),
@@ -51,14 +51,14 @@ SINE = (
     *(16135, 16182, 16225, 16262, 16294, 16322, 16344, 16362, 16374, 16382),
     16384,
 )
-"""16,384 times the sine of 0 to 90 degrees; a table, since math libraries differ in the last bit."""
+"""16,384 times the sine of 0 to 90 degrees. Math libraries may differ in the last bit; this table does not."""
 SINE_BITS = 14
 
 Points = list[tuple[int, int]]
 
 
 def sine(degrees: int) -> int:
-    """16,384 times the sine of whole degrees."""
+    """16,384 times the sine of an angle in whole degrees."""
     degrees %= 360
     if degrees >= 180:
         return -sine(degrees - 180)
@@ -66,27 +66,27 @@ def sine(degrees: int) -> int:
 
 
 def cosine(degrees: int) -> int:
-    """16,384 times the cosine of whole degrees."""
+    """16,384 times the cosine of an angle in whole degrees."""
     return sine(degrees + 90)
 
 
 @dataclass(frozen=True, slots=True)
 class Stroke:
-    """One primitive, as a path in eighths of a unit."""
+    """A primitive of a drawing: a path in eighths of a unit."""
 
     color: str
     points: Points
     closed: bool
-    """Whether the path is filled (even-odd rule). Open paths are drawn `width` wide, with round ends."""
+    """Whether the path is closed and filled (even-odd rule). Open paths are stroked with `width` and round ends."""
     width: int = 0
     bare: bool = False
 
 
 def parse(drawing: str) -> tuple[int, list[Stroke]]:
-    """The rim's width in eighths of a unit, and the primitives from bottom to top.
+    """Parses a drawing; returns the outline's width in eighths of a unit, and the primitives from bottom to top.
 
     Raises:
-        DataError: a line does not start with a known primitive.
+        DataError: A command is not a known primitive.
     """
     rim, strokes = 2 * EIGHTHS, list[Stroke]()
     for line in drawing.splitlines():
@@ -99,7 +99,7 @@ def parse(drawing: str) -> tuple[int, list[Stroke]]:
 
 
 def _strokes(words: list[str]) -> Iterator[Stroke]:
-    """The primitive of one line, and its mirror image after ``both``."""
+    """Yields the primitive of one command, and its mirror image if the command starts with ``both``."""
     flags = {"both": False, "bare": False}
     while words[0] in flags:
         flags[words[0]] = True
@@ -144,12 +144,18 @@ def _path(kind: str, arguments: list[str]) -> tuple[Points, bool]:
 
 
 def _numbers(arguments: list[str]) -> list[int]:
-    """The arguments that are single numbers."""
+    """The single numbers among a command's arguments, without its pairs."""
     return [int(word) for word in arguments if "," not in word]
 
 
 def _ellipse(points: Points, degrees: range | list[int], turn: int) -> Points:
-    """Points of an ellipse at these degrees, rotated clockwise by `turn`; `points` are its centre and its radii."""
+    """Points of an ellipse at the given angles.
+
+    Args:
+        points: Centre and radii of the ellipse.
+        degrees: Angles of the points in degrees, clockwise from the right.
+        turn: Clockwise rotation of the whole ellipse in degrees.
+    """
     (x, y), (radius_x, radius_y) = points[:2]
     half = 1 << SINE_BITS - 1
     c, s = cosine(turn), sine(turn)
@@ -163,7 +169,7 @@ def _ellipse(points: Points, degrees: range | list[int], turn: int) -> Points:
 
 
 def _bezier(start: tuple[int, int], control: tuple[int, int], end: tuple[int, int]) -> Points:
-    """Points of a quadratic curve, without its end."""
+    """Points of a quadratic Bezier curve, without its end point."""
     n, half = CURVE_STEPS, CURVE_STEPS**2 // 2
     (ax, ay), (bx, by), (cx, cy) = start, control, end
 
@@ -201,16 +207,21 @@ def _open_curve(points: Points) -> Points:
 def rasterise(
     drawing: str, palette: Mapping[str, tuple[int, int, int]], rim_color: str
 ) -> UInt8[np.ndarray, "288 288"]:
-    """The colour of each sample, as its index in `palette` plus one; 0 is empty.
+    """Renders a drawing; each sample is the index of its colour in `palette` plus one, or 0 if it is empty.
+
+    Args:
+        drawing: The drawing's commands.
+        palette: RGB by colour name.
+        rim_color: Colour name of the outline.
 
     Raises:
-        DataError: a line of the drawing has an unknown primitive or colour.
+        DataError: The drawing has an unknown primitive or colour.
     """
     values = {color: value for value, color in enumerate(palette, start=1)}
     rim, strokes = parse(drawing)
     samples = np.zeros((SAMPLES, SAMPLES), np.uint8)
 
-    # The rim is below all primitives.
+    # The outline is below all primitives.
     if rim:
         for stroke in strokes:
             if not stroke.bare:
@@ -226,7 +237,7 @@ def rasterise(
 
 
 def _paint(samples: NDArray[np.uint8], stroke: Stroke, grow: int, value: int) -> None:
-    """Sets the samples of a primitive, widened by `grow` eighths of a unit, to `value`."""
+    """Sets all samples of a primitive to `value`, after widening it by `grow` eighths of a unit."""
     if stroke.closed:
         rows, columns, inside = _inside(stroke.points)
         samples[rows, columns][inside] = value
@@ -239,14 +250,14 @@ def _paint(samples: NDArray[np.uint8], stroke: Stroke, grow: int, value: int) ->
 
 
 def _first_sample(position: int) -> int:
-    """The first sample at or after a position in eighths, within the raster."""
+    """Index of the first sample at or after a position in eighths of a unit, clipped to the raster."""
     return min(max(position // 2 + PAD, 0), SAMPLES)
 
 
 def _inside(points: Points) -> tuple[slice, slice, NDArray[np.bool_]]:
-    """The window around a closed path, and its samples inside the path.
+    """The bounding window of a closed path, and a mask of the samples in it that are inside the path.
 
-    Even-odd rule: each edge flips all samples to its left, in the rows that it crosses.
+    The mask follows the even-odd rule: each edge flips all samples to its left in the rows that it crosses.
     """
     xs, ys = zip(*points, strict=True)
     top, left = _first_sample(min(ys)), _first_sample(min(xs))
@@ -265,11 +276,11 @@ def _inside(points: Points) -> tuple[slice, slice, NDArray[np.bool_]]:
 def _paint_capsule(
     samples: NDArray[np.uint8], a: tuple[int, int], b: tuple[int, int], radius: int, value: int
 ) -> None:
-    """Sets all samples at most `radius` from the segment from `a` to `b` to `value`."""
+    """Sets all samples within `radius` of the line segment from `a` to `b` to `value`."""
     rows = slice(_first_sample(min(a[1], b[1]) - radius - 2), _first_sample(max(a[1], b[1]) + radius + 2))
     columns = slice(_first_sample(min(a[0], b[0]) - radius - 2), _first_sample(max(a[0], b[0]) + radius + 2))
 
-    # Positions relative to `a`; lengths are squared, which keeps them integers.
+    # Positions are relative to `a`, and lengths are squared so that they remain integers.
     x, y = POSITIONS[columns] - a[0], POSITIONS[rows, None] - a[1]
     dx, dy = b[0] - a[0], b[1] - a[1]
     along, length = x * dx + y * dy, dx * dx + dy * dy
@@ -283,17 +294,17 @@ def _paint_capsule(
 def texture(
     samples: UInt8[np.ndarray, "288 288"], colors: UInt8[np.ndarray, "K 3"], window: int
 ) -> UInt8[np.ndarray, "144 144 4"]:
-    """Colours averaged over ``window x window`` samples around every other sample.
+    """A texture with half the resolution of a raster, in which each texel is the average over ``window x window`` samples.
 
-    A pixel is about `window` samples wide, so that one look-up in the texture replaces supersampling of the pixel.
+    If a pixel is about `window` samples wide, one look-up in the texture replaces supersampling of the pixel.
 
     Args:
         samples: The result of `rasterise`.
-        colors: RGB of each value of `samples`; value 0 is empty.
-        window: Width of the average in samples; odd.
+        colors: RGB of each value in `samples`; value 0 is empty.
+        window: Width of the averaged area in samples, an odd number.
 
     Returns:
-        Red, green and blue, each multiplied by the coverage, then the coverage.
+        Channels red, green and blue, each multiplied by the coverage, and coverage.
     """
     values = np.zeros((len(colors), 4), np.uint8)
     values[1:, :3], values[1:, 3] = colors[1:], 255
@@ -301,7 +312,7 @@ def texture(
 
 
 def texture_of_bitmap(bitmap: UInt8[np.ndarray, "256 256 4"], window: int) -> UInt8[np.ndarray, "144 144 4"]:
-    """The texture of an image with red, green, blue and coverage, which has one pixel per sample."""
+    """The texture of a bitmap with channels red, green, blue and coverage, and one pixel per sample; see `texture`."""
     values = np.zeros((SAMPLES, SAMPLES, 4), np.uint8)
     inner = values[PAD:-PAD, PAD:-PAD]
     inner[..., 3] = bitmap[..., 3]
@@ -310,7 +321,7 @@ def texture_of_bitmap(bitmap: UInt8[np.ndarray, "256 256 4"], window: int) -> UI
 
 
 def _averages(values: NDArray[np.uint8], window: int) -> NDArray[np.uint8]:
-    # Sums over all samples above and to the left: the sum of any window is then four look-ups.
+    # With a table of the sums of all samples above and to the left, the sum over any window takes four look-ups.
     sums = np.zeros((SAMPLES + window, SAMPLES + window, 4), np.int32)
     margin = window // 2
     sums[margin + 1 : margin + 1 + SAMPLES, margin + 1 : margin + 1 + SAMPLES] = values
@@ -323,7 +334,7 @@ def _averages(values: NDArray[np.uint8], window: int) -> NDArray[np.uint8]:
     # Texel k holds sample 2 k + 1, which is at 4 k - 29 eighths of a unit.
     averages = (totals[1::2, 1::2] // window**2).astype(np.uint8)
 
-    # Positions outside the texture are looked up on its border, so the border must be empty.
+    # Positions outside the texture are clipped to its border, so the border must be empty.
     averages[[0, -1]] = 0
     averages[:, [0, -1]] = 0
     return averages

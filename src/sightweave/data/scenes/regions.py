@@ -1,4 +1,4 @@
-"""The box of each thing with all words for it; the first stage of training uses them."""
+"""Makes the regions of a scene, which the first training stage uses: the box of each thing with all words for it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _Box = tuple[float, float, float, float]
 
 
 def regions(view: View, pictures: str = "drawn") -> tuple[Region, ...]:
-    """One region per thing; its words are its nouns, adjectives and category, and its side of the image.
+    """One region per thing, whose words are the thing's nouns, adjectives, category, and side of the image.
 
     Args:
         view: The scene.
-        pictures: Drawing style, ``drawn`` or ``emoji``, which differ in the extents of the things.
+        pictures: Drawing style, ``drawn`` or ``emoji``, on which the size of the boxes depends.
     """
     found = []
     for thing, fact in zip(view.things, view.facts, strict=True):
@@ -30,9 +30,9 @@ def regions(view: View, pictures: str = "drawn") -> tuple[Region, ...]:
 
 
 def box(thing: Thing, pictures: str = "drawn") -> _Box:
-    """A thing's box, within a pixel of the box of its exact mask.
+    """A thing's box as fractions of the image, accurate to a pixel.
 
-    Drawing the mask would take as long as drawing the image, so each name is drawn once per angle and then scaled.
+    Drawing the mask would take as long as drawing the image, so the box is measured once per drawing and angle, and scaled.
     """
     left, top, right, bottom = _offsets(
         thing.name, thing.is_shape, thing.fill, thing.size, thing.angle, pictures
@@ -60,7 +60,7 @@ def _offsets(name: str, is_shape: bool, fill: str, size: str, angle: int, pictur
 
 
 def _side(center: int, low: str, high: str) -> str:
-    """The word for the side that a centre is on; empty within 4 pixels of the middle."""
+    """The word for the side of the middle that a centre is on; empty within 4 pixels of the middle."""
     if abs(center - MIDDLE) < _NEAR_MIDDLE:
         return ""
     return high if center > MIDDLE else low

@@ -1,4 +1,4 @@
-"""Data classes of a scene: things on a background, all in integers, so that every machine draws the same pixels."""
+"""Data classes that describe a scene. All numbers are integers, so that every machine draws the same pixels."""
 
 from __future__ import annotations
 
@@ -7,52 +7,52 @@ from dataclasses import dataclass
 SIDE = 96
 """Side of the square image in pixels."""
 UNIT = 16
-"""Steps per pixel: positions and sizes are in sixteenths of a pixel."""
+"""Units per pixel: positions and sizes are in sixteenths of a pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One thing in a scene."""
+    """A thing in a scene: a shape or a pictogram."""
 
     name: str
-    """A shape (``circle``) or a pictogram (``dog``; for a homonym its sense, ``bat_animal``)."""
+    """Name of the shape (``circle``) or pictogram (``dog``, or for a homonym its sense, such as ``bat_animal``)."""
     is_shape: bool
     color: str
-    """Colour word of a shape; empty for a pictogram, which has its own colours."""
+    """Colour word of a shape; empty for a pictogram, which has several colours."""
     rgb: tuple[int, int, int]
-    """The jittered colour of a shape, 0 to 255; for a pictogram a small shift of each channel, -18 to 18."""
+    """Colour of a shape with jitter, 0 to 255; for a pictogram, a small shift of each channel, -18 to 18."""
     fill: str
-    """``solid`` or ``striped``; empty for a pictogram."""
+    """Fill of a shape, ``solid`` or ``striped``; empty for a pictogram."""
     size: str
-    """``small`` or ``big``."""
+    """Size word, ``small`` or ``big``."""
     x: int
-    """Centre, in sixteenths of a pixel from the left."""
+    """Distance of the centre from the left edge, in sixteenths of a pixel."""
     y: int
-    """Centre, in sixteenths of a pixel from the top."""
+    """Distance of the centre from the top edge, in sixteenths of a pixel."""
     side: int
-    """Side of its square, in sixteenths of a pixel."""
+    """Side of the thing's square, in sixteenths of a pixel."""
     angle: int
-    """Rotation in degrees, -12 to 12, clockwise."""
+    """Clockwise rotation in degrees, -12 to 12."""
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """The background behind the things; always pale."""
+    """The background of a scene, in pale colours."""
 
     kind: str
-    """``plain``, ``gradient`` (four corner colours) or ``noise`` (smooth)."""
+    """Kind of background: ``plain``, ``gradient`` or ``noise`` (smooth)."""
     colors: tuple[tuple[int, int, int], ...]
-    """One colour for ``plain``, the four corners for ``gradient``, and a 5 x 5 lattice row by row for ``noise``."""
+    """RGB colours: one for ``plain``, those of the corners for ``gradient``, and a 5 x 5 grid, row by row, for ``noise``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The description of an image: the same scene always gives the same pixels."""
+    """The complete description of an image; equal scenes are drawn with equal pixels."""
 
     key: str
-    """``scenes/<seed>/<split>/<index>``."""
+    """Unique key, ``scenes/<seed>/<split>/<index>``."""
     split: str
-    """``train``, ``scenes`` (held-out scenes), ``combinations`` (held-out combinations) or ``validation``."""
+    """Split: ``train``, ``scenes`` (held-out scenes), ``combinations`` (held-out combinations) or ``validation``."""
     background: Background
     things: tuple[Thing, ...]
-    """From left to right; no two overlap."""
+    """The things from left to right, which do not overlap."""

@@ -1,4 +1,4 @@
-"""A contact sheet of images with their texts, for people to look at. Unlike the images, it may differ between machines."""
+"""Draws contact sheets of images with their texts, for people to look at. Sheets may differ between machines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sightweave.core.errors import DataError
 
 PICTURE_WIDTH = 288
-"""Minimum width of an enlarged image in pixels."""
+"""Minimum width of an image on the sheet in pixels; smaller images are enlarged."""
 FONT_SIZE = 15
 LINE_HEIGHT = 20
 MARGIN = 12
@@ -31,23 +31,24 @@ CJK_FONT_PATHS = (
     "C:/Windows/Fonts/msyh.ttc",
 )
 _MISSING = "\U0010ffff"
-"""A code point that no font has, so it is drawn as the font's glyph for missing characters."""
+"""A code point that no font contains, so that the font's glyph for missing characters is drawn."""
 
 
 def contact_sheet(
     pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], texts: Sequence[str], columns: int
 ) -> Image.Image:
-    """Enlarged images in rows, each with its text wrapped below it.
+    """Draws a contact sheet: enlarged images in rows, each with its text below it.
 
-    Latin letters, with or without accents, are always drawn; other scripts only if a system font has them, else as ``?``.
+    Characters that no available font contains are drawn without accents, or else as ``?``. Latin letters are always
+    available; other scripts need a system font.
 
     Args:
-        pictures: One or more images of any sizes.
-        texts: One text per image; line breaks are kept.
-        columns: Images per row.
+        pictures: One or more images of any size.
+        texts: One text per image, which is wrapped; its line breaks are kept.
+        columns: Number of images per row.
 
     Raises:
-        DataError: no images, a different number of texts, or no columns.
+        DataError: There are no images, not one text per image, or no columns.
     """
     if not pictures or len(pictures) != len(texts):
         raise DataError(f"a sheet needs images and one text for each (got {len(pictures)} and {len(texts)}).")
@@ -58,7 +59,7 @@ def contact_sheet(
     width = max(image.width for image in enlarged)
     lines = [list(_wrap(text, width)) for text in texts]
 
-    # A row is as high as its tallest image with text.
+    # The tallest image with its text determines the height of a row.
     columns = min(columns, len(enlarged))
     row_heights = [0] * -(-len(enlarged) // columns)
     for index, image in enumerate(enlarged):
@@ -83,7 +84,7 @@ def _enlarge(picture: UInt8[np.ndarray, "_ _ 3"]) -> Image.Image:
 
 
 def _wrap(text: str, width: int) -> Iterable[str]:
-    """Lines no wider than `width` pixels: broken at spaces, and inside a word only if the word alone is wider."""
+    """Wraps a text into lines of at most `width` pixels; words are split only if they are wider than a line."""
     for paragraph in text.splitlines():
         line = ""
         for word in paragraph.split(" "):
@@ -100,7 +101,7 @@ def _wrap(text: str, width: int) -> Iterable[str]:
 
 
 def _fitting_length(text: str, width: int) -> int:
-    """The number of characters from the start that fit into `width` pixels, at least 1."""
+    """Number of characters at the start of a text that fit into `width` pixels; at least 1."""
     end = len(text)
     while end > 1 and _width(text[:end]) > width:
         end -= 1
@@ -113,7 +114,7 @@ def _width(line: str) -> float:
 
 def _write(canvas: ImageDraw.ImageDraw, x: float, y: int, line: str) -> None:
     for character, font in map(_glyph, line):
-        # Fonts agree on the base line, not on the top.
+        # Align characters of different fonts at their base line, because their tops differ.
         canvas.text((x, y + FONT_SIZE), character, fill="black", font=font, anchor="ls")
         x += font.getlength(character)
 
@@ -127,7 +128,7 @@ def _fonts() -> tuple[ImageFont.FreeTypeFont, ...]:
 
 @lru_cache(maxsize=4096)
 def _glyph(character: str) -> tuple[str, ImageFont.FreeTypeFont]:
-    """The glyph to draw for a character, and its font: the character itself, else without accents, else ``?``."""
+    """The character to draw in place of a given one, with its font: itself, or without accents, or ``?``."""
     without_accents = unicodedata.normalize("NFKD", character)[0]
     for glyph in (character, without_accents):
         for font in _fonts():

@@ -1,4 +1,4 @@
-"""Sentences to translate, whose image shows what the words leave open: sense, gender or number."""
+"""Makes sentence pairs for translation; some need the image to determine the sense, gender or number of a word."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _languages_that_differ(word: str) -> tuple[str, ...]:
 
 
 _TARGETS = {word: _languages_that_differ(word) for word in HOMONYMS}
-"""Target languages of each homonym: those with one word for both senses (German "Maus") leave no choice."""
+"""Target languages of each homonym; languages that use the same word for both senses (German "Maus") are excluded."""
 _AMBIGUOUS = tuple(template for template in TEMPLATES if template != "two")
 _FOLD = 6
 
@@ -26,7 +26,7 @@ class Pair:
     """A sentence and its translation."""
 
     type: str
-    """``ambiguous``, ``plain`` or ``number``."""
+    """Type of the pair: ``ambiguous``, ``plain`` or ``number``."""
     template: str
     source: str
     target: str
@@ -36,16 +36,16 @@ class Pair:
     """The homonym of an ``ambiguous`` pair."""
     sense: str = ""
     contrast: str = ""
-    """The translation with the other sense."""
+    """The translation with the other sense of the homonym."""
 
 
 def is_held_out(word: str, template: str) -> bool:
-    """Whether a homonym occurs in this sentence only in ``combinations``: one in six pairs of homonym and sentence."""
+    """Whether a homonym occurs in a template only in the split ``combinations``, as one in six such pairs do."""
     return (HOMONYMS.index(word) + _AMBIGUOUS.index(template)) % _FOLD == 0
 
 
 def ambiguous(view: View, random: Random) -> Pair | None:
-    """A sentence with a homonym whose sense only the image shows: "This is a bat."."""
+    """Makes a pair whose sentence has a homonym, such as "This is a bat.", so that only the image shows its sense."""
     subjects = [number for number, fact in enumerate(view.facts) if fact.noun.word in SENSES]
     if not subjects:
         return None
@@ -79,7 +79,7 @@ def ambiguous(view: View, random: Random) -> Pair | None:
 
 
 def plain(view: View, random: Random, *, into_english: bool) -> Pair | None:
-    """A sentence without a homonym, so that its words alone determine the translation: "This is a dog."."""
+    """Makes a pair without homonyms, such as "This is a dog.", so that the words alone determine the translation."""
     subjects = [number for number, fact in enumerate(view.facts) if fact.noun.word not in SENSES]
     if not subjects:
         return None
@@ -99,12 +99,12 @@ def plain(view: View, random: Random, *, into_english: bool) -> Pair | None:
 
 
 def _arguments(view: View, random: Random, template: str, number: int) -> tuple[Described, ...] | None:
-    """The template's things with the attributes to mention; None if the sentence would not be true in this scene."""
+    """Chooses the things and attributes for a template's slots; None if the sentence would not be true in this scene."""
     fact = view.facts[number]
     slots = TEMPLATES[template].slots
     num_fitting = view.masks[fact.short].bit_count()
 
-    # What each template says about its first thing must be true.
+    # Check that the template's statement about the first thing is true.
     if template == "two":
         return (_without(fact.described, size=True, stripes=True),) if num_fitting == 2 else None
     if slots[0].article == "the" and num_fitting > 1:
@@ -115,7 +115,7 @@ def _arguments(view: View, random: Random, template: str, number: int) -> tuple[
     if len(slots) == 1:
         return (first,)
 
-    # The second thing is neither the same nor a homonym.
+    # The second thing must have another noun and must not be a homonym.
     words = {fact.noun.word, *SENSES}
     others = [other for other in view.facts if other.noun.word not in words]
     if not others:
@@ -129,7 +129,7 @@ def _without(thing: Described, *, size: bool = False, stripes: bool = False) -> 
 
 
 def _side(view: View, number: int) -> str:
-    """``left`` or ``right``; empty near the middle."""
+    """The side of the image that a thing is on, ``left`` or ``right``; empty near the middle."""
     x = view.things[number].x
     if is_on("left", x):
         return "left"
@@ -137,12 +137,12 @@ def _side(view: View, number: int) -> str:
 
 
 def number(view: View, random: Random) -> Pair | None:
-    """A Chinese sentence that fits one or two of a thing, since the noun has no plural; the image shows how many.
+    """Makes a pair from Chinese to English in which only the image shows the number, since Chinese nouns have no plural.
 
-    Asked only if the image has one of a kind and two of another. Then chance decides between one and two, not the
-    frequency of each in the scenes.
+    The scene must have one thing of some kind and two of another. The number is then drawn at random, so that it does not
+    depend on how frequent each is in scenes.
     """
-    # Nouns of which there are one or two, by their form and this number.
+    # Collect nouns of which there are one or two, by their form and this number.
     by_form: dict[tuple[bool, bool], dict[int, list[Described]]] = {}
     for phrase, mask in view.masks.items():
         if phrase.level != "noun" or phrase.size or phrase.striped:

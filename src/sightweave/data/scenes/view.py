@@ -1,4 +1,4 @@
-"""The view of a scene that questions are made from: which phrases fit which of its things."""
+"""Determines which phrases describe which things of a scene, as the basis for questions."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from sightweave.data.scenes.scene import SIDE, UNIT, Scene, Thing
 
 MIDDLE = SIDE * UNIT // 2
 OFF_MIDDLE = 8 * UNIT
-"""Minimum distance of a centre from the middle for questions about its side: 8 pixels."""
+"""Minimum distance of a thing's centre from the middle of the image for questions about its side: 8 pixels."""
 CLEAR_Y = 10 * UNIT
-"""Minimum difference in y of two things that a question calls above and below: 10 pixels."""
+"""Minimum difference in y between two things of which a question says that one is above the other: 10 pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Phrase:
-    """A noun phrase for a thing, such as ``big red shape``. There is one object per phrase, so it is its own key."""
+    """A noun phrase for a thing, such as ``big red shape``. `phrase` creates one object per phrase, usable as a dict key."""
 
     size: str
     striped: bool
     color: str
     head: str
     level: str
-    """How specific the head is: ``noun``, ``category`` or ``thing``."""
+    """How specific the head noun is: ``noun``, ``category`` or ``thing``."""
     text: str
     plural: str
     a: str
-    """The text with its indefinite article."""
+    """The phrase with its indefinite article."""
 
 
 PLURALS = {noun.english[0]: noun.english[1] for noun in NOUNS.values()} | {
@@ -54,13 +54,13 @@ PLURALS = {noun.english[0]: noun.english[1] for noun in NOUNS.values()} | {
 }
 _SHAPE_HEADS = {*SHAPES, "shape"}
 _CATEGORY_HEADS = {"shape": "shape", "animal": "animal", "food": "food item", "vehicle": "vehicle"}
-"""The head of a phrase for each category."""
+"""Head noun of a phrase for each category."""
 _PICTOGRAM_NOUNS = (*PLAIN, *(NOUNS[first].english[0] for first, _ in SENSES.values()))
 
 
 @cache
 def phrase(size: str, striped: bool, color: str, head: str, level: str) -> Phrase:
-    """The phrase of these words; the same object on every call."""
+    """Creates the phrase of these words; equal arguments return the same object."""
     words = [word for word in (size, "striped" if striped else "", color) if word]
     text = " ".join([*words, head])
     plural = " ".join([*words, PLURALS[head]])
@@ -69,26 +69,26 @@ def phrase(size: str, striped: bool, color: str, head: str, level: str) -> Phras
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """Everything that follows from the attributes of a thing."""
+    """The noun, phrases and words that describe a thing."""
 
     noun: Noun
     english: str
     full: Phrase
-    """The noun with all attributes, as in captions."""
+    """The noun with all attributes, as used in captions."""
     short: Phrase
-    """The noun, with the colour for a shape, as in steps and answers."""
+    """The noun, with its colour if it is a shape, as used in reasoning steps and answers."""
     sized: Phrase
-    """The short phrase with the size."""
+    """The short phrase with the size added."""
     phrases: tuple[Phrase, ...]
-    """All phrases that fit the thing."""
+    """All phrases that describe the thing."""
     described: Described
     words: tuple[str, ...]
-    """Words for a region of the thing, in all languages."""
+    """Words for the thing's region, in all languages."""
 
 
 @cache
 def facts(name: str, color: str, fill: str, size: str) -> Facts:
-    """The facts about a thing with these attributes."""
+    """The noun, phrases and words for a thing with the given attributes."""
     noun = NOUNS[name]
     english, striped = noun.english[0], fill == "striped"
     return Facts(
@@ -104,7 +104,7 @@ def facts(name: str, color: str, fill: str, size: str) -> Facts:
 
 
 def _phrases(noun: Noun, color: str, striped: bool, size: str) -> tuple[Phrase, ...]:
-    """Every head with every subset of the attributes."""
+    """All phrases for a thing: every head noun with every subset of the attributes."""
     heads = [(noun.english[0], "noun"), ("thing", "thing")]
     if noun.category:
         heads.append((_CATEGORY_HEADS[noun.category], "category"))
@@ -117,7 +117,7 @@ def _phrases(noun: Noun, color: str, striped: bool, size: str) -> tuple[Phrase, 
 
 
 def _words(noun: Noun, color: str, striped: bool, size: str) -> tuple[str, ...]:
-    """The last word of the noun and all forms of the adjectives, in all languages, and the category."""
+    """Words for a thing's region: last word of the noun, all forms of the adjectives (in all languages), and category."""
     words = [noun.singular(language).split(" ")[-1] for language in LANGUAGES]
     for adjective in (size, color, "striped" if striped else ""):
         if adjective:
@@ -128,9 +128,9 @@ def _words(noun: Noun, color: str, striped: bool, size: str) -> tuple[str, ...]:
 
 
 class View:
-    """A scene with every phrase that fits any of its things.
+    """A scene with all phrases that describe any of its things.
 
-    ``masks[phrase]`` has bit ``i`` set if the phrase fits thing ``i``; phrases that fit nothing are not in it.
+    ``masks[phrase]`` has bit ``i`` set if the phrase describes thing ``i``; phrases that describe no thing are missing.
     """
 
     __slots__ = ("allows_held_out", "facts", "masks", "rows", "scene", "short", "things", "unique")
@@ -149,31 +149,34 @@ class View:
         shorts = [fact.short for fact in self.facts]
         names = [fact.sized if shorts.count(fact.short) > 1 else fact.short for fact in self.facts]
         self.short = [name.text for name in names]
-        """Short names, left to right; with the size if two things would have the same name."""
+        """Short names of the things from left to right, with the size if two things would have the same name."""
         self.unique = [number for number, name in enumerate(self.short) if self.short.count(name) == 1]
-        """The things with a short name that no other thing has."""
+        """Indices of the things with a unique short name."""
         self.rows = sorted(range(len(self.things)), key=lambda number: self.things[number].y)
-        """The things from top to bottom."""
+        """Indices of the things from top to bottom."""
         self.allows_held_out = scene.split == "combinations"
-        """Whether the held-out pairs of colour and shape may be asked about."""
+        """Whether questions may mention the held-out pairs of colour and shape."""
 
     def unique_phrases(self, number: int) -> list[Phrase]:
-        """The phrases that fit this thing and no other."""
+        """All phrases that describe only this thing."""
         bit, masks = 1 << number, self.masks
         return [said for said in self.facts[number].phrases if masks[said] == bit]
 
     def fitting(self, said: Phrase) -> list[int]:
-        """The things that a phrase fits, left to right."""
+        """Indices of the things that a phrase describes, from left to right."""
         mask = self.masks.get(said, 0)
         return [number for number in range(len(self.things)) if mask >> number & 1]
 
     def rows_are_clear(self) -> bool:
-        """Whether neighbours from top to bottom differ in y by at least `MIN_GAP`, as all things do in x."""
+        """Whether all things differ in y by at least `MIN_GAP`, so that their order from top to bottom is clear."""
         heights = [self.things[number].y for number in self.rows]
         return all(low - high >= MIN_GAP for high, low in pairwise(heights))
 
     def absent(self, said: Phrase, random: Random) -> Phrase | None:
-        """A phrase of the same form that fits nothing here, if possible with attributes from the scene; or None."""
+        """A phrase of the same form that describes nothing in the scene, preferably with words that occur there.
+
+        Returns None if no such phrase is found.
+        """
         colors = [thing.color for thing in self.things if thing.color]
         sizes = [thing.size for thing in self.things]
         present_heads, all_heads = self._heads_like(said)
@@ -192,7 +195,7 @@ class View:
         return None
 
     def _heads_like(self, said: Phrase) -> tuple[Sequence[str], Sequence[str]]:
-        """The heads in the scene, and all heads, that may replace the head of a phrase."""
+        """Head nouns that may replace that of a phrase: those in the scene, and all of them."""
         if said.level == "noun":
             is_shape = bool(said.color) or said.striped or said.head in _SHAPE_HEADS
             present = [fact.english for fact in self.facts if fact.noun.is_shape == is_shape]

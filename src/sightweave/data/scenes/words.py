@@ -1,4 +1,4 @@
-"""Texts with every word form of the scenes: a tokenizer trained on them knows every word of the dataset."""
+"""Generates texts that contain every word form of the scenes, for training a tokenizer that knows all words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sightweave.data.scenes.view import PLURALS, View
 
 
 def texts(seed: int, sampled: int = 2_000) -> Iterator[str]:
-    """All sentences of the table, then the texts of sampled scenes, so that frequent words occur often."""
+    """Yields texts with all word forms, then the texts of `sampled` scenes, so that frequent words occur often."""
     yield from table()
 
     for index in range(sampled):
@@ -38,7 +38,7 @@ def texts(seed: int, sampled: int = 2_000) -> Iterator[str]:
 
 
 def table() -> Iterator[str]:
-    """Every word form of the table, in every sentence that it fits."""
+    """Yields sentences that contain every word form, each in all sentences in which it can occur."""
     for noun in NOUNS.values():
         yield from _noun_texts(noun)
     for singular, plural in PLURALS.items():
@@ -50,7 +50,7 @@ def table() -> Iterator[str]:
 
 
 def _noun_texts(noun: Noun) -> Iterator[str]:
-    """Every form of a noun, with every form of its adjectives."""
+    """Yields texts with all forms of a noun, combined with all forms of its adjectives."""
     colors = COLORS if noun.is_shape else ("",)
     for color, size in product(colors, SIZES):
         thing = Described(noun, size, noun.is_shape, color)
@@ -61,7 +61,7 @@ def _noun_texts(noun: Noun) -> Iterator[str]:
 
 
 def _thing_texts(thing: Described, language: str) -> Iterator[str]:
-    """All phrases and sentences about a thing in one language."""
+    """Yields all phrases and sentences about a thing in one language."""
     for article in ("a", "the", "two"):
         yield noun_phrase(language, thing, article)
     yield noun_phrase(language, thing, "a", "accusative")

@@ -1,1 +1,1 @@
-"""Tasks, one file each: they turn records into samples, and the text of a reply into an answer."""
+"""Tasks, one per file. A task converts records to samples, and extracts the answer from a model's reply."""

@@ -1,4 +1,4 @@
-"""What tasks share: their names, the fields of every record, and the choice of metrics."""
+"""Shared code of all tasks: the names of tasks, the common fields of records, and default metrics."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sightweave.core.config import one_of
 from sightweave.core.types import Medium, Region
 
 Metrics = tuple[Annotated[Any, one_of("answers.metrics")], ...]
-"""Kinds in ``answers/metrics`` or mappings with their fields; the first one is the score."""
+"""Type of a task's ``metrics`` setting: kinds in ``answers/metrics``, or mappings with their settings."""
 
 
 def scored_by(*kinds: str) -> Callable[[], Metrics]:
-    """Returns a factory of these metrics with default settings: ``field(default_factory=scored_by("exact_match"))``."""
+    """A default factory for a ``metrics`` field: returns a function that makes these metrics with default settings."""
 
     def make() -> Metrics:
         return tuple(catalog.config_class("answers.metrics", kind)() for kind in kinds)
@@ -24,12 +24,12 @@ def scored_by(*kinds: str) -> Callable[[], Metrics]:
 
 
 def trimmed(references: Iterable[str]) -> tuple[str, ...]:
-    """References without white space at their ends, as `parse` removes it from answers."""
+    """Removes white space around reference texts, because each task's ``parse`` removes it from answers too."""
     return tuple(reference.strip() for reference in references)
 
 
 class Record(Protocol):
-    """The fields that the records of all tasks have; each task's file defines its own dataclass called ``Record``."""
+    """The interface of records: fields that every task's own ``Record`` dataclass has."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -40,44 +40,44 @@ class Record(Protocol):
 
     @property
     def images(self) -> tuple[Medium, ...]:
-        """Images that the record is about: one, several, or none."""
+        """Images that the record is about, if any."""
         ...
 
     @property
     def group(self) -> str:
-        """Name of the image that the record is about; empty means its images."""
+        """Identifier by which records about the same images are grouped; empty derives it from the images."""
         ...
 
     @property
     def split(self) -> str:
-        """Name of the split: train, validation or test."""
+        """Split of the record: train, validation or test."""
         ...
 
     @property
     def tags(self) -> Mapping[str, str]:
-        """Tags by name, such as the type of the question or the languages."""
+        """Tags by name, such as the type of question or the languages."""
         ...
 
     @property
     def regions(self) -> tuple[Region, ...]:
-        """Boxes with words."""
+        """Regions of the first image, each with a box and words."""
         ...
 
 
 COMMON = ("id", "images", "group", "split", "tags", "regions")
-"""Fields that the records of all tasks have."""
+"""Names of the fields that the records of all tasks have."""
 
 
 def task_name(module: str) -> str:
-    """The name of a module's task: that of its file in this folder, or the dotted path of a user's own module."""
+    """The name of the task that a module defines: its file name in this folder, or the dotted path of a user's module."""
     package, _, name = module.rpartition(".")
     return name if package == __package__ else module
 
 
 def task_of_class(kind: type) -> str:
-    """The name of the task that a record class belongs to; empty if it belongs to none.
+    """The name of the task whose records have this class; empty if there is none.
 
-    A task's module has a ``Config``, and a record whose name is ``Record`` or ends with it.
+    A module defines a task if it has a ``Config``, and a record class whose name is or ends with ``Record``.
     """
     for one in kind.__mro__:
         is_record = one.__name__.endswith("Record") and not one.__name__.startswith("_")
@@ -89,8 +89,8 @@ def task_of_class(kind: type) -> str:
 def record_class(task: str) -> type | None:
     """The record class of a task; None if there is no such task.
 
-    A user's own task must be imported already, as naming it in a recipe does. It is not imported here, because the name
-    may come from a data file, and data must not decide which code runs.
+    A user's own task must have been imported already, for instance because a recipe names it. It is not imported here,
+    because the name may come from a data file, and data must not decide which code runs.
     """
     is_ours = task in catalog.kinds("data.tasks")
     module = catalog.module("data.tasks", task) if is_ours else sys.modules.get(task)

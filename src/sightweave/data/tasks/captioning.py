@@ -1,4 +1,4 @@
-"""Image captioning: describe what the image shows.
+"""Image captioning: describe an image in words.
 
 Show and Tell: A Neural Image Caption Generator (Vinyals et al. 2015, arXiv:1411.4555).
 """
@@ -19,11 +19,11 @@ class Record:
 
     id: str
     images: tuple[Medium, ...]
-    """Images to describe: one, several, or none."""
+    """Images to describe."""
     captions: tuple[str, ...]
-    """All captions; the first is the training target (datasets may have one record per caption)."""
+    """All captions; the first one is the training target. Datasets may also have a record for each caption."""
     prompt: str = ""
-    """Prompt of this record; empty means the task's instruction."""
+    """The record's own prompt; if it is empty, the task's instruction is used."""
     group: str = ""
     split: str = "train"
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -35,23 +35,27 @@ class Config:
     """Prompt and metrics of captioning."""
 
     instruction: str = "Describe the image."
-    """User prompt for records without a prompt of their own."""
+    """Prompt for records that have none of their own."""
     metrics: Metrics = field(default_factory=scored_by("exact_match", "cider_d", "bleu", "rouge_l"))
-    """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
+    """Metrics: names of kinds in ``answers/metrics``, or mappings with their settings. The first one is the task's score."""
 
     def build(self) -> Captioning:
-        """Makes the task."""
+        """Creates the task with these settings."""
         return Captioning(instruction=self.instruction)
 
 
 class Captioning:
-    """Turns captioning records into samples, and answers into captions."""
+    """The captioning task: converts records to samples, and replies to captions.
+
+    Args:
+        instruction: Prompt for records that have none of their own.
+    """
 
     def __init__(self, *, instruction: str) -> None:
         self.instruction = instruction
 
     def sample(self, record: Record) -> Sample:
-        """Makes a sample of one record, with prompt and target."""
+        """Converts a record to a sample with its prompt, training target and references."""
         return Sample(
             id=record.id,
             task=task_name(__name__),
@@ -68,5 +72,5 @@ class Captioning:
         )
 
     def parse(self, text: str) -> str | None:
-        """The caption without white space at its ends; None if it is empty."""
+        """Removes white space around the caption; None if nothing is left."""
         return text.strip() or None

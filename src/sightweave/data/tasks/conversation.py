@@ -1,6 +1,7 @@
-"""Conversation: turns of a user and an assistant, with images anywhere in them.
+"""Conversation: alternating turns of a user and an assistant, with images anywhere in the user's turns.
 
-Visual Instruction Tuning (Liu et al. 2023, arXiv:2304.08485). Every answer is a training target; the last one is scored.
+Visual Instruction Tuning (Liu et al. 2023, arXiv:2304.08485). All assistant turns are training targets; the last one is
+scored.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ class Turn:
     """One turn of a conversation."""
 
     role: str
-    """``system``, ``user`` or ``assistant``."""
+    """Author of the turn: ``system``, ``user`` or ``assistant``."""
     content: tuple[str | int, ...]
-    """Texts and, in their place among these, the numbers of the record's images, from 0."""
+    """Texts and images in order; an image is given as its index in the record's images."""
     learn: bool = True
     """Whether an assistant turn is a training target."""
 
@@ -33,9 +34,9 @@ class Record:
     images: tuple[Medium, ...]
     """All images, each used in exactly one turn."""
     turns: tuple[Turn, ...]
-    """All turns; the last one is the assistant's (for training) or the user's (to be answered)."""
+    """All turns. The last one is an assistant turn for training, or a user turn that a model is to answer."""
     references: tuple[str, ...] = ()
-    """Reference answers to the last question; empty means the last assistant turn."""
+    """Reference answers to the last question; empty means that the last assistant turn is the reference."""
     group: str = ""
     split: str = "train"
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -47,23 +48,27 @@ class Config:
     """System prompt and metrics of conversations."""
 
     instruction: str = ""
-    """System prompt for conversations without one of their own; empty means none."""
+    """System prompt for conversations that have none of their own; empty adds none."""
     metrics: Metrics = field(default_factory=scored_by("exact_match"))
-    """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
+    """Metrics: names of kinds in ``answers/metrics``, or mappings with their settings. The first one is the task's score."""
 
     def build(self) -> Conversation:
-        """Makes the task."""
+        """Creates the task with these settings."""
         return Conversation(instruction=self.instruction)
 
 
 class Conversation:
-    """Turns conversations into samples."""
+    """The conversation task: converts conversations to samples.
+
+    Args:
+        instruction: System prompt for conversations that have none of their own; empty adds none.
+    """
 
     def __init__(self, *, instruction: str) -> None:
         self.instruction = instruction
 
     def sample(self, record: Record) -> Sample:
-        """Makes a sample of one record, with prompt and target."""
+        """Converts a record to a sample with its prompt, training target and references."""
         parts: list[Part] = []
         if self.instruction and all(turn.role != "system" for turn in record.turns):
             parts.append(Part("system", self.instruction))
@@ -73,7 +78,7 @@ class Conversation:
                 content = record.images[piece] if isinstance(piece, int) else piece
                 parts.append(Part(turn.role, content, learn=learn))
 
-        # The answer to score is the last assistant turn, which is empty if the last turn is the user's.
+        # The last assistant turn is scored. If the last turn is the user's, add an empty one for the answer.
         last_turn = record.turns[-1] if record.turns else None
         answer = ""
         if last_turn is not None and last_turn.role == "assistant":
@@ -92,5 +97,5 @@ class Conversation:
         )
 
     def parse(self, text: str) -> str | None:
-        """The answer without white space at its ends; None if it is empty."""
+        """Removes white space around the answer; None if nothing is left."""
         return text.strip() or None

@@ -1,4 +1,4 @@
-"""Visual reasoning: a question whose answer needs several steps, which are written before the answer.
+"""Visual reasoning: questions that are answered in several steps, written out before the final answer.
 
 Chain-of-Thought Prompting Elicits Reasoning in Large Language Models (Wei et al. 2022, arXiv:2201.11903).
 """
@@ -18,23 +18,23 @@ from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """An image, a question, the steps to its answer, and the answer."""
+    """A question about images, with its answer and the reasoning steps that lead to it."""
 
     id: str
     images: tuple[Medium, ...]
-    """Images that the question is about: one, several, or none."""
+    """Images that the question is about, if any."""
     question: str
     answers: tuple[str, ...]
-    """All answers; the first is the training target."""
+    """All acceptable answers; the first one is the training target."""
     rationale: str = ""
-    """Steps to the answer in natural language; empty means that the target is the answer alone."""
+    """Reasoning steps in natural language; if empty, the training target is only the answer."""
     options: tuple[str, ...] = ()
     """Options of a multiple-choice question."""
     group: str = ""
     split: str = "train"
     tags: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
-    """Answers of all annotators, including duplicates; empty means `answers`."""
+    """Reference answers of all annotators, including duplicates; empty means that `answers` are the references."""
     regions: tuple[Region, ...] = ()
 
 
@@ -45,18 +45,18 @@ class Config:
     instruction: str = "{question}"
     """Prompt; ``{question}`` is replaced by the record's question."""
     marker: str = "Answer:"
-    """Text between the steps and the answer. The answer is what follows its last occurrence.
+    """Text between the steps and the answer; the answer is the text after its last occurrence.
 
-    Without it, an answer in another usual form is recognised, such as one after ``the answer is``."""
+    In a reply without this text, answers in other usual forms are recognised, such as after ``the answer is``."""
     list_options: bool = False
-    """Whether to list a record's options below the question, each with a letter."""
+    """Whether to list the options below the question, each with a letter."""
     answer_with: Literal["text", "letter"] = "text"
-    """Form of the training target if options are listed: the option's text or its letter. Both are scored as correct."""
+    """Training target if options are listed: the text or the letter of the correct option. Both are scored as correct."""
     metrics: Metrics = field(default_factory=scored_by("exact_match"))
-    """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
+    """Metrics: names of kinds in ``answers/metrics``, or mappings with their settings. The first one is the task's score."""
 
     def build(self) -> Reasoning:
-        """Makes the task."""
+        """Creates the task with these settings."""
         return Reasoning(
             instruction=self.instruction,
             marker=self.marker,
@@ -66,7 +66,14 @@ class Config:
 
 
 class Reasoning:
-    """Turns reasoning records into samples, and answers with steps into answers."""
+    """The reasoning task: converts records to samples, and extracts final answers from replies with steps.
+
+    Args:
+        instruction: Prompt, in which ``{question}`` is replaced by the record's question.
+        marker: Text between the steps and the answer.
+        list_options: Whether to list the options below the question, each with a letter.
+        answer_with: Training target if options are listed: ``text`` or ``letter`` of the correct option.
+    """
 
     def __init__(
         self,
@@ -81,7 +88,7 @@ class Reasoning:
         self.list_options, self.answer_with = list_options, answer_with
 
     def sample(self, record: Record) -> Sample:
-        """Makes a sample of one record, with prompt and target."""
+        """Converts a record to a sample with its prompt, training target and references."""
         prompt = self.instruction.replace("{question}", record.question)
         answer = record.answers[0] if record.answers else ""
         references = record.references or record.answers
@@ -106,15 +113,15 @@ class Reasoning:
         )
 
     def parse(self, text: str) -> str | None:
-        r"""The answer after the last marker, without a box or tag around it.
+        r"""Extracts the answer after the last marker, without a box or tag around it.
 
-        Without the marker, the last answer in another usual form, such as ``The answer is 3`` or ``\boxed{3}``. None if
-        there is no answer.
+        If the text has no marker, the last answer in another usual form is returned, such as that of ``The answer is 3`` or
+        ``\boxed{3}``. None if there is no answer.
         """
         steps, found, answer = text.rpartition(self.marker)
         if not found:
             return last_stated(text)
 
-        if steps.endswith("**"):  # the marker is bold, and the closing asterisks are not part of the answer
+        if steps.endswith("**"):  # the marker is in bold; its closing asterisks are not part of the answer
             answer = answer.strip().removeprefix("**")
         return enclosed(answer) or answer.strip() or None

@@ -1,7 +1,7 @@
-"""Multimodal machine translation: a sentence with an image, from one language to another.
+"""Multimodal machine translation: translate a sentence with the help of an image, which resolves ambiguous words.
 
 Tackling Ambiguity with Images: Improved Multimodal Machine Translation and Contrastive Evaluation
-(Futeral et al. 2023, arXiv:2212.10140). The image resolves what the words leave ambiguous.
+(Futeral et al. 2023, arXiv:2212.10140).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LANGUAGES = {
     "ko": "Korean",
     "tr": "Turkish",
 }
-"""Names of languages in instructions, by code; any other code is used as it is."""
+"""Names of languages in prompts, by language code; any other code is inserted unchanged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,11 +39,11 @@ class Record:
 
     id: str
     images: tuple[Medium, ...]
-    """Images that the sentence is about: one, several, or none."""
+    """Images that the sentence is about, if any."""
     source: str
     """Sentence to translate."""
     targets: tuple[str, ...]
-    """All translations; the first is the training target."""
+    """All acceptable translations; the first one is the training target."""
     source_language: str
     """Code of the source language, such as ``en``."""
     target_language: str
@@ -59,28 +59,32 @@ class Config:
     """Prompt and metrics of translation."""
 
     instruction: str = "Translate into {language}: {source}"
-    """Prompt; ``{language}`` and ``{source}`` are replaced."""
+    """Prompt; ``{language}`` is replaced by the target language's name, and ``{source}`` by the sentence."""
     metrics: Metrics = field(default_factory=scored_by("exact_match", "sacre_bleu", "chrf", "contrastive"))
-    """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
+    """Metrics: names of kinds in ``answers/metrics``, or mappings with their settings. The first one is the task's score."""
 
     def build(self) -> Translation:
-        """Makes the task."""
+        """Creates the task with these settings."""
         return Translation(instruction=self.instruction)
 
 
 class Translation:
-    """Turns sentences with images into samples."""
+    """The translation task: converts sentences with images to samples.
+
+    Args:
+        instruction: Prompt, in which ``{language}`` and ``{source}`` are replaced.
+    """
 
     def __init__(self, *, instruction: str) -> None:
         self.instruction = instruction
 
     def prompt(self, source: str, target_language: str) -> str:
-        """The prompt for one sentence."""
+        """The prompt for translating a sentence into a language, given by its code."""
         language = LANGUAGES.get(target_language, target_language)
         return self.instruction.replace("{language}", language).replace("{source}", source)
 
     def sample(self, record: Record) -> Sample:
-        """Makes a sample of one record, with prompt and target."""
+        """Converts a record to a sample with its prompt, training target and references."""
         pair = f"{record.source_language}-{record.target_language}"
 
         return Sample(
@@ -93,11 +97,11 @@ class Translation:
             ),
             references=trimmed(record.targets),
             group=record.group or group_of(record.images, record.id),
-            # Metrics read the sentence from the tag source, so a tag of the data must not replace it.
+            # Metrics read the source sentence from this tag, so a dataset's own tag of that name must not replace it.
             tags={"type": "translation", "languages": pair, **record.tags, "source": record.source},
             regions=record.regions,
         )
 
     def parse(self, text: str) -> str | None:
-        """The translation without white space at its ends; None if it is empty."""
+        """Removes white space around the translation; None if nothing is left."""
         return text.strip() or None

@@ -1,4 +1,4 @@
-"""Visual question answering: a question about the image, with a short answer.
+"""Visual question answering: questions about an image that have short answers.
 
 VQA: Visual Question Answering (Agrawal et al. 2015, arXiv:1505.00468).
 """
@@ -17,21 +17,21 @@ from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """An image, a question and its answers."""
+    """A question about images, with its answers."""
 
     id: str
     images: tuple[Medium, ...]
-    """Images that the question is about: one, several, or none."""
+    """Images that the question is about, if any."""
     question: str
     answers: tuple[str, ...]
-    """All answers; the first is the training target."""
+    """All acceptable answers; the first one is the training target."""
     options: tuple[str, ...] = ()
-    """Options of a multiple-choice question, or all possible answers where they are few."""
+    """Options of a multiple-choice question, or all possible answers if there are only a few."""
     group: str = ""
     split: str = "train"
     tags: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
-    """Answers of all annotators, including duplicates; empty means `answers`."""
+    """Reference answers of all annotators, including duplicates; empty means that `answers` are the references."""
     regions: tuple[Region, ...] = ()
 
 
@@ -42,14 +42,14 @@ class Config:
     instruction: str = "{question}"
     """Prompt; ``{question}`` is replaced by the record's question."""
     list_options: bool = False
-    """Whether to list a record's options below the question, each with a letter."""
+    """Whether to list the options below the question, each with a letter."""
     answer_with: Literal["text", "letter"] = "text"
-    """Form of the training target if options are listed: the option's text or its letter. Both are scored as correct."""
+    """Training target if options are listed: the text or the letter of the correct option. Both are scored as correct."""
     metrics: Metrics = field(default_factory=scored_by("exact_match"))
-    """Kinds in ``answers/metrics``, or mappings with their fields; the first one is the score."""
+    """Metrics: names of kinds in ``answers/metrics``, or mappings with their settings. The first one is the task's score."""
 
     def build(self) -> Vqa:
-        """Makes the task."""
+        """Creates the task with these settings."""
         return Vqa(
             instruction=self.instruction,
             list_options=self.list_options,
@@ -58,7 +58,13 @@ class Config:
 
 
 class Vqa:
-    """Turns questions into samples, and answers into short answers."""
+    """The question answering task: converts records to samples, and replies to short answers.
+
+    Args:
+        instruction: Prompt, in which ``{question}`` is replaced by the record's question.
+        list_options: Whether to list the options below the question, each with a letter.
+        answer_with: Training target if options are listed: ``text`` or ``letter`` of the correct option.
+    """
 
     def __init__(
         self, *, instruction: str, list_options: bool = False, answer_with: Literal["text", "letter"] = "text"
@@ -67,7 +73,7 @@ class Vqa:
         self.list_options, self.answer_with = list_options, answer_with
 
     def sample(self, record: Record) -> Sample:
-        """Makes a sample of one record, with prompt and target."""
+        """Converts a record to a sample with its prompt, training target and references."""
         prompt = self.instruction.replace("{question}", record.question)
         answer = record.answers[0] if record.answers else ""
         references = record.references or record.answers
@@ -93,6 +99,6 @@ class Vqa:
     def parse(self, text: str) -> str | None:
         """The answer without white space at its ends; None if it is empty.
 
-        A full stop is kept, as in references; each metric decides whether it matters.
+        A final full stop is kept, as in references; each metric decides whether to ignore it.
         """
         return text.strip() or None

@@ -1,1 +1,1 @@
-"""Replacements of linear layers: low-rank adapters and quantized weights."""
+"""Replacements for linear layers: low-rank adapters and quantized weights."""

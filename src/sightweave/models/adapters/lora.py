@@ -1,7 +1,7 @@
-"""Low-rank adapters with PEFT: a part's own weights are frozen, and small factors added to its linear layers are trained.
+"""Low-rank adapters from PEFT: a part's own weights stay frozen while small factors of its linear layers are trained.
 
 LoRA: Low-Rank Adaptation of Large Language Models (Hu et al. 2021, arXiv:2106.09685); DoRA (Liu et al. 2024,
-arXiv:2402.09353). The only file that imports PEFT, and only if a stage uses adapters.
+arXiv:2402.09353). This is the only file that imports PEFT, and only if a stage uses adapters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sightweave.core.errors import BackendError, RecipeError, did_you_mean
 from sightweave.models.adapters import quantization
 
 _NAME = "sightweave"
-"""Name of the adapter inside PEFT's layers; it is part of the names of kept weights."""
+"""Name of the adapter inside PEFT's layers; it appears in the names of stored weights."""
 
 
 @config
@@ -30,9 +30,9 @@ class Lora:
     rank: PositiveInt = 16
     """Rank of the adapters."""
     alpha: PositiveFloat = 32.0
-    """Scale of the adapters; their output is multiplied by alpha / rank."""
+    """Scale of the adapters, whose output is multiplied by alpha / rank."""
     dropout: Annotated[NonNegativeFloat, Field(lt=1)] = 0.0
-    """Dropout probability of an adapter's inputs."""
+    """Dropout probability of an adapter's input."""
     target_modules: tuple[str, ...] = ()
     """Layers to adapt, such as q and v; empty means every linear layer of the part except the head."""
     use_dora: bool = False
@@ -43,7 +43,7 @@ class Lora:
 
 
 def add(part: nn.Module, settings: Lora, *, where: str) -> None:
-    """Adds adapters to the layers of a part. Its output is unchanged at first, and only the adapters require gradients.
+    """Adds adapters to the layers of a part; its output is unchanged at first, and only the adapters require gradients.
 
     Args:
         part: The part, changed in place.
@@ -52,7 +52,8 @@ def add(part: nn.Module, settings: Lora, *, where: str) -> None:
 
     Raises:
         BackendError: PEFT is not installed.
-        RecipeError: a target is not the name of a linear layer of the part, or DoRA on a layer with a row of zeros.
+        RecipeError: a target is not the name of a linear layer of the part, or DoRA is used on a layer with a row of
+            zeros.
     """
     peft = _peft()
     layers = {path: layer for path, layer in part.named_modules() if isinstance(layer, nn.Linear)}
@@ -82,7 +83,11 @@ def add(part: nn.Module, settings: Lora, *, where: str) -> None:
 
 
 def _check_rows(path: str, layer: nn.Linear, where: str) -> None:
-    """Rejects a layer with a row of zeros, such as the last layer of a branch at initialization: DoRA divides by norms."""
+    """Rejects a layer with a row of zeros, such as the last one of a new branch, because DoRA divides by the rows' norms.
+
+    Raises:
+        RecipeError: the layer has such a row.
+    """
     if not layer.weight.is_meta and not layer.weight.any(dim=1).all():
         raise RecipeError(
             f"{where}: {path} has a row of zeros, and DoRA divides by each row's norm: start from a trained part, set "
@@ -91,7 +96,7 @@ def _check_rows(path: str, layer: nn.Linear, where: str) -> None:
 
 
 def merge(model: nn.Module) -> None:
-    """Merges every adapter into its layer, which replaces the adapted one; without adapters, does nothing.
+    """Merges every adapter into its layer; without adapters, does nothing.
 
     The output stays the same up to rounding.
     """
@@ -102,13 +107,13 @@ def merge(model: nn.Module) -> None:
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer.get_base_layer())
 
-    # PEFT records on each part what it added, and would warn if a later stage adds adapters again.
+    # PEFT records its adapters on each part, and would warn if a later stage adds adapters again.
     for part in model.modules():
         vars(part).pop("peft_config", None)
 
 
 def merged(model: Any) -> Any:
-    """The model itself if it has no adapters, otherwise a copy in which they are merged."""
+    """The model itself if it has no adapters; otherwise a copy in which they are merged."""
     if not is_adapted(model):
         return model
 
@@ -123,23 +128,27 @@ def is_adapted(model: nn.Module) -> bool:
 
 
 def are_in(names: Iterable[str]) -> bool:
-    """Whether the names of weights include those of adapters."""
+    """Whether these names of weights include those of adapters."""
     return any(".lora_" in name for name in names)
 
 
 def _is_adapted(layer: nn.Module) -> bool:
-    """Whether a layer is one of PEFT's, without importing PEFT."""
+    """Whether a layer is one of PEFT's, determined without importing PEFT."""
     return hasattr(layer, "get_base_layer") and hasattr(layer, "merge")
 
 
 def _peft() -> Any:
-    """The imported library."""
+    """Imports PEFT.
+
+    Raises:
+        BackendError: PEFT is not installed, or cannot be imported.
+    """
     if importlib.util.find_spec("peft") is None:
         raise BackendError("lora: PEFT is not installed: pip install 'sightweave[lora]'.")
 
     box_operators.supply()
     try:
-        with quantization.without_warnings():  # PEFT imports bitsandbytes if it is installed
+        with quantization.without_warnings():  # PEFT imports bitsandbytes if that is installed
             import peft
     except ImportError as error:
         raise BackendError(

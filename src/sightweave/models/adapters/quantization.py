@@ -1,10 +1,10 @@
-"""Frozen linear layers in 8 or 4 bits: a part that is not trained takes a quarter or a seventh of its memory.
+"""Frozen linear layers in 8 or 4 bits, so that a part that is not trained takes a quarter or a seventh of its memory.
 
 int8: each row is divided by its largest value (LLM.int8(), Dettmers et al. 2022, arXiv:2208.07339, section 2, for the
 weights only). nf4: sixteen quantiles of a normal distribution, blocks of 64 weights (QLoRA, Dettmers et al. 2023,
-arXiv:2305.14314, section 3). Bitsandbytes quantizes and dequantizes the weights; the products with the dequantized weights
-are computed in full precision, so that a plain layer with these weights gives the same bits. The only file that imports
-bitsandbytes.
+arXiv:2305.14314, section 3). Bitsandbytes quantizes and dequantizes the weights. The products with the dequantized
+weights are computed in full precision, so that a plain layer with these weights gives bitwise equal results. This is
+the only file that imports bitsandbytes.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from sightweave.core.errors import BackendError, RecipeError
 
 Form = Literal["int8", "nf4"]
 HEAD = "output"
-"""Name of a language model's head, which is not quantized because its rounding would affect every logit."""
+"""Name of a language model's head, which is not quantized because rounding its weights would affect every logit."""
 _BLOCK = 64
-"""Number of weights of a block with a common scale (nf4)."""
+"""Number of weights in a block with a common scale (nf4)."""
 _ROW_MOST = 127
-"""Largest code of a row (int8)."""
+"""Largest code in a row (int8)."""
 
 
 def quantize(part: nn.Module, form: Form, *, where: str) -> None:
     """Quantizes every linear layer of a part except the head.
 
     Args:
-        part: The part, changed in place; it cannot be trained any more.
+        part: The part, changed in place; afterwards it can no longer be trained.
         form: ``int8`` or ``nf4``.
         where: Name of the part, for error messages.
 
@@ -77,7 +77,7 @@ class QuantizedLinear(nn.Linear):
     codes: Tensor
     """The quantized weight: int8 O I, or uint8 O*I/2 for nf4."""
     scales: Tensor
-    """Scale of each row (float O), or of each block (float O*I/64) for nf4."""
+    """Scale of each row (float O) for int8, or of each block (float O*I/64) for nf4."""
 
     def __init__(self, layer: nn.Linear, form: Form) -> None:
         nn.Module.__init__(self)  # the constructor of nn.Linear would allocate a weight
@@ -122,7 +122,7 @@ class QuantizedLinear(nn.Linear):
 
 
 class _Product(torch.autograd.Function):
-    """A product that dequantizes the weight again in the backward pass instead of keeping it."""
+    """A matrix product that dequantizes the weight again in the backward pass instead of storing it."""
 
     @staticmethod
     def forward(context: Any, x: Tensor, layer: QuantizedLinear) -> Tensor:
@@ -143,7 +143,7 @@ def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Silences the warning of bitsandbytes on its first import, that a kernel is missing which is not used here."""
+    """Silences a warning that bitsandbytes logs on its first import about a missing kernel, which is not used here."""
     logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -154,7 +154,11 @@ def without_warnings() -> Iterator[None]:
 
 
 def _bitsandbytes() -> Any:
-    """The imported library."""
+    """Imports bitsandbytes.
+
+    Raises:
+        BackendError: bitsandbytes is not installed.
+    """
     try:
         with without_warnings():
             import bitsandbytes

@@ -1,1 +1,1 @@
-"""Features -> MediaEmbeddings: how many, how wide; one file a kind."""
+"""Connectors map an encoder's features to embeddings of the language model's width, one module per kind."""

@@ -1,4 +1,4 @@
-"""The interface of connectors: from an encoder's grid of features to embeddings of the language model's width."""
+"""The interface of connectors, which map a grid of features to embeddings of the language model's width."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,15 +11,16 @@ Grid = tuple[int, int, int]
 class Connector(nn.Module):
     """Base class of connectors.
 
-    A kind's ``Config.build(in_dim=, out_dim=, grid=)`` makes one for an encoder's width and grid and a language width.
+    A kind's ``Config.build(in_dim=, out_dim=, grid=)`` creates one from the encoder's width, the language model's width
+    and the encoder's grid.
     """
 
     def out_grid(self, grid: Grid) -> Grid | None:
-        """Times, rows and columns of the embeddings; None if they do not correspond to positions."""
+        """Times, rows and columns of the embeddings; None if the embeddings do not correspond to positions."""
         raise NotImplementedError(type(self).__name__)
 
     def num_tokens(self, grid: Grid) -> int:
-        """Number Q of embeddings per medium, known before anything is decoded."""
+        """Number Q of embeddings per medium, which is known before any medium is decoded."""
         times, rows, columns = self.out_grid(grid) or (0, 0, 0)
         return times * rows * columns
 

@@ -1,4 +1,4 @@
-"""A linear map of each feature.
+"""A single linear map of each feature.
 
 Visual Instruction Tuning (LLaVA, Liu et al. 2023, arXiv:2304.08485).
 """
@@ -16,18 +16,18 @@ from sightweave.models.nn.init import initialise
 
 @config
 class Config:
-    """A linear map."""
+    """Options of the linear connector."""
 
     bias: bool = True
     """Whether the map has a bias."""
 
     def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> Linear:
-        """The connector between two widths."""
+        """Builds the connector from width `in_dim` to width `out_dim`."""
         return Linear(in_dim=in_dim, out_dim=out_dim, bias=self.bias)
 
 
 class Linear(Connector):
-    """``E = V W + b``: one embedding per feature.
+    """A linear map ``E = V W + b``, with one embedding per feature.
 
     Args:
         in_dim: Width Dv of the features.
@@ -41,7 +41,7 @@ class Linear(Connector):
         initialise(self)
 
     def out_grid(self, grid: Grid) -> Grid | None:
-        """The encoder's grid."""
+        """The encoder's grid, unchanged."""
         return grid
 
     def forward(self, features: Features) -> Float[Tensor, "I Q D"]:

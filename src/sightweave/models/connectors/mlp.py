@@ -1,4 +1,4 @@
-"""Two linear maps with a GELU between them, for each feature.
+"""A two-layer map of each feature: two linear maps with a GELU between them.
 
 Improved Baselines with Visual Instruction Tuning (LLaVA-1.5, Liu et al. 2023, arXiv:2310.03744).
 """
@@ -17,18 +17,18 @@ from sightweave.models.nn.init import initialise
 
 @config
 class Config:
-    """A two-layer map."""
+    """Options of the two-layer connector."""
 
     hidden_dim: int | None = None
     """Width between the two maps; None means the language width."""
 
     def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> Mlp:
-        """The connector between two widths."""
+        """Builds the connector from width `in_dim` to width `out_dim`."""
         return Mlp(in_dim=in_dim, hidden_dim=self.hidden_dim or out_dim, out_dim=out_dim)
 
 
 class Mlp(Connector):
-    """``E = gelu(V W1 + b1) W2 + b2``: one embedding per feature.
+    """A two-layer map ``E = gelu(V W1 + b1) W2 + b2``, with one embedding per feature.
 
     Args:
         in_dim: Width Dv of the features.
@@ -43,7 +43,7 @@ class Mlp(Connector):
         initialise(self)
 
     def out_grid(self, grid: Grid) -> Grid | None:
-        """The encoder's grid."""
+        """The encoder's grid, unchanged."""
         return grid
 
     def forward(self, features: Features) -> Float[Tensor, "I Q D"]:

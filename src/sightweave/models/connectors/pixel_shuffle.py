@@ -1,4 +1,4 @@
-"""Squares of neighbouring features are concatenated and mapped linearly: fewer embeddings, no information lost.
+"""Concatenates squares of neighbouring features and maps them linearly: fewer embeddings, no information lost.
 
 Building and better understanding vision-language models (Idefics3, Laurencon et al. 2024, arXiv:2408.12637).
 """
@@ -17,20 +17,24 @@ from sightweave.models.nn.init import initialise
 
 @config
 class Config:
-    """Downsampling of the feature grid."""
+    """Options of the pixel-shuffle connector."""
 
     factor: int = 2
-    """Side of the square of features merged into one embedding; must divide the grid."""
+    """Side of the square of features that is merged into one embedding; must divide the grid."""
 
     def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> PixelShuffle:
-        """The connector between two widths."""
+        """Builds the connector from width `in_dim` to width `out_dim`.
+
+        Raises:
+            ValueError: the factor does not divide the grid.
+        """
         made = PixelShuffle(in_dim=in_dim, out_dim=out_dim, factor=self.factor)
         made.num_tokens(grid)
         return made
 
 
 class PixelShuffle(Connector):
-    """Grid ``h w`` to ``h/r w/r``; width Dv to ``r r Dv`` to D.
+    """Reduces the grid from ``h w`` to ``h/r w/r``; the width grows from Dv to ``r r Dv`` and is then mapped to D.
 
     Args:
         in_dim: Width Dv of the features.
@@ -50,7 +54,11 @@ class PixelShuffle(Connector):
         initialise(self)
 
     def out_grid(self, grid: Grid) -> Grid | None:
-        """The encoder's grid, divided by the factor."""
+        """The encoder's grid, with rows and columns divided by the factor.
+
+        Raises:
+            ValueError: the factor does not divide the grid.
+        """
         times, rows, columns = grid
         if rows % self.factor or columns % self.factor:
             raise ValueError(
@@ -59,10 +67,10 @@ class PixelShuffle(Connector):
         return (times, rows // self.factor, columns // self.factor)
 
     def forward(self, features: Features) -> Float[Tensor, "I Q D"]:
-        """Concatenates squares, then maps them."""
+        """Concatenates the features of each square, then maps them."""
         times, rows, columns = features.grid
         r = self.factor
 
         x = torch.unflatten(features.values, 1, (times, rows // r, r, columns // r, r))  # I t h r w r Dv
-        x = x.transpose(3, 4).flatten(4)  # I t h w (r r Dv), with channels in the order of Idefics3
+        x = x.transpose(3, 4).flatten(4)  # I t h w (r r Dv), with channels in the same order as in Idefics3
         return self.projection(x.flatten(1, 3))  # type: ignore[no-any-return]  # nn.Module calls are untyped

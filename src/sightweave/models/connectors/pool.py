@@ -1,6 +1,7 @@
-"""Average pooling of neighbouring features, then a linear map: fewer embeddings, which still correspond to positions.
+"""Averages neighbouring features, then maps them linearly: fewer embeddings, which still correspond to positions.
 
-Honeybee: Locality-enhanced Projector (Cha et al. 2023, arXiv:2312.06742) compares such poolings; Gemma 3 uses an average.
+Honeybee: Locality-enhanced Projector (Cha et al. 2023, arXiv:2312.06742) compares such poolings; Gemma 3 uses an
+average.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from sightweave.models.nn.init import initialise
 
 @config
 class Config:
-    """Size of the pooled grid."""
+    """Options of the pooling connector."""
 
     side: int = 3
     """Number of rows and columns after pooling; 1 gives one embedding per image."""
 
     def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> Pool:
-        """The connector between two widths."""
+        """Builds the connector from width `in_dim` to width `out_dim`.
+
+        Raises:
+            ValueError: the pooled grid would be larger than the encoder's.
+        """
         if self.side > min(grid[1:]):
             raise ValueError(f"pool side {self.side} is larger than the grid {grid[1]} x {grid[2]}.")
         return Pool(in_dim=in_dim, out_dim=out_dim, side=self.side)
@@ -52,11 +57,11 @@ class Pool(Connector):
         initialise(self)
 
     def out_grid(self, grid: Grid) -> Grid | None:
-        """`side` rows and columns at each time."""
+        """The same number of times, each with `side` rows and columns."""
         return (grid[0], self.side, self.side)
 
     def forward(self, features: Features) -> Float[Tensor, "I Q D"]:
-        """Pools, then maps."""
+        """Pools the features, then maps them."""
         times, rows, columns = features.grid
         count = len(features.values)
 

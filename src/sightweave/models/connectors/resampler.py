@@ -1,4 +1,4 @@
-"""A fixed number of learnt queries attend to the features, so that every medium has the same number of embeddings.
+"""Lets a fixed number of learnt queries attend to the features, so that all media have the same number of embeddings.
 
 Flamingo: a Visual Language Model for Few-Shot Learning (Alayrac et al. 2022, arXiv:2204.14198), section 3.1.1.
 """
@@ -21,17 +21,17 @@ from sightweave.models.nn.norm import RMSNorm
 
 @config
 class Config:
-    """Size of the resampler."""
+    """Options of the resampler."""
 
     num_queries: int = 16
-    """Number of learnt queries, so embeddings per image."""
+    """Number of learnt queries, which is the number of embeddings per image."""
     depth: int = 2
     """Number of layers."""
     num_heads: int = 4
     """Number of attention heads; must divide the language width."""
 
     def build(self, *, in_dim: int, out_dim: int, grid: Grid) -> Resampler:
-        """The connector between two widths."""
+        """Builds the connector from width `in_dim` to width `out_dim`."""
         return Resampler(
             in_dim=in_dim,
             out_dim=out_dim,
@@ -42,17 +42,17 @@ class Config:
 
 
 class Resampler(Connector):
-    """``X = X + attend(norm(X), [norm(V); norm(X)])``, ``X = X + ff(norm(X))``; X starts as learnt queries.
+    """Repeats ``X = X + attend(norm(X), [norm(V); norm(X)])``, ``X = X + ff(norm(X))``; X starts as learnt queries.
 
     Args:
         in_dim: Width Dv of the features.
         out_dim: Language width D.
-        num_queries: Embeddings Q.
+        num_queries: Number Q of queries, and so of embeddings.
         depth: Number of layers.
         num_heads: Number of attention heads.
 
     Raises:
-        ValueError: no queries, or heads that do not divide the width.
+        ValueError: there are no queries, or the number of heads does not divide the width.
     """
 
     def __init__(self, *, in_dim: int, out_dim: int, num_queries: int, depth: int, num_heads: int) -> None:
@@ -69,7 +69,7 @@ class Resampler(Connector):
         draw(self.queries, std=1.0)
 
     def out_grid(self, grid: Grid) -> Grid | None:
-        """None: a query does not correspond to a position in the image."""
+        """None, because queries do not correspond to positions in the image."""
         return None
 
     def num_tokens(self, grid: Grid) -> int:

@@ -1,1 +1,1 @@
-"""Media -> Features: one file a kind."""
+"""Encoders compute features from media, one module per kind."""

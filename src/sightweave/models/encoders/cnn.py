@@ -1,7 +1,8 @@
 """Convolutional image encoder: a pyramid of strided convolutions and residual blocks.
 
-Deep Residual Learning for Image Recognition (He et al. 2015, arXiv:1512.03385). Differs: GELU, a norm that never mixes
-images, and positions at the end, because convolutions alone hardly encode where a thing is.
+Deep Residual Learning for Image Recognition (He et al. 2015, arXiv:1512.03385). Differs from the paper: GELU, a norm
+that never mixes images, and position embeddings at the end, because convolutions alone hardly encode absolute
+positions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from sightweave.models.nn.position import fourier_grid
 
 @config
 class Config:
-    """Sizes of the pyramid."""
+    """Sizes of the convolutional encoder."""
 
     image_size: int = 96
     """Side of the input image, in pixels."""
@@ -35,21 +36,21 @@ class Config:
     """Normalisation: group, or batch (which mixes the images of a batch during training)."""
 
     def build(self) -> Cnn:
-        """The encoder."""
+        """Builds the encoder."""
         return Cnn(image_size=self.image_size, channels=self.channels, blocks=self.blocks, norm=self.norm)
 
 
 class Cnn(Encoder):
-    """Images to a grid of features, one for each ``2 ** stages`` pixels a side.
+    """Maps images to a grid with one feature per square of ``2 ** stages`` pixels a side.
 
     Args:
         image_size: Side of the input image, in pixels.
         channels: Width of each stage; the last is Dv.
-        blocks: Residual blocks after each stage.
-        norm: Norm of the channels.
+        blocks: Number of residual blocks after each stage.
+        norm: Kind of normalisation.
 
     Raises:
-        ValueError: the numbers of stages in `channels` and `blocks` differ.
+        ValueError: `channels` and `blocks` have different numbers of stages, or none.
     """
 
     places: Tensor
@@ -87,7 +88,7 @@ class Cnn(Encoder):
         initialise(self)
 
     def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
-        """One time, `side` rows and columns."""
+        """The grid (1, `side`, `side`), which is the same for all images."""
         return (1, self.side, self.side)
 
     def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:

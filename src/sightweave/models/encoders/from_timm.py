@@ -1,4 +1,4 @@
-"""Any image encoder of timm, from a folder in timm's format for the Hub.
+"""Any image encoder of timm, from a folder in timm's Hub format.
 
 PyTorch Image Models (Wightman 2019, https://github.com/huggingface/pytorch-image-models). The features are those of
 ``forward_features``, before any pooling.
@@ -27,15 +27,15 @@ from sightweave.models.encoders._base import Encoder
 from sightweave.models.nn import foreign, picture
 
 _FETCHING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
-"""Arguments of ``timm.create_model`` that are about weights from elsewhere."""
+"""Arguments of ``timm.create_model`` that fetch or load weights."""
 
 
 @config
 class Config:
-    """Model folder and image size."""
+    """Options of an encoder from timm: its folder and the image size."""
 
     folder: str
-    """Folder with config.json and model.safetensors, or its name on the Hub. A saved run no longer needs it."""
+    """Folder with config.json and model.safetensors, or the model's name on the Hub. A saved run no longer needs it."""
     image_size: int | None = None
     """Side of the input image, in pixels; None means the size that the encoder was trained on."""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -47,15 +47,15 @@ class Config:
         return part_settings.filled(given, info, _settings)
 
     def resolved(self) -> Config:
-        """The same with the config.json of a name on the Hub, which is downloaded if it is not cached.
+        """A copy with the config.json filled in; for a name on the Hub, the file is downloaded unless it is cached.
 
         Raises:
-            CheckpointError: as `transformers_folder.read_config`, or one that timm did not write.
+            CheckpointError: as raised by `transformers_folder.read_config`, or the config was not written by timm.
         """
         return self if self.config else replace(self, config=_settings(self.folder))
 
     def build(self) -> FromTimm:
-        """The encoder with random weights; `FromTimm.load_folder` reads the folder's."""
+        """Builds the encoder with random weights; `FromTimm.load_folder` loads those of the folder."""
         config = self.resolved().config
         seen = config.get("pretrained_cfg") or {}
         return FromTimm(
@@ -83,14 +83,15 @@ class FromTimm(Encoder):
         architecture: Name of the model in timm.
         image_size: Side of the input image, in pixels.
         settings: Further arguments of ``timm.create_model``.
-        pretrained_on: timm's ``pretrained_cfg``: mean, std, interpolation and the share that is cropped.
+        pretrained_on: timm's ``pretrained_cfg``, with the mean, std, interpolation and crop of the preprocessing.
 
     Raises:
         BackendError: timm is not installed, or has no such architecture.
-        ValueError: a size that the model cannot read, or an output that is not a grid.
+        ValueError: the model cannot read this image size, or its output is not a grid.
     """
 
-    @torch.inference_mode(False)  # gradients show which weights are used, and the model may be trained later
+    # Gradients reveal which weights are used, and the model may be trained later.
+    @torch.inference_mode(False)
     def __init__(
         self,
         *,
@@ -127,13 +128,14 @@ class FromTimm(Encoder):
 
     def _encode(self, model: Any, pixels: Tensor) -> Tensor:
         output = model.forward_features(pixels)
-        return output.permute(0, 3, 1, 2) if self._is_last and output.dim() == 4 else output  # type: ignore[no-any-return]  # their own type
+        return output.permute(0, 3, 1, 2) if self._is_last and output.dim() == 4 else output  # type: ignore[no-any-return]  # the library's own type
 
     def load_folder(self, folder: str | Path) -> None:
-        """Puts the weights of the folder into the model; a table of places is interpolated to another size.
+        """Loads the weights of the folder; a table of position embeddings is interpolated to the model's grid.
 
         Raises:
-            CheckpointError: no safetensors, damaged or foreign ones, or weights of other shapes.
+            CheckpointError: the folder has no safetensors file, or one that is damaged, of another model or of other
+                shapes.
         """
         from timm.layers import resample_abs_pos_embed
 
@@ -148,13 +150,13 @@ class FromTimm(Encoder):
         foreign.fill(self.model, found, where=folder)
 
     def train(self, mode: bool = True) -> Self:
-        """Keeps normalization layers on their stored statistics."""
+        """Sets the mode, but keeps batch norms on their stored statistics."""
         super().train(mode)
         picture.keep_statistics(self)
         return self
 
     def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
-        """The grid before any pooling."""
+        """The grid of the features before any pooling, which is the same for all images."""
         return self.shape.grid
 
     def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
@@ -163,7 +165,7 @@ class FromTimm(Encoder):
 
 
 def import_timm() -> Any:
-    """The package timm, with or without torchvision.
+    """Imports timm, whether or not torchvision is installed.
 
     Raises:
         BackendError: timm is not installed, or cannot be imported.
@@ -182,7 +184,7 @@ def import_timm() -> Any:
 
 def _make(architecture: str, settings: dict[str, Any], image_size: int | None) -> Any:
     timm = import_timm()
-    # timm itself would download a name with a scheme, and unpickle the files that these settings name.
+    # timm itself would download an architecture named by a URL, and unpickle files named by these settings.
     if odd := [name for name in _FETCHING if settings.get(name)] or [architecture] * (":" in architecture):
         raise CheckpointError(
             f"config.json: {odd[0]!r} would download or unpickle weights; this is not allowed."
@@ -195,14 +197,14 @@ def _make(architecture: str, settings: dict[str, Any], image_size: int | None) -
 
 
 def _preprocessing(seen: Mapping[str, Any], image_size: int) -> dict[str, Any]:
-    """The preprocessing that the encoder was trained with, as fields of the transform."""
+    """The preprocessing with which the encoder was trained, as fields of the image transform."""
     fields: dict[str, Any] = {name: tuple(seen[name]) for name in ("mean", "std") if name in seen}
     if seen.get("interpolation") in ("bilinear", "bicubic", "lanczos"):
         fields |= {"exact": True, "resample": seen["interpolation"]}
     if seen.get("crop_mode") == "squash":
         return fields | {"fit": "squash"}
     if seen.get("crop_mode") == "center" and "crop_pct" in seen:
-        # timm crops by torchvision, which rounds half a pixel of the margin to an even number.
+        # timm crops with torchvision, which rounds a margin of half a pixel to an even number.
         return fields | {
             "fit": "crop",
             "resize_to": int(image_size / seen["crop_pct"]),

@@ -27,10 +27,10 @@ from sightweave.models.nn import foreign, from_transformers, picture
 
 @config
 class Config:
-    """Model folder and image size."""
+    """Options of an encoder from Transformers: its folder and the image size."""
 
     folder: str
-    """Folder written by ``save_pretrained``, or its name on the Hub. A saved run no longer needs it."""
+    """Folder written by ``save_pretrained``, or the model's name on the Hub. A saved run no longer needs it."""
     image_size: int | None = None
     """Side of the input image, in pixels; None means the size that the encoder was trained on."""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -42,40 +42,41 @@ class Config:
         return part_settings.filled(given, info, _settings)
 
     def resolved(self) -> Config:
-        """The same with the config.json of a name on the Hub, which is downloaded if it is not cached.
+        """A copy with the config.json filled in; for a name on the Hub, the file is downloaded unless it is cached.
 
         Raises:
-            CheckpointError: as `from_transformers.settings`.
+            CheckpointError: as raised by `from_transformers.settings`.
         """
         return self if self.config else replace(self, config=_settings(self.folder))
 
     def build(self) -> FromTransformers:
-        """The encoder with random weights; `FromTransformers.load_folder` reads the folder's."""
+        """Builds the encoder with random weights; `FromTransformers.load_folder` loads those of the folder."""
         return FromTransformers(config=self.resolved().config, image_size=self.image_size)
 
 
 def _settings(folder: str) -> dict[str, Any]:
     found = from_transformers.settings(folder)
-    inner = found.get("vision_config")  # of a model with an image encoder and a text encoder
+    inner = found.get("vision_config")  # in the config of a model with an image encoder and a text encoder
     return inner if isinstance(inner, dict) else found
 
 
 class FromTransformers(Encoder):
-    """A Transformers model whose last hidden state is a grid, with or without class and register tokens before it.
+    """A Transformers model whose last hidden state is a grid, optionally preceded by class and register tokens.
 
-    Weights that do not affect the features, such as a pooler, are dropped; a BatchNorm keeps its stored statistics.
+    Weights that do not affect the features, such as a pooler, are dropped; batch norms keep their stored statistics.
 
     Args:
-        config: A config.json of Transformers.
+        config: Contents of a config.json of Transformers.
         image_size: Side of the input image, in pixels; None means the size in the config.
 
     Raises:
-        CheckpointError: a family that Transformers does not know.
-        ValueError: no size, a size that the model cannot read, or an output that is not a grid.
+        CheckpointError: Transformers does not know the family.
+        ValueError: there is no image size, the model cannot read this size, or its output is not a grid.
         BackendError: Transformers is not installed.
     """
 
-    @torch.inference_mode(False)  # gradients show which weights are used, and the model may be trained later
+    # Gradients reveal which weights are used, and the model may be trained later.
+    @torch.inference_mode(False)
     def __init__(self, *, config: Mapping[str, Any], image_size: int | None = None) -> None:
         super().__init__()
         theirs = from_transformers.parsed(config)
@@ -120,22 +121,23 @@ class FromTransformers(Encoder):
         return model(pixel_values=pixels, **self._options).last_hidden_state  # type: ignore[no-any-return]  # their own type
 
     def load_folder(self, folder: str | Path) -> None:
-        """Puts the weights of the folder into the model.
+        """Loads the weights of the folder.
 
         Raises:
-            CheckpointError: no safetensors, damaged or foreign ones, or weights of other shapes.
+            CheckpointError: the folder has no safetensors file, or one that is damaged, of another model or of other
+                shapes.
         """
         found = from_transformers.weights(folder, type(self.model), self._config, **self._settings)
         foreign.fill(self.model, found, where=folder)
 
     def train(self, mode: bool = True) -> Self:
-        """Keeps normalization layers on their stored statistics."""
+        """Sets the mode, but keeps batch norms on their stored statistics."""
         super().train(mode)
         picture.keep_statistics(self)
         return self
 
     def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
-        """The grid of the last hidden state."""
+        """The grid of the last hidden state, which is the same for all images."""
         return self.shape.grid
 
     def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:

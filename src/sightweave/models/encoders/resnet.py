@@ -1,8 +1,9 @@
 """Residual convolutional network as published, for pretrained weights; its batch norms use stored statistics only.
 
-Deep Residual Learning for Image Recognition (He et al. 2015, arXiv:1512.03385), with the stride of a bottleneck in its 3x3
-convolution. Differs: no norm reads the batch, so that the features of an image do not depend on the rest of the batch, and
-without pretrained weights each layer starts as its shortcut (Goyal et al. 2017, arXiv:1706.02677, section 5.1).
+Deep Residual Learning for Image Recognition (He et al. 2015, arXiv:1512.03385), with the stride of a bottleneck in its
+3x3 convolution. Differs from the paper: norms do not use batch statistics, so that the features of an image do not
+depend on the rest of the batch; and without pretrained weights each layer is initialised to its shortcut (Goyal et al.
+2017, arXiv:1706.02677, section 5.1).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sightweave.models.nn.init import initialise
 
 Form = Literal["basic", "bottleneck"]
 _REDUCTION = 4
-"""How much narrower a bottleneck is inside."""
+"""Ratio of a bottleneck's output width to its inner width."""
 
 
 @config
@@ -36,14 +37,14 @@ class Config:
     widths: tuple[int, ...] = (64, 128, 256, 512)
     """Channels of each stage; the last is Dv."""
     depths: tuple[int, ...] = (2, 2, 2, 2)
-    """Number of residual layers in each stage; each stage after the first halves the grid."""
+    """Number of residual layers in each stage; every stage after the first halves the grid."""
     form: Form = "basic"
     """Residual layer: basic (two 3x3 convolutions) or bottleneck (1x1, 3x3 and 1x1)."""
     halves_first: bool = False
     """Whether the first stage also halves the grid."""
 
     def build(self) -> ResNet:
-        """The encoder."""
+        """Builds the encoder."""
         return ResNet(
             image_size=self.image_size,
             stem_dim=self.stem_dim,
@@ -55,18 +56,19 @@ class Config:
 
 
 class ResNet(Encoder):
-    """Images to a grid of features, one for each ``2 ** (stages + 1)`` pixels a side.
+    """Maps images to a grid with one feature per square of ``2 ** (stages + 1)`` pixels a side.
 
     Args:
         image_size: Side of the input image, in pixels.
-        stem_dim: Channels after the first convolution, which halves the grid twice, together with the pooling after it.
+        stem_dim: Channels after the first convolution, which halves the grid; the pooling after it halves it again.
         widths: Channels of each stage; the last is Dv.
-        depths: Residual layers of each stage.
+        depths: Number of residual layers in each stage.
         form: ``basic`` or ``bottleneck``.
         halves_first: Whether the first stage halves the grid, as the others do.
 
     Raises:
-        ValueError: other than one depth for each width, numbers below 1, a bottleneck that 4 does not divide, another form.
+        ValueError: `widths` and `depths` have different lengths or a number below 1, the width of a bottleneck is not a
+            multiple of 4, or the form is unknown.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class ResNet(Encoder):
         initialise(self)
 
     def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
-        """One time, `side` rows and columns."""
+        """The grid (1, `side`, `side`), which is the same for all images."""
         return (1, self.side, self.side)
 
     def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:
@@ -115,16 +117,16 @@ class ResNet(Encoder):
 
 
 class Layer(nn.Module):
-    """``relu(shortcut(x) + convolutions(x))``, with a norm after each convolution and a ReLU between two.
+    """A residual layer ``relu(shortcut(x) + convolutions(x))``, with a norm after each convolution and a ReLU between two.
 
     Args:
-        inputs: Channels in.
-        outputs: Channels out.
-        stride: 2 to halve the grid.
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        stride: Stride; 2 halves the grid.
         form: ``basic`` or ``bottleneck``.
 
     Raises:
-        ValueError: a bottleneck that 4 does not divide, or another form.
+        ValueError: the width of a bottleneck is not a multiple of 4, or the form is unknown.
     """
 
     def __init__(self, inputs: int, outputs: int, *, stride: int, form: Form) -> None:
@@ -156,7 +158,7 @@ class Layer(nn.Module):
 
 
 class FrozenBatchNorm(nn.BatchNorm2d):
-    """A batch norm that never trains its statistics; its scale and shift are learnt like other weights."""
+    """A batch norm that never updates its statistics; its scale and shift are trained like other weights."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)

@@ -1,8 +1,8 @@
 """Vision Transformer: image patches as tokens with bidirectional attention.
 
-An Image is Worth 16x16 Words (Dosovitskiy et al. 2020, arXiv:2010.11929), by default without a class token and with a last
-norm, as in SigLIP (Zhai et al. 2023, arXiv:2303.15343). The convolutional stem is that of Early Convolutions Help
-Transformers See Better (Xiao et al. 2021, arXiv:2106.14881); it learns far faster from scratch.
+An Image is Worth 16x16 Words (Dosovitskiy et al. 2020, arXiv:2010.11929), by default without a class token and with a
+final norm, as in SigLIP (Zhai et al. 2023, arXiv:2303.15343). The convolutional stem is that of Early Convolutions Help
+Transformers See Better (Xiao et al. 2021, arXiv:2106.14881); with it, the model learns far faster from scratch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Config:
     patch_size: int = 16
     """Side of a patch, in pixels."""
     dim: int = 128
-    """Width Dv."""
+    """Width Dv of the features."""
     depth: int = 3
     """Number of blocks."""
     num_heads: int = 4
@@ -49,14 +49,14 @@ class Config:
     pre_norm: bool = False
     """Whether to normalise before the blocks and embed patches without a bias, as in CLIP."""
     layer_scale: bool = False
-    """Whether to scale each residual branch by learnt factors, as in DINOv2."""
+    """Whether to scale each residual branch by learnt factors (layer scale), as in DINOv2."""
     post_norm: bool = True
     """Whether to normalise after the blocks, as SigLIP and Idefics3 do; LLaVA reads the features before that norm."""
     stem: Literal["patch", "convolution"] = "patch"
     """Stem: patch (one linear map per patch) or convolution (strided 3x3 convolutions down to the same grid)."""
 
     def build(self) -> Vit:
-        """The encoder."""
+        """Builds the encoder."""
         shape = BlockShape(
             dim=self.dim,
             num_heads=self.num_heads,
@@ -80,7 +80,7 @@ class Config:
 
 
 class Vit(Encoder):
-    """Images to a grid of features, one for each patch.
+    """Maps images to a grid with one feature per patch.
 
     Args:
         shape: Shape of every block; its width is Dv.
@@ -120,7 +120,7 @@ class Vit(Encoder):
             self.stem = _convolutional_stem(patch_size, dim)
 
         self.class_token = nn.Parameter(torch.zeros(dim)) if class_token else None
-        # The class token has a place too, the first.
+        # The class token has a position embedding too, which is the first.
         self.place_table = nn.Parameter(torch.empty(class_token + self.side**2, dim))
 
         self.pre_norm = shape.make_norm() if pre_norm else None
@@ -130,7 +130,7 @@ class Vit(Encoder):
         draw(self.place_table, std=0.02)
 
     def grid(self, size: Sequence[int] | None = None) -> tuple[int, int, int]:
-        """One time, `side` rows and columns."""
+        """The grid (1, `side`, `side`), which is the same for all images."""
         return (1, self.side, self.side)
 
     def forward(self, pixels: Float[Tensor, "I 3 Hp Wp"]) -> Features:

@@ -1,1 +1,1 @@
-"""Where the image enters the text: one file per kind."""
+"""Fusions determine where media enter the language model. Each kind is one module."""

@@ -1,4 +1,4 @@
-"""The interface of fusions: where the image enters the text."""
+"""The interface of fusions, which determine where media enter the language model."""
 
 from typing import ClassVar
 
@@ -11,14 +11,14 @@ from sightweave.core.cache import Cache
 
 
 class Fusion(nn.Module):
-    """A fusion; each kind overrides the methods of the places that it declares.
+    """Base class of fusions. Each kind overrides the methods of the places that it declares.
 
-    A kind's ``Config.build(dim=, num_heads=, depth=)`` makes it for a language model's width, heads and blocks, and
-    ``Config.part()`` is its class.
+    ``Config.build(dim=, num_heads=, depth=)`` of a kind builds the fusion for a language model with this width and
+    these numbers of heads and blocks; ``Config.part()`` returns the kind's class.
     """
 
     places: ClassVar[frozenset[str]]
-    """Where the fusion acts: ``input``, ``layer``, ``memory``, ``pool``."""
+    """Places where the fusion acts: ``input``, ``layer``, ``memory`` or ``pool``."""
     in_sequence: ClassVar[bool] = False
     """Whether the text contains image tokens."""
     bidirectional: str = "none"
@@ -33,21 +33,21 @@ class Fusion(nn.Module):
         media: MediaEmbeddings | None,
         cache: Cache | None,
     ) -> Float[Tensor, "B S D"]:
-        """Acts on the embedded tokens (place ``input``)."""
+        """Changes the embedded tokens (place ``input``)."""
         return hidden
 
     def before_block(
         self, tokens: TokenSequence, media: MediaEmbeddings | None, cache: Cache | None
     ) -> BeforeBlock | None:
-        """Returns what acts before each block of one forward pass (place ``layer``); None if nothing does.
+        """Returns a function to call before each block of one forward pass (place ``layer``), or None.
 
-        This is called once per pass. Whatever is the same for all blocks, such as the layout of the media and the mask, is
-        computed here and not in the returned function.
+        This is called once per pass. Values that are the same for all blocks, such as the layout of the media and the
+        mask, are computed here and not in the returned function.
         """
         return None
 
     def memory(self, memory: Memory, media: MediaEmbeddings | None, cache: Cache | None) -> Memory:
-        """Acts between encoder and decoder (place ``memory``)."""
+        """Changes the encoder's memory before the decoder reads it (place ``memory``)."""
         return memory
 
     def pool(
@@ -57,12 +57,12 @@ class Fusion(nn.Module):
         tokens: TokenSequence,
         media: MediaEmbeddings | None,
     ) -> Float[Tensor, "R D"]:
-        """Acts on the vectors that a classifier reads, at the flat positions `at` (place ``pool``)."""
+        """Changes the vectors that a classifier reads, which are at the flat positions `at` (place ``pool``)."""
         return pooled
 
 
 def plain_tokens(hidden: Float[Tensor, "B S D"]) -> TokenSequence:
-    """Tokens of one segment, all valid and causal, for a fusion that is called on plain tensors."""
+    """Creates tokens of one segment, all valid and causal, for a fusion that is called on plain tensors."""
     ones = hidden.new_ones(hidden.shape[:2]).long()
     zeros = ones * 0
     return TokenSequence(
@@ -71,7 +71,7 @@ def plain_tokens(hidden: Float[Tensor, "B S D"]) -> TokenSequence:
 
 
 def plain_media(image: Float[Tensor, "B N D"]) -> MediaEmbeddings:
-    """One image per row, for a fusion that is called on plain tensors."""
+    """Creates media with one image per row, for a fusion that is called on plain tensors."""
     row = torch.arange(len(image), device=image.device).repeat_interleave(image.shape[1])
     zeros = torch.zeros_like(row)
     return MediaEmbeddings(image.flatten(0, 1), item=row, row=row, segment=zeros, branch=zeros)

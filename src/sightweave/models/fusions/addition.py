@@ -1,6 +1,6 @@
-"""Addition: a pooled image vector is added to every text embedding. A baseline, since only global facts survive.
+"""Adds a pooled image vector to every text embedding. This is a baseline, because only global facts survive pooling.
 
-Show and Tell (Vinyals et al. 2015, arXiv:1411.4555) gives the decoder one image vector in the same spirit.
+Show and Tell (Vinyals et al. 2015, arXiv:1411.4555) similarly gives the decoder a single image vector.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from sightweave.models.nn.norm import RMSNorm
 
 @config
 class Config:
-    """Initial strength of the image."""
+    """Options of addition."""
 
     gate: float = 1.0
     """Initial factor of the image vector; 0 leaves a pretrained language model unchanged."""
 
     @staticmethod
     def part() -> type[Addition]:
-        """The class that `build` instantiates; its declarations can be read without building an instance."""
+        """The class that `build` instantiates, so that its declarations can be read without an instance."""
         return Addition
 
     def build(self, *, dim: int, num_heads: int, depth: int) -> Addition:
-        """The fusion for a language width."""
+        """Builds the fusion for a language model of width `dim`."""
         return Addition(dim=dim, gate=self.gate)
 
 
 class Addition(Fusion):
-    """``h = h + gate * W norm(mean of the media that the token may attend to)``.
+    """Adds the media to the text: ``h = h + gate * W norm(mean of the media that the token may attend to)``.
 
     Args:
-        dim: Language width D.
+        dim: Width D of the language model.
         gate: Initial value of the factor.
     """
 

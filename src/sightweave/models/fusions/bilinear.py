@@ -1,7 +1,7 @@
 """Bilinear pooling: products of the question vector and the image vector, for answer classification.
 
-MUTAN (Ben-younes et al. 2017, arXiv:1705.06676); with rank 1 it is MLB (Kim et al. 2016, arXiv:1610.04325). Differs: the
-image vector comes from attention with the question as query, as in MLB's second form.
+MUTAN (Ben-younes et al. 2017, arXiv:1705.06676); with rank 1 it is MLB (Kim et al. 2016, arXiv:1610.04325). Differs
+from the paper: the image vector is computed by attention with the question as the query, as in the second form of MLB.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from sightweave.models.nn.norm import RMSNorm
 
 @config
 class Config:
-    """Sizes of the bilinear map."""
+    """Options of bilinear pooling."""
 
     rank: int = 4
     """Number R of products that are summed; 1 is MLB."""
     hidden_dim: int | None = None
-    """Width of the products; None means the language width."""
+    """Width of the products; None means the width of the language model."""
 
     @staticmethod
     def part() -> type[Bilinear]:
-        """The class that `build` instantiates; its declarations can be read without building an instance."""
+        """The class that `build` instantiates, so that its declarations can be read without an instance."""
         return Bilinear
 
     def build(self, *, dim: int, num_heads: int, depth: int) -> Bilinear:
-        """The fusion for a language width."""
+        """Builds the fusion for a language model with this width and number of heads."""
         return Bilinear(dim=dim, num_heads=num_heads, rank=self.rank, hidden_dim=self.hidden_dim or dim)
 
 
 class Bilinear(Fusion):
-    """``z = q + W sum_r tanh(Wq_r q) * tanh(Wv_r v)``, where v is the result of q's attention to the media.
+    """Computes ``z = q + W sum_r tanh(Wq_r q) * tanh(Wv_r v)``, where v is the result of q's attention to the media.
 
     Args:
-        dim: Language width D.
+        dim: Width D of the language model.
         num_heads: Number of heads of the attention that pools the media.
         rank: Number R of products.
         hidden_dim: Width of each product.
@@ -76,11 +76,11 @@ class Bilinear(Fusion):
         tokens: TokenSequence,
         media: MediaEmbeddings | None,
     ) -> Float[Tensor, "R D"]:
-        """Multiplies each question vector with what it attends to in its own media."""
+        """Adds products of each question vector and the result of its attention to the media of its row."""
         if media is None:
             return pooled
 
-        # Each question attends to the media of its row.
+        # Let each question attend to the media of its row.
         seen = media.per_row(len(tokens.ids))
         mask = memory_mask(tokens, seen)
         assert mask.dense is not None

@@ -1,7 +1,7 @@
-"""Concatenation: image embeddings take the places of the image tokens in the text.
+"""Concatenation: image embeddings replace the image tokens in the text.
 
-Visual Instruction Tuning (LLaVA, Liu et al. 2023, arXiv:2304.08485) with a causal sequence; PaliGemma (Beyer et al. 2024,
-arXiv:2407.07726) with a prefix that is read both ways.
+Visual Instruction Tuning (LLaVA, Liu et al. 2023, arXiv:2304.08485) with a causal sequence; PaliGemma (Beyer et al.
+2024, arXiv:2407.07726) with a bidirectional prefix.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from sightweave.models.fusions._base import Fusion
 
 @config
 class Config:
-    """Attention mask and positions of the image tokens."""
+    """Options of concatenation: attention mask and positions of the image tokens."""
 
     bidirectional: Literal["none", "image", "prompt"] = "image"
-    """Bidirectional attention: none, image (among an image's tokens) or prompt (over the question too, as in a prefix
-    LM)."""
+    """Bidirectional attention: none, image (among the tokens of an image) or prompt (also over the question, as in a
+    prefix LM)."""
     one_position: bool = False
-    """Whether all tokens of an image share one position. No image token is then nearer to a question than another, and
-    a model trained from scratch finds objects by their content. Pretrained models number image tokens like words."""
+    """Whether all tokens of an image share one position. Then no image token is nearer to the question than another, so
+    a model that is trained from scratch must find objects by their content. Pretrained models number image tokens like
+    words."""
 
     @staticmethod
     def part() -> type[Concat]:
-        """The class that `build` instantiates; its declarations can be read without building an instance."""
+        """The class that `build` instantiates, so that its declarations can be read without an instance."""
         return Concat
 
     def build(self, *, dim: int, num_heads: int, depth: int) -> Concat:
-        """The fusion; it has no weights."""
+        """Builds the fusion, which has no weights."""
         return Concat(bidirectional=self.bidirectional, one_position=self.one_position)
 
 
@@ -64,10 +65,10 @@ class Concat(Fusion):
         media: MediaEmbeddings | None,
         cache: Cache | None,
     ) -> Float[Tensor, "B S D"]:
-        """Puts the embeddings in the places of the image tokens.
+        """Replaces the image tokens by the embeddings.
 
-        Values are looked at on a CPU only: on an accelerator that would make every step wait for it. There, wrong counts end
-        in a failed assertion of the device; `sightweave check` and a forward pass on the CPU say what is wrong.
+        Values are inspected only on a CPU, because each step would have to wait for an accelerator. There, wrong counts
+        fail an assertion on the device; `sightweave check` or a forward pass on the CPU explains what is wrong.
         """
         if media is None:
             if cache is None and tokens.item.is_cpu and bool((tokens.item >= 0).any()):
@@ -91,7 +92,7 @@ class Concat(Fusion):
 
 
 def places_of_images(item: Int[Tensor, " T"], count: int) -> Int[Tensor, " E"]:
-    """Places of the image tokens, as ``(item >= 0).nonzero()`` gives them, without waiting for an accelerator.
+    """Positions of the image tokens, equal to ``(item >= 0).nonzero()`` but computed without waiting for an accelerator.
 
     Args:
         item: Medium of each token, -1 for text.

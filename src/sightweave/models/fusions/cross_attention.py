@@ -1,7 +1,8 @@
 """Gated cross-attention: the image enters through new layers inside the language model.
 
-Flamingo: a Visual Language Model for Few-Shot Learning (Alayrac et al. 2022, arXiv:2204.14198), section 3.1.2. Differs: a
-token attends to every medium of its segment and of its own branch or trunk, not only to the latest one.
+Flamingo: a Visual Language Model for Few-Shot Learning (Alayrac et al. 2022, arXiv:2204.14198), section 3.1.2. Differs
+from the paper: a token attends to every medium of its segment and of its own branch or trunk, not only to the latest
+one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _PLACE = "cross_attention"
 
 @config
 class Config:
-    """Placement and initial strength of the gated layers."""
+    """Options of gated cross-attention: placement and initial strength of the gated layers."""
 
     every: int = 1
     """Spacing of the gated layers: one before blocks 0, every, 2 * every, ..."""
@@ -39,11 +40,11 @@ class Config:
 
     @staticmethod
     def part() -> type[CrossAttention]:
-        """The class that `build` instantiates; its declarations can be read without building an instance."""
+        """The class that `build` instantiates, so that its declarations can be read without an instance."""
         return CrossAttention
 
     def build(self, *, dim: int, num_heads: int, depth: int) -> CrossAttention:
-        """The fusion for a language model."""
+        """Builds the fusion for a language model with this width and these numbers of heads and blocks."""
         return CrossAttention(
             dim=dim,
             num_heads=num_heads,
@@ -55,15 +56,17 @@ class Config:
 
 
 class CrossAttention(Fusion):
-    """``h = h + tanh(a) attend(norm(h), media)``, then ``h = h + tanh(b) ff(norm(h))``, before every `every`-th block.
+    """Gated layers before every `every`-th block of the language model.
+
+    Each computes ``h = h + tanh(a) attend(norm(h), media)``, then ``h = h + tanh(b) ff(norm(h))``.
 
     Args:
-        dim: Language width D.
+        dim: Width D of the language model.
         num_heads: Number of heads H; must divide D.
         depth: Number of blocks of the language model.
         every: Distance between gated layers, in blocks.
         gate: Initial value of a and b.
-        feed_forward: Whether there is the second part.
+        feed_forward: Whether each layer has the second, feed-forward part.
 
     Raises:
         ValueError: `every` is below 1.
@@ -92,7 +95,7 @@ class CrossAttention(Fusion):
     def before_block(
         self, tokens: TokenSequence, media: MediaEmbeddings | None, cache: Cache | None
     ) -> BeforeBlock | None:
-        """Lays the media out and computes the mask once for all blocks; returns what applies the gated layers."""
+        """Arranges the media and computes the mask once for all blocks; returns a function that applies the gated layers."""
         if media is not None:
             memory = media.per_row(len(tokens.ids))
         elif cache is not None and _PLACE in cache.slots:
@@ -101,7 +104,7 @@ class CrossAttention(Fusion):
             return None
 
         if cache is not None:
-            # The layout stays with the rows. A later pass needs keys and values, but not the embeddings themselves.
+            # Keep the layout with the rows. Later passes need the keys and values, but not the embeddings themselves.
             cache.slots[_PLACE] = (memory.hidden[:, :, :0], memory.segment, memory.branch, memory.valid)
         mask = memory_mask(tokens, memory)
 
@@ -130,7 +133,7 @@ class CrossAttention(Fusion):
 
 
 class _GatedLayer(nn.Module):
-    """One gated layer: attention to the media, and perhaps a feed-forward part."""
+    """One gated layer: attention to the media, optionally followed by a feed-forward part."""
 
     def __init__(self, dim: int, num_heads: int, *, gate: float, feed_forward: bool) -> None:
         super().__init__()
@@ -143,7 +146,7 @@ class _GatedLayer(nn.Module):
         self.feed_forward_gate = nn.Parameter(torch.tensor(gate)) if feed_forward else None
 
         initialise(self)
-        # Only the gates close the layer initially: zero outputs with zero gates would never get a gradient.
+        # Only the gates are closed initially: if both outputs and gates were zero, neither would ever get a gradient.
         draw(self.attention.out.weight, std=dim**-0.5)
         if self.feed_forward is not None:
             draw(self.feed_forward.down.weight, std=(4 * dim) ** -0.5)
@@ -155,6 +158,6 @@ class _GatedLayer(nn.Module):
         if self.feed_forward is None or self.feed_forward_norm is None or self.feed_forward_gate is None:
             return hidden
 
-        # A token without media skips this part too, so that rows of text alone stay those of the language model.
+        # Tokens without media skip this part too, so that rows without media equal those of the language model alone.
         changed = self.feed_forward_gate.tanh() * self.feed_forward(self.feed_forward_norm(hidden))
         return hidden + changed.masked_fill(mask.blind_rows[:, 0], 0.0)  # type: ignore[no-any-return]  # nn.Module calls are untyped

@@ -1,7 +1,8 @@
-"""Memory: image embeddings join the encoder's memory of the text, and the decoder attends to both.
+"""Joins image embeddings with the encoder's memory of the text, so that the decoder attends to both.
 
-Unifying Vision-and-Language Tasks via Text Generation (VL-T5, Cho et al. 2021, arXiv:2102.02779) joins by concatenation;
-addition and attention are the two older ways of multimodal translation (Calixto et al. 2017, arXiv:1701.06521).
+Unifying Vision-and-Language Tasks via Text Generation (VL-T5, Cho et al. 2021, arXiv:2102.02779) joins them by
+concatenation; addition and attention are two older methods of multimodal translation (Calixto et al. 2017,
+arXiv:1701.06521).
 """
 
 from __future__ import annotations
@@ -26,32 +27,32 @@ Join = Literal["concatenate", "add", "attend"]
 
 @config
 class Config:
-    """How the memories of text and media are combined."""
+    """Options of the memory fusion."""
 
     join: Join = "concatenate"
-    """Combination: concatenate (one sequence), add (the mean of the media is added to the text's memory) or attend (the
-    text's memory attends to the media)."""
+    """Way of combining the memories of text and media: concatenate (as one sequence), add (the mean of the media is
+    added to the text's memory) or attend (the text's memory attends to the media)."""
 
     @staticmethod
     def part() -> type[MemoryFusion]:
-        """The class that `build` instantiates; its declarations can be read without building an instance."""
+        """The class that `build` instantiates, so that its declarations can be read without an instance."""
         return MemoryFusion
 
     def build(self, *, dim: int, num_heads: int, depth: int) -> MemoryFusion:
-        """The fusion for a language model."""
+        """Builds the fusion for a language model with this width and number of heads."""
         return MemoryFusion(dim=dim, num_heads=num_heads, join=self.join)
 
 
 class MemoryFusion(Fusion):
-    """Joins ``B M D`` of the text with the media of the same row, segment and branch.
+    """Combines the text's memory ``B M D`` with the media of the same row, segment and branch.
 
     Args:
-        dim: Language width D.
-        num_heads: Number of heads, for ``attend``.
-        join: ``concatenate``, ``add`` or ``attend``.
+        dim: Width D of the language model.
+        num_heads: Number of attention heads, used by ``attend``.
+        join: Way of combining: ``concatenate``, ``add`` or ``attend``.
 
     Raises:
-        ValueError: an unknown `join`.
+        ValueError: `join` is unknown.
     """
 
     places: ClassVar[frozenset[str]] = frozenset({"memory"})
@@ -68,7 +69,7 @@ class MemoryFusion(Fusion):
         initialise(self)
 
     def memory(self, memory: Memory, media: MediaEmbeddings | None, cache: Cache | None) -> Memory:
-        """Joins the memory of the text with the media."""
+        """Combines the memory of the text with the media."""
         if media is None:
             return memory
 
@@ -82,7 +83,7 @@ class MemoryFusion(Fusion):
                 torch.cat([memory.valid, seen.valid], 1),
             )
 
-        # The other joins keep the text's length, and add what each token attends to.
+        # The other ways of combining keep the text's length and add the result of each token's attention to the media.
         mask = memory_mask(_as_tokens(memory), seen)
         assert mask.dense is not None
         assert mask.blind_rows is not None
@@ -98,14 +99,14 @@ class MemoryFusion(Fusion):
         return Memory(memory.hidden + joined, memory.segment, memory.branch, memory.valid)
 
     def forward(self, text: Float[Tensor, "B S D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B T D"]:
-        """Joins plain tensors: `text` is an encoder's memory."""
+        """Combines plain tensors; `text` is an encoder's memory."""
         tokens = plain_tokens(text)
         memory = Memory(text, tokens.segment, tokens.branch, tokens.valid)
         return self.memory(memory, plain_media(image), None).hidden
 
 
 def _as_tokens(memory: Memory) -> TokenSequence:
-    """A memory as tokens, for the mask of its attention to the media."""
+    """A memory as a token sequence, to compute the mask of its attention to the media."""
     tokens = plain_tokens(memory.hidden)
     tokens.segment, tokens.branch, tokens.valid = memory.segment, memory.branch, memory.valid
     return tokens

@@ -1,1 +1,1 @@
-"""Weight names of other libraries <-> ours: one small table per model family."""
+"""Conversion of weight names between other libraries and Sightweave, with one small table per model family."""

@@ -1,4 +1,4 @@
-"""Tables of weight names, read in both directions, and loading a part from a Transformers folder."""
+"""Tables that convert weight names in both directions, and loading of a part from a Transformers folder."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FAMILY = "models.keymaps"
 
 
 class NoFamily(CheckpointError):
-    """No natively supported family computes the same as the checkpoint; the ``from_transformers`` kinds may load it."""
+    """Raised if no native kind computes the same as the checkpoint; ``from_transformers`` kinds may be able to load it."""
 
 
 _BY_TOKEN = ("token_embedding.table.weight", "output.weight")
-"""Tables with a row for each token of the vocabulary."""
+"""Names of the tables that have a row for each token of the vocabulary."""
 _ENDINGS = r"\.weight|\.bias|\.running_mean|\.running_var|\.num_batches_tracked"
-"""Name endings of the tensors that a layer may hold."""
+"""Pattern for the name endings of a layer's tensors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,33 +36,36 @@ class KeyMap:
     part: str
     """The part: ``encoder``, ``connector`` or ``language_model``."""
     kind: str
-    """The kind of the part that computes the same."""
+    """The kind of our part that computes the same as the family."""
     model_types: tuple[str, ...]
-    """Values of ``model_type`` in their config.json."""
+    """Values of ``model_type`` in the family's config.json."""
     when: Callable[[Mapping[str, Any]], bool] = lambda theirs: True
-    """Their config -> whether this table applies, for a ``model_type`` that several tables share."""
+    """Function that tells from their config whether this table applies, for a ``model_type`` that several tables
+    share."""
     names: Mapping[str, str]
-    """Our name -> theirs, of a weight or of a layer with weights; ``{n}`` (or another letter) is a number in both."""
+    """Maps our name of a weight (or of a layer with weights) to theirs; ``{n}`` (or another letter) is a number in
+    both."""
     fields: Callable[[Mapping[str, Any]], dict[str, Any]]
-    """Their config -> fields of our kind's Config; raises ValueError if ours would not compute the same."""
+    """Function from their config to the fields of our kind's Config; raises ValueError if our part would not compute
+    the same."""
     settings: Callable[[Any], dict[str, Any]] | None = None
-    """Our kind's Config -> their config without the vocabulary size; raises ValueError if theirs would not compute the
-    same."""
+    """Function from our kind's Config to their config without the vocabulary size; raises ValueError if their model
+    would not compute the same."""
     roots: tuple[str, ...] = ("",)
-    """Possible prefixes of all of their names; the first is used for writing."""
+    """Possible prefixes of all their names; the first is used for writing."""
     unused: tuple[str, ...] = ()
-    """Prefixes of their names that the part does not need."""
+    """Prefixes of their names that the part does not use."""
     tied: Mapping[str, str] = field(default_factory=dict)
-    """Our weight -> our other weight that it may be tied to."""
+    """Maps the name of our weight to that of our other weight to which it may be tied."""
     lead: Mapping[str, int] = field(default_factory=dict)
-    """Our weight -> number of leading axes of size 1 that theirs has in addition."""
+    """Maps the name of our weight to the number of additional leading axes of size 1 in theirs."""
     optional: tuple[str, ...] = ()
-    """Our weights that a part may lack although the checkpoint has them."""
+    """Names of our weights that a part may lack although the checkpoint has them."""
     inner: str = ""
-    """Key of the part's config within theirs, if the checkpoint holds more than the part."""
+    """Key of the part's config within their config, if the checkpoint contains more than this part."""
 
     def ours(self, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-        """Their weights under our names, and the names of those that are not in the table."""
+        """Renames their weights to our names; also returns the names that are not in the table."""
         found: dict[str, Tensor] = {}
         unknown = []
         for name, value in tensors.items():
@@ -75,10 +78,10 @@ class KeyMap:
         return found, unknown
 
     def theirs(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Our weights under the names that the library uses.
+        """Renames our weights to the names that the library uses.
 
         Raises:
-            CheckpointError: a weight that is not in the table.
+            CheckpointError: a weight is not in the table.
         """
         table = list(self.names.items())
 
@@ -103,7 +106,7 @@ class KeyMap:
 
 
 def _rename(name: str, table: list[tuple[str, str]]) -> str | None:
-    """The new name by the first line of a table that matches; None if none does."""
+    """The new name according to the first matching entry of a table; None if no entry matches."""
     for old, new in table:
         pattern = re.sub(r"\\{(\w)\\}", r"(?P<\1>\\d+)", re.escape(old))
         match = re.fullmatch(rf"{pattern}(?P<ending>{_ENDINGS})?", name)
@@ -115,17 +118,17 @@ def _rename(name: str, table: list[tuple[str, str]]) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Location of a part in the checkpoint of a whole model."""
+    """Location of a part in the checkpoint of a complete model."""
 
     inner: str = ""
-    """Key of the part's config within that of the whole; empty if it has none of its own."""
+    """Key of the part's config within the complete config; empty if the part has no config of its own."""
     names: tuple[tuple[str, str], ...]
-    """Pairs of prefixes of its weight names: in the whole model, and in the part's family."""
+    """Pairs of name prefixes: in the complete model, and in the part's family."""
     fields: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda theirs: {}
-    """The whole's config -> fields of the part that the part's own config does not contain."""
+    """Function from the complete config to fields of the part that the part's own config does not contain."""
 
     def of(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The part's weights among those of the whole, under the names of its family."""
+        """The part's weights among those of the complete model, under the names of the part's family."""
         found = {}
         for name, value in tensors.items():
             for prefix, replacement in self.names:
@@ -138,19 +141,19 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """A family of whole models: a connector between an encoder and a language model of any supported families."""
+    """A family of complete models: a connector between an encoder and a language model of any supported families."""
 
     model_types: tuple[str, ...]
-    """Values of ``model_type`` in their config.json."""
+    """Values of ``model_type`` in the family's config.json."""
     places: Mapping[str, Place]
     """Locations of ``encoder``, ``connector`` and ``language_model``."""
     connector: KeyMap
-    """The connector's own table."""
+    """Name table of the connector."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A part described by a config.json."""
+    """The family and settings of a part that is described by a config.json."""
 
     keymap: KeyMap
     settings: Mapping[str, Any]
@@ -158,14 +161,19 @@ class Found:
     whole: Mapping[str, Any]
     """The complete config."""
     place: Place | None = None
-    """Location of the part in a whole model; None if the checkpoint is of the part's own family."""
+    """Location of the part in a complete model; None if the checkpoint is of the part's own family."""
 
 
 def find(config: Mapping[str, Any], part: str, *, where: str) -> Found:
-    """The family of a config.json, and the settings in it that belong to the part.
+    """Determines the family of a config.json, and the settings in it that belong to the part.
+
+    Args:
+        config: Contents of the config.json.
+        part: ``encoder``, ``connector`` or ``language_model``.
+        where: Name of the folder, for error messages.
 
     Raises:
-        NoFamily: no family for this part has that ``model_type``; the message lists those that exist.
+        NoFamily: no family for this part has that ``model_type``; the message lists the existing ones.
     """
     wholes, parts = _families(config, part)
     model_type = str(config.get("model_type"))
@@ -192,7 +200,7 @@ def find(config: Mapping[str, Any], part: str, *, where: str) -> Found:
 
 
 def _families(config: Mapping[str, Any], part: str) -> tuple[dict[str, Whole], dict[str, KeyMap]]:
-    """Families of whole models, and families of this part that apply to a config, both by their ``model_type``."""
+    """Families of complete models, and families of this part that apply to a config, both by ``model_type``."""
     wholes: dict[str, Whole] = {}
     parts: dict[str, KeyMap] = {}
     for kind in catalog.kinds(_FAMILY):
@@ -209,11 +217,15 @@ def _families(config: Mapping[str, Any], part: str) -> tuple[dict[str, Whole], d
 
 
 def read(folder: Path | str, part: str) -> dict[str, Any]:
-    """The kind and the fields of the part in a Transformers folder, as in a recipe.
+    """The kind and the fields of a part in a Transformers folder, as they appear in a recipe.
+
+    Args:
+        folder: Folder written by ``save_pretrained``.
+        part: ``encoder``, ``connector`` or ``language_model``.
 
     Raises:
         CheckpointError: the folder or its config.json is missing or damaged.
-        NoFamily: an unsupported family, or settings with which our part would not compute the same.
+        NoFamily: the family is unsupported, or its settings are such that our part would not compute the same.
     """
     found = find(transformers_folder.read_config(folder), part, where=str(folder))
 
@@ -227,7 +239,7 @@ def read(folder: Path | str, part: str) -> dict[str, Any]:
 
 
 def vocab_size(folder: Path | str) -> int:
-    """Number of rows of the token embedding table in a folder, of any family.
+    """Number of rows of the token embedding table in a folder of any family.
 
     Raises:
         CheckpointError: the folder is missing, or its config.json has no vocabulary size.
@@ -250,7 +262,7 @@ def describe(part: str, config: Any) -> tuple[KeyMap, dict[str, Any]]:
         config: The part's Config.
 
     Raises:
-        ValueError: no family does; for each family of the same kind, the message gives the reason.
+        ValueError: there is no such family; the message gives the reason for each family of the same kind.
     """
     kind = configs.kind_of(config)
 
@@ -268,10 +280,14 @@ def describe(part: str, config: Any) -> tuple[KeyMap, dict[str, Any]]:
 
 
 def read_tensors(folder: Path | str, part: str) -> tuple[Found, dict[str, Tensor], list[str]]:
-    """The part in a folder, its unchanged weights under our names, and the names that are not in its table.
+    """Reads a part's weights from a folder, under our names but otherwise unchanged.
+
+    Returns:
+        The part's family and settings, its weights by our names, and the names of weights that are not in the family's
+        table.
 
     Raises:
-        CheckpointError: as `read` and `transformers_folder.read_tensors`.
+        CheckpointError: as raised by `read` and of `transformers_folder.read_tensors`.
     """
     found = find(transformers_folder.read_config(folder), part, where=str(folder))
     everything = transformers_folder.read_tensors(folder)
@@ -284,18 +300,18 @@ def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
     """Loads the weights of a Transformers folder into a part; position tables are resized to the part's grid.
 
     Args:
-        module: The part, built with the fields from `read`; on an error it is unchanged.
-        folder: As written by ``save_pretrained``.
+        module: The part, built with the fields from `read`; it stays unchanged if loading fails.
+        folder: Folder written by ``save_pretrained``.
         part: ``encoder``, ``connector`` or ``language_model``.
 
     Raises:
-        CheckpointError: as `read_tensors`; or names or shapes that differ from the part's.
+        CheckpointError: as raised by `read_tensors`, or the names or shapes differ from those of the part.
     """
     found, tensors, unknown = read_tensors(folder, part)
     own = module.state_dict()
 
-    # Leave out what the part may lack, and add what is stored under another name only.
-    if part == "encoder":  # fewer blocks, if it reads the features of an earlier one
+    # Remove weights that the part may lack, and add those that are stored only under another name.
+    if part == "encoder":  # the part has fewer blocks if it returns the features of an earlier one
         tensors = {name: value for name, value in tensors.items() if _has_block(own, name)}
     _tie(tensors, own, found)
     for name in found.keymap.optional:
@@ -306,7 +322,7 @@ def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
         if tensors[name].shape != own[name].shape:
             tensors[name] = _resized(name, tensors[name], own[name])
 
-    # Names that are not in the table are reported as unexpected.
+    # The check reports names that are not in the table as unexpected.
     present = {name: tuple(value.shape) for name, value in tensors.items()}
     present |= dict.fromkeys(unknown, ())
     expected = {name: tuple(value.shape) for name, value in own.items()}
@@ -315,7 +331,7 @@ def load_into(module: nn.Module, folder: Path | str, part: str) -> None:
 
 
 def _tie(tensors: dict[str, Tensor], own: Mapping[str, Tensor], found: Found) -> None:
-    """Removes tied weights that the part does not have, and adds those that the checkpoint does not store."""
+    """Removes tied weights that the part does not have, and adds tied weights that the checkpoint does not store."""
     for name, other in found.keymap.tied.items():
         if other not in tensors:
             continue
@@ -326,13 +342,13 @@ def _tie(tensors: dict[str, Tensor], own: Mapping[str, Tensor], found: Found) ->
 
 
 def _has_block(own: Mapping[str, Tensor], name: str) -> bool:
-    """Whether a weight belongs to no block, or to one that the part has."""
+    """Whether a weight belongs to no block, or to a block that the part has."""
     number = re.match(r"blocks\.(\d+)\.", name)
     return number is None or any(one.startswith(number[0]) for one in own)
 
 
 def _resized(name: str, table: Tensor, own: Tensor) -> Tensor:
-    """A table of the part's size: positions are interpolated, and rows for new tokens are drawn near the others."""
+    """Resizes a table to the part's size: interpolates positions, and initialises rows for new tokens near the others."""
     if name == "place_table":
         return resize_grid(table, own.shape[0])
     if name in _BY_TOKEN and table.shape[1:] == own.shape[1:] and len(table) < len(own):
@@ -342,7 +358,11 @@ def _resized(name: str, table: Tensor, own: Tensor) -> Tensor:
 
 
 def refuse(**wrong: tuple[Any, Any]) -> None:
-    """Raises ValueError for any setting, given as (their value, the supported value), in which the two differ."""
+    """Checks that each of their settings, given as (their value, the supported value), is supported.
+
+    Raises:
+        ValueError: a setting has another value.
+    """
     faults = []
     for name, (given, supported) in wrong.items():
         if given != supported:
@@ -353,7 +373,11 @@ def refuse(**wrong: tuple[Any, Any]) -> None:
 
 
 def need(**wrong: tuple[Any, Any]) -> None:
-    """Raises ValueError for any of our fields, given as (our value, the family's value), in which the two differ."""
+    """Checks that each of our fields, given as (our value, the family's value), agrees with the family.
+
+    Raises:
+        ValueError: a field has another value.
+    """
     faults = []
     for name, (ours, theirs) in wrong.items():
         if ours != theirs:

@@ -1,7 +1,8 @@
-"""CLIP's image encoder, alone or from a pair with a text encoder; features are taken before its last norm, as in LLaVA.
+"""CLIP's image encoder, alone or from a pair with a text encoder; features are taken before the final norm, as in LLaVA.
 
-Learning Transferable Visual Models From Natural Language Supervision (Radford et al. 2021, arXiv:2103.00020). With fewer
-blocks than in the checkpoint, features are those of an earlier block: LLaVA uses those before the last block.
+Learning Transferable Visual Models From Natural Language Supervision (Radford et al. 2021, arXiv:2103.00020). If a part
+has fewer blocks than the checkpoint, its features are those of an earlier block: LLaVA uses those before the last
+block.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sightweave.models.keymaps._base import need
 
 
 def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    # Transformers omits settings with their default values, which are those of CLIPVisionConfig.
+    # Transformers omits settings that have their default values, which are those of CLIPVisionConfig.
     full = {"hidden_act": "quick_gelu", "patch_size": 32, "layer_norm_eps": 1e-5, **theirs}
     return siglip.fields(full) | {"class_token": True, "pre_norm": True, "post_norm": False}
 

@@ -1,7 +1,7 @@
-"""DINOv2: a Vision Transformer with layer scale, trained without labels.
+"""DINOv2: a self-supervised Vision Transformer with layer scale.
 
 DINOv2: Learning Robust Visual Features without Supervision (Oquab et al. 2023, arXiv:2304.07193). Its checkpoints have
-position embeddings for images of 518 pixels: set ``image_size: 224`` next to the folder for smaller ones.
+position embeddings for images of 518 pixels: set ``image_size: 224`` next to the folder for smaller images.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Idefics3 and SmolVLM as whole models: a SigLIP encoder, pixel shuffle with a linear projection, and a Llama.
+"""Idefics3 and SmolVLM as complete models: a SigLIP encoder, pixel shuffle with a linear projection, and a Llama.
 
 Building and better understanding vision-language models (Laurencon et al. 2024, arXiv:2408.12637).
 """

@@ -18,10 +18,10 @@ def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that all families with this block have under the same names."""
+    """Our fields from their config, for the settings that have the same names in all families with this block."""
     dim, heads = theirs["hidden_size"], theirs["num_attention_heads"]
 
-    # Transformers 5 stores rotary settings in one mapping, version 4 in two places.
+    # Transformers 5 stores rotary settings in one mapping, version 4 in two.
     rope = theirs.get("rope_parameters") or theirs.get("rope_scaling") or {}
     refuse(
         hidden_act=(theirs.get("hidden_act", "silu"), "silu"),
@@ -60,7 +60,7 @@ def _settings(ours: Any) -> dict[str, Any]:
 
 
 def settings(ours: Any) -> dict[str, Any]:
-    """The inverse of `fields`: the settings that all families with this block share."""
+    """Their config from our fields, the inverse of `fields`."""
     need(
         feed_forward=(ours.feed_forward, "swiglu"),
         norm=(ours.norm, "rms"),
@@ -78,7 +78,7 @@ def settings(ours: Any) -> dict[str, Any]:
         "intermediate_size": ours.hidden_dim or default_hidden_dim(ours.dim, ours.feed_forward),
         "hidden_act": "silu",
         "rms_norm_eps": ours.norm_eps,
-        # Written twice: Transformers 4 reads the first, version 5 the second.
+        # The setting is written twice: Transformers 4 reads the first, version 5 the second.
         "rope_theta": ours.rope_base,
         "rope_parameters": {"rope_type": "default", "rope_theta": ours.rope_base},
         "max_position_embeddings": ours.max_length,

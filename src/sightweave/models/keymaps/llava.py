@@ -1,4 +1,4 @@
-"""LLaVA as a whole model: any encoder, a two-layer MLP, and any causal language model.
+"""LLaVA as a complete model: any encoder, a two-layer MLP, and any causal language model.
 
 Improved Baselines with Visual Instruction Tuning (LLaVA-1.5, Liu et al. 2023, arXiv:2310.03744).
 """
@@ -12,7 +12,11 @@ from sightweave.models.keymaps._base import KeyMap, Place, Whole, refuse
 
 
 def _encoder(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields for the features of one layer, counted from the last, before any final norm."""
+    """Encoder fields that select the features of one layer, counted from the last, before any final norm.
+
+    Raises:
+        ValueError: the config selects features in a way that is not supported.
+    """
     vision = theirs["vision_config"]
 
     layer = theirs.get("vision_feature_layer", -2)
@@ -38,7 +42,7 @@ def _connector(theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 WHOLE = Whole(
     model_types=("llava",),
-    # All releases of Transformers read the first names; version 5 writes the later ones.
+    # All releases of Transformers read the first names of each list; version 5 writes the later ones.
     places={
         "encoder": Place(
             inner="vision_config",

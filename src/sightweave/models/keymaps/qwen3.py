@@ -1,4 +1,4 @@
-"""Qwen3: Llama's block with normalized queries and keys, and its own head width.
+"""Qwen3: Llama's block with normalised queries and keys, and a head width of its own.
 
 Qwen3 Technical Report (Yang et al. 2025, arXiv:2505.09388).
 """
@@ -16,7 +16,8 @@ from sightweave.models.keymaps._base import need, refuse
 def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
     refuse(use_sliding_window=(bool(theirs.get("use_sliding_window", False)), False))
 
-    head_dim = theirs.get("head_dim") or 128  # the default of Qwen3Config, independent of the width
+    # The default of Qwen3Config, which does not depend on the model's width.
+    head_dim = theirs.get("head_dim") or 128
     return llama.fields({**theirs, "head_dim": head_dim}) | {"qk_norm": True}
 
 

@@ -1,4 +1,4 @@
-"""ResNet, from its own checkpoints or a classifier's; the statistics of its batch norms are loaded and stay fixed.
+"""ResNet, from its own checkpoints or a classifier's; the loaded batch-norm statistics stay fixed.
 
 Deep Residual Learning for Image Recognition (He et al. 2015, arXiv:1512.03385). Its config.json has no image size: set
 ``image_size`` next to the folder for a size other than 224 pixels.
@@ -19,7 +19,7 @@ def _fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
         downsample_in_bottleneck=(bool(theirs.get("downsample_in_bottleneck", False)), False),
     )
 
-    # Transformers omits settings with their default values, which are those of ResNetConfig.
+    # Transformers omits settings that have their default values, which are those of ResNetConfig.
     return {
         "image_size": 224,
         "stem_dim": theirs.get("embedding_size", 64),

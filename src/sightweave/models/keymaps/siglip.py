@@ -17,17 +17,21 @@ FORMS = {
     "relu": "relu",
     "quick_gelu": "quick_gelu",
 }
-"""Transformers' names of the feed-forward forms -> ours."""
+"""Maps Transformers' names of activations to ours."""
 
 
 def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that all families of this shape have under the same names."""
+    """Our fields from their config, for the settings that have the same names in all families of this architecture.
+
+    Raises:
+        ValueError: the activation is not supported.
+    """
     form = theirs.get("hidden_act", "gelu_pytorch_tanh")
     if form not in FORMS:
         raise ValueError(f"hidden_act is {form!r}, but only {', '.join(FORMS)} are supported.")
     refuse(num_channels=(theirs.get("num_channels", 3), 3))
 
-    # Transformers omits settings with their default values, which are those of SiglipVisionConfig.
+    # Transformers omits settings that have their default values, which are those of SiglipVisionConfig.
     return {
         "image_size": theirs.get("image_size", 224),
         "patch_size": theirs.get("patch_size", 16),
@@ -50,7 +54,11 @@ def _settings(ours: Any) -> dict[str, Any]:
 
 
 def settings(ours: Any) -> dict[str, Any]:
-    """The inverse of `fields`: the settings that all families of this shape share."""
+    """Their config from our fields, the inverse of `fields`.
+
+    Raises:
+        ValueError: Transformers does not have our activation.
+    """
     need(stem=(ours.stem, "patch"))
     forms = {form: name for name, form in FORMS.items()}
     if ours.feed_forward not in forms:

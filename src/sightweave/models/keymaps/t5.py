@@ -11,16 +11,16 @@ from typing import Any
 from sightweave.models.keymaps._base import KeyMap, refuse
 
 _FORMS = {"relu": "relu", "gated-gelu": "geglu", "gated-silu": "swiglu"}
-"""Transformers' names of the feed-forward forms -> ours."""
+"""Maps Transformers' names of feed-forward forms to ours."""
 
 
 def is_gated(theirs: Mapping[str, Any]) -> bool:
-    """Whether the feed-forward layer has three matrices, as in T5 1.1 and mT5; two of them have other names then."""
+    """Whether the feed-forward layer has three matrices, as in T5 1.1 and mT5; two of them then have other names."""
     return _form(theirs).startswith("gated")
 
 
 def _form(theirs: Mapping[str, Any]) -> str:
-    """Their name of the feed-forward form."""
+    """The name of the feed-forward form in their config."""
     return str(theirs.get("feed_forward_proj", "gated-gelu" if _is_multilingual(theirs) else "relu"))
 
 
@@ -29,7 +29,11 @@ def _is_multilingual(theirs: Mapping[str, Any]) -> bool:
 
 
 def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that all releases have under the same names."""
+    """Our fields from their config, for the settings that have the same names in all releases.
+
+    Raises:
+        ValueError: the feed-forward form is not supported.
+    """
     form = _form(theirs)
     if form not in _FORMS:
         raise ValueError(f"feed_forward_proj is {form!r}, but only {', '.join(_FORMS)} are supported.")
@@ -38,7 +42,8 @@ def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
         relative_attention_max_distance=(theirs.get("relative_attention_max_distance", 128), 128),
     )
 
-    # Transformers 4 scales if the head is tied; version 5 has a setting for that. mT5 has its own head.
+    # Transformers 4 scales the decoder's output if the head is tied; version 5 has a setting for it. mT5 has its own
+    # head.
     is_scaled = theirs.get("scale_decoder_outputs", theirs.get("tie_word_embeddings", True))
     is_tied = bool(is_scaled) and not _is_multilingual(theirs)
 
@@ -61,7 +66,10 @@ def fields(theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stack(ours: str, theirs: str, *, relative: str, attends: bool) -> dict[str, str]:
-    """The names of one stack; the last layer of a block is its feed-forward layer."""
+    """Our names -> their names for the encoder or the decoder; `attends` adds the decoder's attention to the memory.
+
+    The last layer of a block is its feed-forward layer.
+    """
     block = f"{theirs}.block.{{n}}.layer"
     blocks, last = f"{ours}blocks.{{n}}", f"{block}.{2 if attends else 1}"
 
@@ -93,7 +101,8 @@ KEYMAP = KeyMap(
     when=lambda theirs: not is_gated(theirs),
     unused=(
         *("encoder.embed_tokens.", "decoder.embed_tokens."),
-        "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.",  # in the first release, never used
+        # Present in the first release, but never used.
+        "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.",
     ),
     names={
         "token_embedding.table": "shared",

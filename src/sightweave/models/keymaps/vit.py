@@ -38,7 +38,7 @@ ATTENTION = {
     "blocks.{n}.attention.out": "encoder.layer.{n}.attention.output.dense",
     "norm": "layernorm",
 }
-"""Names that DINOv2 shares."""
+"""Weight names (ours -> theirs) that DINOv2 shares."""
 KEYMAP = KeyMap(
     part="encoder",
     kind="vit",

@@ -1,1 +1,1 @@
-"""Hidden -> hidden -> logits: one file per kind."""
+"""Language models compute logits from embeddings, one module per kind."""

@@ -1,7 +1,7 @@
-"""Causal decoder: next-token prediction with one stack; the Llama block by default.
+"""Causal decoder for next-token prediction, by default with Llama's block.
 
-Llama 2: Open Foundation and Fine-Tuned Chat Models (Touvron et al. 2023, arXiv:2307.09288). Every choice is an argument,
-so the original Transformer decoder (arXiv:1706.03762) is the same class with other settings.
+Llama 2: Open Foundation and Fine-Tuned Chat Models (Touvron et al. 2023, arXiv:2307.09288). All design choices are
+arguments, so the original Transformer decoder (arXiv:1706.03762) is the same class with other settings.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Config:
     """Sizes and choices of the decoder."""
 
     dim: int = 128
-    """Width D."""
+    """Width D of the embeddings and hidden states."""
     depth: int = 4
     """Number of blocks."""
     num_heads: int = 4
@@ -49,7 +49,7 @@ class Config:
     position: Positions = "rotary"
     """Position encoding: rotary, learned or sinusoidal."""
     rope_base: float = 10_000.0
-    """Base of the wavelengths of rotary positions."""
+    """Base of the wavelengths of rotary position embeddings."""
     max_length: int = 2048
     """Maximum sequence length, in tokens."""
     qk_norm: bool = False
@@ -67,11 +67,11 @@ class Config:
 
     @staticmethod
     def part() -> type[DecoderOnly]:
-        """The class that `build` instantiates; its declarations can be read without building an instance."""
+        """The class that `build` instantiates, so that its declarations can be read without an instance."""
         return DecoderOnly
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> DecoderOnly:
-        """The language model for a vocabulary."""
+        """Builds the language model for a vocabulary."""
         shape = BlockShape(
             dim=self.dim,
             num_heads=self.num_heads,
@@ -99,14 +99,14 @@ class Config:
 
 
 class DecoderOnly(LanguageModel):
-    """A stack of causal blocks over one sequence; the mask follows from the tokens.
+    """A stack of causal blocks over one sequence; the attention mask follows from the tokens.
 
     Args:
         shape: Shape of every block.
         vocab_size: Vocabulary size V.
         depth: Number of blocks L.
         position: ``rotary``, ``learned`` or ``sinusoidal``.
-        rope_base: Base of the wavelengths of rotary positions.
+        rope_base: Base of the wavelengths of rotary position embeddings.
         max_length: Maximum sequence length, for learned positions.
         normalise_embeddings: Whether to normalise token embeddings to unit mean square.
         tie_embeddings: Whether to use the embedding table as the output head.
@@ -133,7 +133,7 @@ class DecoderOnly(LanguageModel):
         self.token_embedding = TokenEmbedding(vocab_size, shape.dim, normalise=normalise_embeddings)
         self.positions = AddedPositions(position, shape.dim, max_length=max_length)
 
-        # The blocks first: they say which number of heads does not divide the width.
+        # Build the blocks first, because their error names the number of heads that does not divide the width.
         self.blocks = shape.blocks(depth)
         self.rotary = Rotary(shape.width_of_head, base=rope_base) if self.positions.rotary else None
         self.norm = shape.make_norm()
@@ -142,7 +142,7 @@ class DecoderOnly(LanguageModel):
         initialise(self)
 
     def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
-        """Token embeddings; positions are added in `run`, after images have taken their places."""
+        """Token embeddings of ids; positions are added in `run`, after the image embeddings have been inserted."""
         return self.token_embedding(ids)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def run(
@@ -154,8 +154,8 @@ class DecoderOnly(LanguageModel):
         memory: Memory | None = None,
         before_block: BeforeBlock | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """Runs all blocks and the last norm; there is no memory here."""
-        if self.training:  # a training may change weights in ways that PyTorch does not count
+        """Runs all blocks and the final norm; `memory` is not used."""
+        if self.training:  # training may change weights in ways that PyTorch does not track
             self.weights_changed()
         hidden = self.positions(hidden, tokens.positions)
         mask = self_mask(tokens, cache)
@@ -177,10 +177,10 @@ class DecoderOnly(LanguageModel):
         return head_logits(hidden, self.token_embedding.table.weight)
 
     def fast_decoding(self) -> FastDecoding | None:
-        """Fast decoding for the Llama block without biases, on a CPU in fp32; None for other blocks."""
+        """Fast decoding for Llama's block without biases, on a CPU in fp32; None for other blocks."""
         head = self.token_embedding.table.weight if self.output is None else self.output.weight
         return prepare(self.blocks, self.rotary, self.norm, head, self._layouts)
 
     def weights_changed(self) -> None:
-        """Drops copies of weights that are kept between texts."""
+        """Drops the copies of weights that are kept between generations."""
         self._layouts.forget()

@@ -1,7 +1,7 @@
-"""Encoder-decoder: a bidirectional encoder reads the source, a causal decoder writes the target and attends to it.
+"""Encoder-decoder: a bidirectional encoder reads the source; a causal decoder attends to it and writes the target.
 
-Attention Is All You Need (Vaswani et al. 2017, arXiv:1706.03762), pre-norm, with T5's (arXiv:1910.10683) shared embeddings.
-Every choice is an argument, so T5 itself is the same class with other settings.
+Attention Is All You Need (Vaswani et al. 2017, arXiv:1706.03762), pre-norm, with T5's (arXiv:1910.10683) shared
+embeddings. All design choices are arguments, so T5 itself is the same class with other settings.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Config:
     """Sizes and choices of the encoder-decoder."""
 
     dim: int = 128
-    """Width D."""
+    """Width D of the embeddings and hidden states."""
     encoder_depth: int = 2
     """Number of encoder blocks."""
     decoder_depth: int = 3
@@ -49,7 +49,7 @@ class Config:
     position: Positions | Literal["relative"] = "rotary"
     """Position encoding: rotary, learned, sinusoidal or relative."""
     rope_base: float = 10_000.0
-    """Base of the wavelengths of rotary positions."""
+    """Base of the wavelengths of rotary position embeddings."""
     max_length: int = 2048
     """Maximum sequence length, in tokens."""
     qk_norm: bool = False
@@ -67,11 +67,11 @@ class Config:
 
     @staticmethod
     def part() -> type[EncoderDecoder]:
-        """The class that `build` instantiates; its declarations can be read without building an instance."""
+        """The class that `build` instantiates, so that its declarations can be read without an instance."""
         return EncoderDecoder
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> EncoderDecoder:
-        """The language model for a vocabulary."""
+        """Builds the language model for a vocabulary."""
         shape = BlockShape(
             dim=self.dim,
             num_heads=self.num_heads,
@@ -99,7 +99,7 @@ class Config:
 
 
 class EncoderDecoder(LanguageModel):
-    """Two stacks joined by attention to the memory; both share the embeddings, and by default the head does too.
+    """Two stacks joined by attention to the memory; they share the embedding table, by default with the head.
 
     Args:
         shape: Shape of every block of both stacks.
@@ -107,7 +107,7 @@ class EncoderDecoder(LanguageModel):
         encoder_depth: Number of encoder blocks.
         decoder_depth: Number of decoder blocks.
         position: ``rotary``, ``learned``, ``sinusoidal`` or ``relative``.
-        rope_base: Base of the wavelengths of rotary positions.
+        rope_base: Base of the wavelengths of rotary position embeddings.
         max_length: Maximum sequence length, for learned positions.
         normalise_embeddings: Whether to normalise token embeddings to unit mean square.
         tie_embeddings: Whether to use the embedding table as the output head.
@@ -133,7 +133,7 @@ class EncoderDecoder(LanguageModel):
     ) -> None:
         super().__init__()
         self.vocab_size, self.dim, self.depth = vocab_size, shape.dim, decoder_depth
-        # A fusion's heads share the width evenly, which those of mT5 (6 at a width of 512) do not.
+        # A fusion's heads must divide the width evenly, which those of mT5 (6 at a width of 512) do not.
         self.num_heads = math.gcd(shape.dim, shape.num_heads)
         self.scale_head = scale_head
 
@@ -155,11 +155,11 @@ class EncoderDecoder(LanguageModel):
         initialise(self)
 
     def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
-        """Token embeddings of source or target."""
+        """Token embeddings of source or target ids."""
         return self.token_embedding(ids)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def encode(self, hidden: Float[Tensor, "B M D"], tokens: TokenSequence) -> Memory:
-        """Encodes the source into a memory; the mask follows from the tokens."""
+        """Encodes the source into a memory; the attention mask follows from the tokens."""
         hidden = hidden if self.positions is None else self.positions(hidden, tokens.positions)
         mask = self_mask(tokens)
         if self.encoder_relative is not None:
@@ -179,7 +179,11 @@ class EncoderDecoder(LanguageModel):
         memory: Memory | None = None,
         before_block: BeforeBlock | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """Runs the decoder. The memory is given on the first call; a cache keeps it for the next ones."""
+        """Runs the decoder; the memory is given on the first call, and a cache keeps it for the following ones.
+
+        Raises:
+            ValueError: there is no memory, neither given nor in the cache.
+        """
         hidden = hidden if self.positions is None else self.positions(hidden, tokens.positions)
         keys_values, memory = self._memory(memory, cache)
         mask, to_memory = self_mask(tokens, cache), memory_mask(tokens, memory)
@@ -205,7 +209,7 @@ class EncoderDecoder(LanguageModel):
         return self.norm(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def _positions_of_keys(self, tokens: TokenSequence, cache: Cache | None) -> Tensor:
-        """int64 B K: positions of the cached and the new tokens. The cache holds them like the keys of one more block."""
+        """Positions of the cached and the new tokens, int64 B K; the cache stores them like the keys of one more block."""
         if cache is None:
             return tokens.positions
         new = tokens.positions[:, None, :, None]
@@ -214,7 +218,11 @@ class EncoderDecoder(LanguageModel):
     def _memory(
         self, memory: Memory | None, cache: Cache | None
     ) -> tuple[list[tuple[Tensor, Tensor]], Memory]:
-        """Keys and values of the memory for each block, and the memory: new ones, or those in the cache."""
+        """Keys and values of the memory for each block, and the memory itself: the given one, or the one in the cache.
+
+        Raises:
+            ValueError: there is no memory.
+        """
         if memory is None:
             if cache is None or "memory" not in cache.slots:
                 raise ValueError(

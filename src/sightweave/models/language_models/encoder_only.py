@@ -28,7 +28,7 @@ class Config:
     """Sizes and choices of the encoder."""
 
     dim: int = 128
-    """Width D."""
+    """Width D of the embeddings and hidden states."""
     depth: int = 3
     """Number of blocks."""
     num_heads: int = 4
@@ -42,7 +42,7 @@ class Config:
     position: Positions = "rotary"
     """Position encoding: rotary, learned or sinusoidal."""
     rope_base: float = 10_000.0
-    """Base of the wavelengths of rotary positions."""
+    """Base of the wavelengths of rotary position embeddings."""
     max_length: int = 2048
     """Maximum sequence length, in tokens."""
     normalise_embeddings: bool = False
@@ -52,11 +52,11 @@ class Config:
 
     @staticmethod
     def part() -> type[EncoderOnly]:
-        """The class that `build` instantiates; its declarations can be read without building an instance."""
+        """The class that `build` instantiates, so that its declarations can be read without an instance."""
         return EncoderOnly
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> EncoderOnly:
-        """The language model for a vocabulary and a list of answers."""
+        """Builds the language model for a vocabulary and a list of answers."""
         shape = BlockShape(
             dim=self.dim,
             num_heads=self.num_heads,
@@ -86,7 +86,7 @@ class EncoderOnly(LanguageModel):
         num_answers: Length A of the list of answers; at least 1.
         depth: Number of blocks L.
         position: ``rotary``, ``learned`` or ``sinusoidal``.
-        rope_base: Base of the wavelengths of rotary positions.
+        rope_base: Base of the wavelengths of rotary position embeddings.
         max_length: Maximum sequence length, for learned positions.
         normalise_embeddings: Whether to normalise token embeddings to unit mean square.
 
@@ -120,7 +120,7 @@ class EncoderOnly(LanguageModel):
         self.token_embedding = TokenEmbedding(vocab_size, shape.dim, normalise=normalise_embeddings)
         self.positions = AddedPositions(position, shape.dim, max_length=max_length)
 
-        # The blocks first: their error names the number of heads that does not divide the width.
+        # Build the blocks first, because their error names the number of heads that does not divide the width.
         self.blocks = shape.blocks(depth)
         self.rotary = Rotary(shape.width_of_head, base=rope_base) if self.positions.rotary else None
         self.norm = shape.make_norm()
@@ -128,7 +128,7 @@ class EncoderOnly(LanguageModel):
         initialise(self)
 
     def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
-        """Token embeddings."""
+        """Token embeddings of ids."""
         return self.token_embedding(ids)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def run(
@@ -140,7 +140,7 @@ class EncoderOnly(LanguageModel):
         memory: Memory | None = None,
         before_block: BeforeBlock | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """Runs all blocks and the last norm; there is no cache here."""
+        """Runs all blocks and the final norm; `cache` and `memory` are not used."""
         hidden = self.positions(hidden, tokens.positions)
         mask = self_mask(tokens)
         rotation = None if self.rotary is None else self.rotary(tokens.positions)

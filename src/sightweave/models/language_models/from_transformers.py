@@ -34,10 +34,10 @@ from sightweave.models.nn.mask import memory_mask
 
 @config
 class Config:
-    """Model folder."""
+    """Options of a language model from Transformers: its folder."""
 
     folder: str
-    """Folder written by ``save_pretrained``, or its name on the Hub. A saved run no longer needs it."""
+    """Folder written by ``save_pretrained``, or the model's name on the Hub. A saved run no longer needs it."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Contents of the folder's config.json, filled in automatically."""
 
@@ -47,32 +47,36 @@ class Config:
         return part_settings.filled(given, info, from_transformers.settings)
 
     def resolved(self) -> Config:
-        """The same with the config.json of a name on the Hub, which is downloaded if it is not cached.
+        """A copy with the config.json filled in; for a name on the Hub, the file is downloaded unless it is cached.
 
         Raises:
-            CheckpointError: as `from_transformers.settings`.
+            CheckpointError: as raised by `from_transformers.settings`.
         """
         return self if self.config else replace(self, config=from_transformers.settings(self.folder))
 
     @property
     def form(self) -> str:
-        """The form: ``causal``, ``encoder_decoder`` or ``classify``."""
+        """Form of the model: ``causal``, ``encoder_decoder`` or ``classify``."""
         return _kind(from_transformers.parsed(self.resolved().config)).form
 
     @staticmethod
     def part() -> type[FromTransformers]:
-        """The class that `build` instantiates; its declarations can be read without building an instance."""
+        """The class that `build` instantiates, so that its declarations can be read without an instance."""
         return FromTransformers
 
     def build(self, *, vocab_size: int, num_answers: int = 0) -> FromTransformers:
-        """The language model with random weights; `FromTransformers.load_folder` loads those of the folder."""
+        """Builds the language model with random weights; `FromTransformers.load_folder` loads those of the folder."""
         config = self.resolved().config
         kind = _kind(from_transformers.parsed(config))
         return kind(config=config, vocab_size=vocab_size, num_answers=num_answers)
 
 
 def _kind(theirs: Any) -> type[FromTransformers]:
-    """The class for a model family, by the tasks that Transformers lists it for."""
+    """The class for a model family, according to the tasks for which Transformers lists it.
+
+    Raises:
+        CheckpointError: Transformers lists it for none of the supported tasks.
+    """
     library = imported()
     if theirs.is_encoder_decoder:
         return EncoderDecoder
@@ -92,7 +96,7 @@ def _kind(theirs: Any) -> type[FromTransformers]:
 
 
 class FromTransformers(LanguageModel):
-    """What the three forms share: embeddings, stacks with hooks, the head, and loading the weights of a folder.
+    """The common part of the three forms: embeddings, stacks with hooks, the head, and loading of a folder's weights.
 
     Args:
         config: Contents of a config.json of Transformers.
@@ -100,19 +104,19 @@ class FromTransformers(LanguageModel):
         num_answers: Length A of the list of answers, for a bidirectional model.
 
     Raises:
-        CheckpointError: a family that Transformers does not know, or one whose positions or masks cannot be set, so that
-            packing and padding would not be exact.
-        ValueError: no answers for a bidirectional model.
+        CheckpointError: Transformers does not know the family, or its positions or masks cannot be set, so that packing
+            and padding would not be exact.
+        ValueError: there are no answers for a bidirectional model.
         BackendError: Transformers is not installed.
     """
 
     form = "causal"
     offers: ClassVar[frozenset[str]] = frozenset({"input", "layer", "memory", "pool"})
-    """What all forms together offer; each offers a part of it."""
+    """Places that the three forms offer together; each form offers some of them."""
 
     def __init__(self, *, config: Mapping[str, Any], vocab_size: int, num_answers: int = 0) -> None:
         super().__init__()
-        # The library's config, with our vocabulary size and without special tokens outside it.
+        # Use the library's config, with our vocabulary size and without special tokens outside it.
         self._config = from_transformers.parsed(config)
         sized = from_transformers.parsed({**config, "vocab_size": vocab_size})
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
@@ -120,7 +124,7 @@ class FromTransformers(LanguageModel):
             if isinstance(token, int) and token >= vocab_size:
                 setattr(sized, name, None)
 
-        # The fused kernels do not support a cap on the scores.
+        # The fused attention kernels do not support capped scores.
         is_capped = getattr(sized, "attn_logit_softcapping", None) is not None
         self._settings: dict[str, Any] = {"attn_implementation": "eager"} if is_capped else {}
         self.model = from_transformers.made(partial(self._make, sized))
@@ -133,7 +137,7 @@ class FromTransformers(LanguageModel):
             for module in modules
         ]
         self.depth = len(self._stacks[-1].blocks)
-        # A fusion's heads divide D evenly; those of the model may have another width.
+        # A fusion's heads must divide D evenly; the model's own heads may have another width.
         self.num_heads = math.gcd(sized.num_attention_heads, self.dim)
 
         self._is_output_scaled = getattr(
@@ -155,10 +159,10 @@ class FromTransformers(LanguageModel):
     @property
     def token_embedding(self) -> nn.Module:  # type: ignore[override]  # another library's
         """The table of token embeddings."""
-        return self.model.get_input_embeddings()  # type: ignore[no-any-return]  # their own type
+        return self.model.get_input_embeddings()  # type: ignore[no-any-return]  # the library's own type
 
     def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
-        """Token embeddings as the blocks read them: scaled if the model scales them."""
+        """Token embeddings as the blocks expect them, that is, scaled if the model scales them."""
         return self.token_embedding(ids) * self._scale  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def run(
@@ -170,7 +174,7 @@ class FromTransformers(LanguageModel):
         memory: Memory | None = None,
         before_block: BeforeBlock | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """All blocks and the last norm."""
+        """Runs all blocks and the final norm."""
         past = None if cache is None else Bridge(cache)
         return self._run(hidden, tokens, cache, past, before_block)
 
@@ -183,7 +187,7 @@ class FromTransformers(LanguageModel):
         before_block: BeforeBlock | None,
         **more: Any,
     ) -> Tensor:
-        if self._scale != 1:  # the stack scales its input itself
+        if self._scale != 1:  # the stack scales its input itself, so undo the scaling of `embed`
             hidden = hidden / self._scale
         hidden = self._stacks[-1].run(
             hidden, tokens, cache=cache, past=past, before_block=before_block, **more
@@ -204,28 +208,32 @@ class FromTransformers(LanguageModel):
         if (cap := getattr(theirs, "final_logit_softcapping", None)) is not None:
             logits = (logits / cap).tanh() * cap
         logits = logits * (getattr(theirs, "logit_scale", None) or 1)
-        return logits / (getattr(theirs, "logits_scaling", None) or 1)  # type: ignore[no-any-return]  # their own type
+        return logits / (getattr(theirs, "logits_scaling", None) or 1)  # type: ignore[no-any-return]  # the library's own type
 
     def words(self, embeddings: Float[Tensor, "E D"]) -> Float[Tensor, "E V"]:
-        """Scores of each embedding for each token of the vocabulary: products with the token embeddings."""
+        """Scores of each embedding for each token of the vocabulary: its products with the token embeddings."""
         table = self.token_embedding.weight
         assert isinstance(table, Tensor)
         return nn.functional.linear(embeddings, table)
 
     def load_folder(self, folder: str | Path) -> None:
-        """Loads the weights of a folder; embeddings of new tokens are initialised near the others.
+        """Loads the weights of a folder; embeddings of new tokens are initialised near the existing ones.
 
         Raises:
-            CheckpointError: no safetensors, damaged or foreign ones, weights of other shapes, or a family that gives other
-                results here than in Transformers, which is tried with a few tokens.
+            CheckpointError: the folder has no safetensors file, or one that is damaged, of another model or of other
+                shapes; or, in a trial with a few tokens, the model gives other results here than in Transformers.
         """
         found = from_transformers.weights(folder, type(self.model), self._config, **self._settings)
         foreign.fill(self.model, found, where=folder)
         self._prove(folder)
 
     def _prove(self, folder: str | Path) -> None:
-        """Refuses a family that gives other results here than in its own library."""
-        # A few ordinary tokens are enough.
+        """Checks with a few tokens that the model gives the same results here as in Transformers.
+
+        Raises:
+            CheckpointError: it does not, or the vocabulary is too small for the check.
+        """
+        # Use a few ordinary tokens.
         theirs = self.model.config
         named = [value for name, value in theirs.to_dict().items() if name.endswith("token_id")]
         special = {token for one in named for token in (one if isinstance(one, list) else [one])}
@@ -249,12 +257,12 @@ class FromTransformers(LanguageModel):
             self.train(was_training)
 
     def _theirs(self, ids: Tensor) -> Tensor:
-        """Logits of the library's own forward pass."""
-        return self.model(input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # their own type
+        """Logits of the library's own forward pass for these ids."""
+        return self.model(input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # the library's own type
 
 
 class Causal(FromTransformers):
-    """A causal decoder, such as GPT-2 and Gemma."""
+    """A causal decoder, such as GPT-2 or Gemma."""
 
     form = "causal"
     offers: ClassVar[frozenset[str]] = frozenset({"input", "layer"})
@@ -264,7 +272,7 @@ class Causal(FromTransformers):
 
 
 class EncoderDecoder(FromTransformers):
-    """An encoder-decoder, such as mBART, NLLB and T5."""
+    """An encoder-decoder, such as mBART, NLLB or T5."""
 
     form = "encoder_decoder"
     offers: ClassVar[frozenset[str]] = frozenset({"input", "layer", "memory"})
@@ -276,10 +284,10 @@ class EncoderDecoder(FromTransformers):
         return [self.model.get_encoder(), self.model.get_decoder()]
 
     def _theirs(self, ids: Tensor) -> Tensor:
-        return self.model(input_ids=ids, decoder_input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # their own type
+        return self.model(input_ids=ids, decoder_input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]  # the library's own type
 
     def encode(self, hidden: Float[Tensor, "B M D"], tokens: TokenSequence) -> Memory:
-        """Encodes the source into a memory; the mask follows from the tokens."""
+        """Encodes the source into a memory; the attention mask follows from the tokens."""
         return Memory(self._stacks[0].run(hidden, tokens), tokens.segment, tokens.branch, tokens.valid)
 
     def run(
@@ -291,10 +299,10 @@ class EncoderDecoder(FromTransformers):
         memory: Memory | None = None,
         before_block: BeforeBlock | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """Runs the decoder. The memory is given on the first call; a cache keeps it for the next ones.
+        """Runs the decoder; the memory is given on the first call, and a cache keeps it for the following ones.
 
         Raises:
-            ValueError: no memory, or a token that may attend to nothing in it.
+            ValueError: there is no memory, or a token may not attend to any part of it.
         """
         memory = _cached_memory(cache) if memory is None else memory
         mask = memory_mask(tokens, memory)
@@ -320,7 +328,7 @@ class EncoderDecoder(FromTransformers):
         return hidden
 
     def _past(self, cache: Cache | None) -> tuple[Any, Any]:
-        """The library's own cache of both attentions, and the part of it for the memory."""
+        """The library's own cache for both attentions, and the part of it that holds the memory."""
         if cache is None:
             return None, None
 
@@ -357,7 +365,7 @@ class Bidirectional(FromTransformers):
         return library.AutoModel.from_config(theirs, **self._settings)
 
     def _theirs(self, ids: Tensor) -> Tensor:
-        return self.model(input_ids=ids).last_hidden_state  # type: ignore[no-any-return]  # their own type
+        return self.model(input_ids=ids).last_hidden_state  # type: ignore[no-any-return]  # the library's own type
 
     def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R A"]:
         """Logits over the answers."""
@@ -365,7 +373,11 @@ class Bidirectional(FromTransformers):
 
 
 def _cached_memory(cache: Cache | None) -> Memory:
-    """The memory that a cache holds."""
+    """The memory stored in a cache.
+
+    Raises:
+        ValueError: the cache has none.
+    """
     if cache is None or "memory" not in cache.slots:
         raise ValueError(
             "an encoder-decoder needs a memory: give the batch a source, or pass a cache that contains one."
@@ -374,14 +386,17 @@ def _cached_memory(cache: Cache | None) -> Memory:
 
 
 def _scale(model: Any, stack: nn.Module) -> float:
-    """Factor by which the stack scales all embeddings, those of images too; 1 if the embedding table scales its own."""
+    """Factor by which the stack scales all embeddings, including those of images.
+
+    It is 1 if the embedding table scales its own output instead.
+    """
     if hasattr(model.get_input_embeddings(), "embed_scale"):
         return 1.0
-    if model.config.model_type in ("gemma", "gemma2"):  # in Transformers 4
+    if model.config.model_type in ("gemma", "gemma2"):  # applies to Transformers 4
         return float(model.config.hidden_size**0.5)
     return float(getattr(stack, "embed_scale", 1.0))
 
 
 def _tie(module: FromTransformers, faults: Any) -> None:
-    """Ties weights again that were loaded one by one."""
+    """Restores the tying of weights that were loaded one by one."""
     module.model.tie_weights()

@@ -1,4 +1,4 @@
-"""A check that another library's language model gives the same outputs here as there, also with packing and a cache."""
+"""Checks that another library's language model gives the same outputs here as there, also with packing and a cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sightweave.core.errors import CheckpointError
 _CLOSE = 1e-3
 """Largest accepted rounding difference, as a fraction of the largest value."""
 _LENGTHS = [3, 2, 4, 3]
-"""Number of tokens of a trunk, of its two branches, and of another text."""
+"""Numbers of tokens of a trunk, its first branch, its second branch, and another text."""
 NEEDED = sum(_LENGTHS)
 """Number of tokens that the check needs."""
 _VECTORS = [field.name for field in dataclasses.fields(TokenSequence) if field.name != "plain"]
@@ -28,15 +28,15 @@ class Readable(Protocol):
 
     @property
     def form(self) -> str:
-        """``causal``, ``encoder_decoder`` or ``classify``."""
+        """Form of the model: ``causal``, ``encoder_decoder`` or ``classify``."""
         ...
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Ids ``B S`` to embeddings ``B S D``."""
+        """Embeddings ``B S D`` of ids ``B S``."""
         ...
 
     def encode(self, hidden: Tensor, tokens: TokenSequence) -> Memory:
-        """The memory of an encoder-decoder."""
+        """Encodes the source of an encoder-decoder into its memory."""
         ...
 
     def run(
@@ -47,11 +47,11 @@ class Readable(Protocol):
         cache: Cache | None = None,
         memory: Memory | None = None,
     ) -> Tensor:
-        """The output of all blocks and the last norm: ``B S D``."""
+        """Runs all blocks and the final norm; returns ``B S D``."""
         ...
 
     def head(self, hidden: Tensor) -> Tensor:
-        """Hidden states ``R D`` to logits ``R V``."""
+        """Logits ``R V`` of hidden states ``R D``."""
         ...
 
 
@@ -61,9 +61,9 @@ def prove(model: Readable, theirs: Callable[[Tensor], Tensor], ids: Tensor) -> N
 
     Args:
         model: A model in evaluation mode.
-        theirs: Ids ``1 S`` (source and target alike) to the library's own output: ``1 S V``, or ``1 S D`` for a model that
-            classifies.
-        ids: int64 T: `NEEDED` ordinary tokens.
+        theirs: Function from ids ``1 S`` (both source and target) to the library's own output: logits ``1 S V``, or
+            hidden states ``1 S D`` if the model classifies.
+        ids: `NEEDED` ordinary tokens (int64 T).
 
     Raises:
         CheckpointError: outputs differ; the message says in which way and by how much.
@@ -71,18 +71,18 @@ def prove(model: Readable, theirs: Callable[[Tensor], Tensor], ids: Tensor) -> N
     trunk, first, second, other = torch.split(ids, _LENGTHS)
     texts = [torch.cat([trunk, first]), torch.cat([trunk, second]), other]
 
-    # Each text alone must equal the library's own output; the other ways are then compared with it.
+    # Compare each text alone with the library's own output; the other ways are then compared with these outputs.
     alone = [_outputs(model, [_text(text)]) for text in texts]
     _compare("read by itself", alone, [theirs(text[None])[0] for text in texts])
 
-    # All texts packed in one row.
+    # Pack all texts in one row.
     parts = [_text(text, segment=number) for number, text in enumerate(texts)]
     lengths = [len(text) for text in texts]
     _compare("packed after another text", torch.split(_outputs(model, parts), lengths), alone)
     if model.form == "classify":
         return
 
-    # Two branches after a common trunk.
+    # Continue a common trunk with two branches.
     if model.form == "causal":
         start = len(trunk)
         parts = [_text(trunk), _text(first, start=start, branch=1), _text(second, start=start, branch=2)]
@@ -94,7 +94,7 @@ def prove(model: Readable, theirs: Callable[[Tensor], Tensor], ids: Tensor) -> N
 
 
 def _text(ids: Tensor, *, start: int = 0, segment: int = 0, branch: int = 0) -> TokenSequence:
-    """One row of ordinary tokens whose positions begin at `start`."""
+    """Creates one row of ordinary tokens whose positions begin at `start`."""
     ids = ids[None]
     ones = torch.ones_like(ids)
 
@@ -111,7 +111,7 @@ def _text(ids: Tensor, *, start: int = 0, segment: int = 0, branch: int = 0) -> 
 
 
 def _joined(parts: Sequence[TokenSequence], ar: int) -> TokenSequence:
-    """The parts as one row, causal if `ar` is 1 and bidirectional if it is 0."""
+    """Concatenates the parts to one row, which is causal if `ar` is 1 and bidirectional if it is 0."""
     joined = {}
     for name in _VECTORS:
         joined[name] = torch.cat([getattr(part, name) for part in parts], 1)
@@ -121,7 +121,7 @@ def _joined(parts: Sequence[TokenSequence], ar: int) -> TokenSequence:
 
 
 def _outputs(model: Readable, parts: Sequence[TokenSequence]) -> Tensor:
-    """The model's outputs for one row of texts; an encoder-decoder reads each as source and as target."""
+    """The model's outputs for one row of texts; an encoder-decoder reads each text as source and as target."""
     memory = None
     if model.form == "encoder_decoder":
         source = _joined(parts, 0)
@@ -133,7 +133,7 @@ def _outputs(model: Readable, parts: Sequence[TokenSequence]) -> Tensor:
 
 
 def _outputs_step_by_step(model: Readable, ids: Tensor) -> Tensor:
-    """The outputs with a cache, one token at a time, next to a row that is one token longer."""
+    """The outputs with a cache, computed one token at a time, next to a row that is one token longer."""
     memory, cache = None, Cache(2)
     if model.form == "encoder_decoder":
         source = _joined([_text(ids)], 0)
@@ -158,12 +158,16 @@ def _first_logits(model: Readable, tokens: TokenSequence, cache: Cache, memory: 
 
 
 def _repeated(tokens: TokenSequence) -> TokenSequence:
-    """Two equal rows."""
+    """Repeats a row, giving two equal rows."""
     return dataclasses.replace(tokens, **{name: getattr(tokens, name).repeat(2, 1) for name in _VECTORS})
 
 
 def _compare(way: str, outputs: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
-    """Raises CheckpointError if any outputs differ from the expected ones by more than rounding."""
+    """Compares outputs with the expected ones.
+
+    Raises:
+        CheckpointError: some outputs differ by more than rounding.
+    """
     for actual, wanted in zip(outputs, expected, strict=True):
         difference = float((actual - wanted).abs().max())
         if not difference <= _CLOSE * (1 + float(wanted.abs().max())):

@@ -1,4 +1,4 @@
-"""Multi-head attention: grouped-query, with optional rotary positions and QK-norm, over itself or over a memory.
+"""Multi-head attention: grouped-query, with optional rotary positions and QK-norm, to the sequence itself or to a memory.
 
 Attention Is All You Need (arXiv:1706.03762); GQA (Ainslie et al. 2023, arXiv:2305.13245); QK-norm (Henry et al. 2020,
 arXiv:2010.04245).
@@ -16,22 +16,23 @@ from sightweave.models.nn.position import Rotation, rotate
 
 
 class Attention(nn.Module):
-    """Softmax attention with H query heads and Hkv key-value heads. Tensors are B H S Dh inside.
+    """Softmax attention with H query heads and Hkv key-value heads. Tensors inside have the order B H S Dh.
 
     Args:
         dim: Width D of the input and output.
         num_heads: Number of query heads H.
         num_kv_heads: Number of key-value heads Hkv; must divide H. None means H.
         head_dim: Width Dh of a head; None means D / H.
-        memory_dim: Width of the keys' and values' input; None means D.
+        memory_dim: Width of the input of keys and values; None means D.
         bias: Whether the projections have biases.
         qkv_bias: Whether the query, key and value projections have biases; None means the same as `bias`.
-        qk_norm: Whether to normalize queries and keys per head, which bounds the scores.
-        norm_eps: Added under the root of those norms.
+        qk_norm: Whether to normalise queries and keys per head, which bounds the scores.
+        norm_eps: Added under the square root of these norms.
         score_scale: Factor of the scores; None means 1 / sqrt(Dh).
 
     Raises:
-        ValueError: the number of heads does not divide the width, or that of key-value heads does not divide that of heads.
+        ValueError: the number of heads does not divide the width, or the number of key-value heads does not divide the
+            number of heads.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Attention(nn.Module):
         layer: int = 0,
         memory: tuple[Tensor, Tensor] | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """Attends to itself (and to the cached keys and values of `layer`), or to the keys and values of a memory."""
+        """Attends to the sequence itself (and the cached keys and values of `layer`), or to the memory if it is given."""
         queries = _split(self.q(hidden), self.num_heads)
         queries = queries if self.q_norm is None else self.q_norm(queries)
         queries = queries if rotation is None else rotate(queries, rotation)
@@ -119,7 +120,8 @@ def attend(
     """Scaled dot-product attention with torch's fused kernels; a `scale` of None is 1 / sqrt(Dh)."""
     groups = queries.shape[1] // keys.shape[1]
 
-    # A single new token: the query heads of a group become positions, so that keys and values need not be expanded.
+    # With a single new token, the query heads of a group act as positions, so that keys and values need not be
+    # expanded.
     if queries.shape[2] == 1 and mask.shows_all and groups > 1:
         folded = torch.unflatten(queries, 1, (keys.shape[1], groups)).squeeze(3)  # B Hkv G Dh
         return F.scaled_dot_product_attention(folded, keys, values, scale=scale).flatten(1, 2).unsqueeze(2)

@@ -33,11 +33,11 @@ class BlockShape:
     feed_forward: Form = "swiglu"
     """Form of the feed-forward layer."""
     norm: str = "rms"
-    """``rms`` or ``layer``."""
+    """Kind of norm: ``rms`` or ``layer``."""
     norm_eps: float = 1e-6
-    """Added under the root of the norms."""
+    """Added under the square root of the norms."""
     qk_norm: bool = False
-    """Whether to normalize queries and keys."""
+    """Whether to normalise queries and keys."""
     bias: bool = False
     """Whether projections have biases."""
     qkv_bias: bool | None = None
@@ -68,7 +68,7 @@ class BlockShape:
 
 
 class Block(nn.Module):
-    """``h = h + attend(norm(h))``; optionally ``h = h + attend(norm(h), memory)``; ``h = h + ff(norm(h))``.
+    """A block: ``h = h + attend(norm(h))``; optionally ``h = h + attend(norm(h), memory)``; ``h = h + ff(norm(h))``.
 
     Args:
         shape: Widths and forms of the layers.
@@ -77,7 +77,7 @@ class Block(nn.Module):
 
     def __init__(self, shape: BlockShape, *, reads_memory: bool = False) -> None:
         super().__init__()
-        # The parts are created in the order in which they run, which is also the order of their random initial weights.
+        # The parts are created in the order in which they run, which determines their random initial weights.
         self.attention_norm = shape.make_norm()
         self.attention = Attention(
             shape.dim,
@@ -115,7 +115,7 @@ class Block(nn.Module):
         memory: tuple[Tensor, Tensor] | None = None,
         memory_mask: Mask | None = None,
     ) -> Float[Tensor, "B S D"]:
-        """The output of the block; `memory` holds the keys and values for `memory_attention`."""
+        """The output of the block; `memory` contains the keys and values for `memory_attention`."""
         inner = partial(
             self._forward,
             mask=mask,

@@ -1,4 +1,4 @@
-"""Convolutional blocks shared by the CNN and by the ViT's stem."""
+"""Convolutional blocks shared by the CNN and the stem of the ViT."""
 
 from typing import Literal
 
@@ -30,12 +30,12 @@ def channel_norm(kind: ChannelNorm, channels: int) -> nn.Module:
 
 
 class Downsample(nn.Module):
-    """3x3 convolution with stride 2, norm and GELU: halves the rows and columns.
+    """A 3x3 convolution with stride 2, norm and GELU, which halves rows and columns.
 
     Args:
         inputs: Number of input channels.
         outputs: Number of output channels.
-        norm: Norm of the channels.
+        norm: Kind of norm: ``group`` or ``batch``.
     """
 
     def __init__(self, inputs: int, outputs: int, *, norm: ChannelNorm) -> None:
@@ -49,11 +49,11 @@ class Downsample(nn.Module):
 
 
 class Residual(nn.Module):
-    """``x + conv(gelu(norm(conv(x))))`` with 3x3 kernels: ResNet's basic block (He et al. 2015, arXiv:1512.03385).
+    """A residual block ``x + conv(gelu(norm(conv(x))))`` with 3x3 kernels: ResNet's basic block (arXiv:1512.03385).
 
     Args:
         channels: Number of input and output channels.
-        norm: Norm of the channels.
+        norm: Kind of norm: ``group`` or ``batch``.
     """
 
     def __init__(self, channels: int, *, norm: ChannelNorm) -> None:

@@ -1,4 +1,4 @@
-"""Token embeddings, and positions that are added to them in some models."""
+"""Token embeddings, and the position embeddings that some models add to them."""
 
 from typing import Literal
 
@@ -12,11 +12,11 @@ from sightweave.models.nn.position import sinusoidal
 
 Positions = Literal["rotary", "learned", "sinusoidal"]
 _NEW_TOKEN_SPREAD = 0.1
-"""Standard deviation of the rows of new tokens, as a fraction of that of the others."""
+"""Standard deviation of the rows of new tokens, as a fraction of the standard deviation of the existing rows."""
 
 
 class TokenEmbedding(nn.Module):
-    """A table of V vectors, optionally normalized.
+    """A table of V vectors, optionally normalised.
 
     Args:
         vocab_size: Size V of the vocabulary.
@@ -36,7 +36,7 @@ class TokenEmbedding(nn.Module):
 
 
 class AddedPositions(nn.Module):
-    """Learned or sinusoidal positions, added to the hidden state; for ``rotary`` it adds nothing.
+    """Adds learned or sinusoidal positions to the hidden state; adds nothing for ``rotary``.
 
     Args:
         kind: ``rotary``, ``learned`` or ``sinusoidal``.
@@ -44,8 +44,8 @@ class AddedPositions(nn.Module):
         max_length: Number of rows of the learned table.
 
     Raises:
-        ValueError: unknown `kind`, or an odd `dim` for ``sinusoidal``; in `forward`, a position outside the learned
-            table.
+        ValueError: `kind` is unknown, or `dim` is odd for ``sinusoidal``; in `forward`, a position is outside the
+            learned table.
     """
 
     def __init__(self, kind: Positions, dim: int, *, max_length: int) -> None:
@@ -73,7 +73,7 @@ class AddedPositions(nn.Module):
         return self.add(hidden, positions)
 
     def add(self, hidden: Float[Tensor, "B S D"], positions: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
-        """Like `forward` for positions known to be valid; it reads no tensor value, so it can be traced."""
+        """Like `forward`, for positions known to be valid; it does not inspect values, so it can be traced."""
         if self.table is not None:
             return hidden + self.table(positions)  # type: ignore[no-any-return]  # nn.Module calls are untyped
         if self.kind == "sinusoidal":
@@ -87,14 +87,15 @@ class AddedPositions(nn.Module):
 
 
 def head_logits(hidden: Float[Tensor, "R D"], weight: Float[Tensor, "V D"]) -> Float[Tensor, "R V"]:
-    """Logits from a head tied to the embedding table."""
+    """Logits of a head that is tied to the embedding table."""
     return torch.nn.functional.linear(hidden, weight)
 
 
 def with_new_rows(table: Float[Tensor, "V ..."], drawn: Float[Tensor, "W ..."]) -> Float[Tensor, "T ..."]:
-    """A table (or a bias) with rows for new tokens added; their directions are those of the random values `drawn`.
+    """Appends rows for new tokens to a table (or a bias), in the directions of the random values `drawn`.
 
-    New rows are near the mean of all rows, so that new tokens start neither likelier nor less likely than the others.
+    New rows are near the mean of all rows, so that new tokens are initially neither more nor less likely than the
+    others.
     """
     drawn = drawn / drawn.std(correction=0).clamp(min=1e-12)
     return torch.cat([table, table.mean(0) + _NEW_TOKEN_SPREAD * table.std(0) * drawn])

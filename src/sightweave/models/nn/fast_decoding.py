@@ -1,20 +1,20 @@
-"""Fast decoding on a CPU: one token per row through a causal stack, with few and fast calls.
+"""Fast decoding on a CPU: processes one token per row in a causal stack, with few and fast calls.
 
-A decoding step multiplies a handful of rows, so the time goes into reading weights and into the number of calls, not into
-arithmetic. Three measures help, and change the results only by rounding:
+A decoding step multiplies only a few rows, so most of the time is spent on reading weights and on the overhead of
+calls, not on arithmetic. Three measures reduce this time and change the results only by rounding:
 
 - a norm becomes one divisor per row, applied after the matrix: ``norm(h) @ W = (h @ (weight * W)) / rms(h)``;
 - matrices that read the same vector are joined (query, key and value; gate and up) and include the norm's weight;
-- weights are stored in a layout that suits the number of rows: a transposed copy is read nearly twice as fast for one
-  row, oneDNN's blocked layout for several.
+- weights are stored in a layout that suits the number of rows: for one row, a transposed copy is read nearly twice as
+  fast; for several rows, oneDNN's blocked layout is faster.
 
-Many rows at once, as in an evaluation, are limited by memory instead: reading each row's keys and values. The common prefix
-of several rows (the tokens of an image with many questions) is therefore stored once and read once per step, and prompts
-are processed without padding.
+Many rows at once, as in an evaluation, are instead limited by reading each row's keys and values from memory. A prefix
+that several rows have in common (such as the tokens of an image with many questions) is therefore stored once and read
+once per step, and prompts are processed without padding.
 
-Copying large weights takes as long as a dozen steps, and most answers are short, so copies are made only when a text is
-long enough for them to pay off. They are kept for the next text, and made again if a weight was replaced, moved, or
-changed in a way that PyTorch counts (`Layouts`).
+Copying large weights takes as long as about twelve steps, and most answers are short. Copies are therefore made only
+when a text becomes long enough for them to pay off. They are kept for the next text, and made again if a weight was
+replaced, moved, or changed in a way that PyTorch tracks (see `Layouts`).
 """
 
 from __future__ import annotations
@@ -36,23 +36,26 @@ from sightweave.models.nn.norm import RMSNorm, cpu_scale
 from sightweave.models.nn.position import Rotary, rotate
 
 _SMALL_BYTES = 32 << 20
-"""Stacks up to this size are copied immediately, because most of their time is spent on calls."""
+"""Maximum size of stacks that are copied immediately, because most of their time is spent on the overhead of calls."""
 _REUSE_STEP = 4
-"""Step at which kept copies of large weights are checked and reused."""
+"""Number of the step at which kept copies of large weights are checked and reused."""
 _COPY_STEP = 8
-"""Step at which large weights are copied if no copies were kept."""
+"""Number of the step at which large weights are copied if no copies were kept."""
 _COLUMNS = 512
-"""Number of rows transposed at once, which fit in the processor's cache: three times as fast as all at once."""
+"""Number of rows to transpose at once; these fit in the processor's cache, which is three times as fast as transposing
+all rows at once."""
 _POSITIONS = 64
-"""Number of rotations computed in advance."""
+"""Number of rotations to compute in advance."""
 _SCORES = 1 << 23
-"""Maximum attention scores in memory while processing prompts, 32 MB; softmax and reordering copy them a few times."""
+"""Maximum number of attention scores in memory while processing prompts (32 MB); softmax and reordering make a few
+copies of them."""
 _MANY_ROWS = 16
-"""From this number of rows on, batched matrix products are faster than torch's fused attention, which loops over rows."""
+"""Minimum number of rows for which batched matrix products are faster than torch's fused attention, which loops over
+rows."""
 
 Project = Callable[[Tensor], Tensor]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Queries ``N Hkv G Dh`` and new keys and values ``N Hkv 1 Dh`` -> the attended values."""
+"""Function from queries ``N Hkv G Dh`` and new keys and values ``N Hkv 1 Dh`` to the attended values."""
 Matrices = tuple[Project, Project, Tensor, Tensor]
 
 
@@ -63,9 +66,10 @@ def prepare(
     head: Float[Tensor, "V D"],
     layouts: Layouts | None = None,
 ) -> FastDecoding | None:
-    """The stack of these parts, or None if its output would differ from theirs; `layouts` keeps copies between calls.
+    """The prepared stack of these parts, or None if its outputs would differ from theirs.
 
-    It supports RMS norms, rotary positions, no biases, fp32 weights on a CPU, and blocks that are not in training.
+    Only stacks with RMS norms, rotary positions, no biases, and fp32 weights on a CPU are supported, and no block may
+    be in training mode. `layouts` keeps copies of the weights between calls.
     """
     stack = [block for block in blocks if isinstance(block, Block) and _is_supported(block)]
     if len(stack) < len(blocks) or rotary is None or torch.is_autocast_enabled("cpu"):
@@ -77,7 +81,7 @@ def prepare(
 
 
 def _is_supported(block: Block) -> bool:
-    """Whether a block has only features that this module supports, and plain weights."""
+    """Whether a block has only features that this module supports, and only fp32 weights on a CPU."""
     for norm in (block.attention_norm, block.feed_forward_norm):
         if not isinstance(norm, RMSNorm) or norm.weight is None:
             return False
@@ -111,22 +115,22 @@ def _is_plain(weight: Tensor) -> bool:
 
 
 class Layouts:
-    """Copies of weights in another memory layout, each with the versions of the weights that it was made from.
+    """Copies of weights in another memory layout, each with the versions of the original weights.
 
-    PyTorch counts every change of a tensor in place, such as an optimizer's or `load_state_dict`'s, but not one through
-    ``tensor.data`` or through an array that shares its memory. Code that does this must call `forget`. Weights that were
-    created under ``torch.inference_mode()`` have no such counter, and copies of them are not kept.
+    PyTorch tracks every change of a tensor in place, such as by an optimizer or by `load_state_dict`, but not a change
+    through ``tensor.data`` or through an array that shares its memory. Code that makes such changes must call `forget`.
+    Weights that were created under ``torch.inference_mode()`` are not tracked, and copies of them are not kept.
     """
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[list[_Version], Any]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Layouts, ()  # a copy of the model has its own weights
+        return Layouts, ()  # a copy of the model has other weights, so it starts without copies
 
     def fresh(self, name: str, weights: Sequence[Tensor]) -> Any:
-        """The copy of that name, or None if there is none or the weights have changed since."""
-        held = self._held.get(name)  # another thread may forget it meanwhile
+        """The copy with this name; None if there is none or if the weights have changed since it was made."""
+        held = self._held.get(name)  # another thread may forget the copy in the meantime
         if held is None:
             return None
 
@@ -135,7 +139,7 @@ class Layouts:
         return copy if is_same else None
 
     def keep(self, name: str, weights: Sequence[Tensor], copy: Any) -> Any:
-        """Stores a copy, replacing an older one, and returns it."""
+        """Stores a copy in place of an older one with the same name, and returns it."""
         if any(weight.is_inference() for weight in weights):
             self._held.pop(name, None)
         else:
@@ -143,13 +147,13 @@ class Layouts:
         return copy
 
     def forget(self) -> None:
-        """Drops all copies, since weights may have changed in a way that PyTorch does not count."""
+        """Removes all copies, because weights may have changed in a way that PyTorch does not track."""
         self._held.clear()
 
 
 @dataclass(frozen=True)
 class _Version:
-    """The state of a weight at one moment."""
+    """The identity of a weight and its state at one moment."""
 
     weight: weakref.ref[Tensor]
     address: int
@@ -168,14 +172,14 @@ class _Version:
 
 
 class FastDecoding:
-    """A prepared stack; each call feeds one token to every row. Made for one call of generation.
+    """A prepared stack; each call processes one token of each row. Created for one call of generation.
 
     Args:
-        blocks: The stack, with the features that `prepare` requires.
-        rotary: Its rotary positions.
-        norm: The last norm.
-        head: V D: weight of the output head.
-        layouts: Keeps copies of the weights for the next call; None keeps them for this one only.
+        blocks: Blocks of the stack, with the features that `prepare` requires.
+        rotary: Rotary positions of the stack.
+        norm: The final norm.
+        head: Weight of the output head (V D).
+        layouts: Keeps copies of the weights for the next generation; None keeps them for this generation only.
     """
 
     def __init__(
@@ -193,7 +197,7 @@ class FastDecoding:
         self._rotations: tuple[Tensor, ...] = ()
         self._steps = 0
 
-        # Copies of the weights: small stacks are copied now, large ones after some steps.
+        # Small stacks are copied now; copies of large weights are made after some steps.
         self._weights: list[Tensor] = []
         for block in blocks:
             self._weights += block.parameters()
@@ -207,11 +211,11 @@ class FastDecoding:
     def __call__(
         self, hidden: Float[Tensor, "B D"], positions: Int[Tensor, " B"], cache: Cache, *, largest: int
     ) -> Float[Tensor, "B V"]:
-        """Logits of the next token, whose position is one more; the cache grows by one token per row.
+        """Logits of the tokens that follow `hidden`; the cache grows by one token per row.
 
         Args:
             hidden: Embedded tokens.
-            positions: Positions of the tokens.
+            positions: Positions of these tokens.
             cache: Keys and values of the earlier tokens of each row.
             largest: Upper bound of the positions; reading it from the tensor would take time in every step.
         """
@@ -222,7 +226,7 @@ class FastDecoding:
             hidden = layer(hidden, rotation, partial(attend, index))
         cache.lengths, cache.longest = cache.lengths + 1, cache.longest + 1
 
-        # Use faster layouts of the weights from here on: kept ones early, new ones if the text gets long.
+        # From here on use faster layouts of the weights: kept copies early, new copies if the text becomes long.
         self._steps += 1
         if self._steps == (1 if self._is_small else _REUSE_STEP) or self._steps == _COPY_STEP:
             if len(hidden) == 1:
@@ -232,7 +236,7 @@ class FastDecoding:
         return self._logits(hidden)
 
     def fits(self, tokens: Int[Tensor, "B S"], shared: Shared | None) -> bool:
-        """Whether the attention scores of `read` would fit in memory; the model's own path needs less."""
+        """Whether the attention scores of `read` would fit in memory; the model's own forward pass needs less memory."""
         rows, length = tokens.shape
         padded, width = rows * length, length
         if shared is not None:
@@ -250,19 +254,19 @@ class FastDecoding:
         slot: Int[Tensor, " N"],
         cache: Cache,
     ) -> Float[Tensor, "B V"]:
-        """Processes whole prompts without padding, row after row; returns the logits of each row's next token.
+        """Processes complete prompts without padding, row after row; returns the logits of each row's next token.
 
         Args:
-            hidden: Embedded tokens.
+            hidden: Embedded tokens of all rows.
             positions: Positions of the tokens.
             row: Row of each token.
             slot: Index of each token in its row, from 0.
-            cache: An empty cache; its ``shared`` precedes the rows.
+            cache: An empty cache; its ``shared`` prefix precedes the rows.
         """
         lengths = torch.bincount(row, minlength=cache.rows)
         rotation = self._rotation(positions, int(positions.max()))
 
-        # All blocks except the last, for all tokens.
+        # Run all blocks except the last for all tokens.
         own = Groups(row, cache.rows, self._layers[0].kv_heads)
         attend = partial(_attend_causally, cache=cache, row=row, slot=slot, own=own)
         if cache.shared is not None:
@@ -281,7 +285,7 @@ class FastDecoding:
         return self._head((hidden * self._norm.weight).div_(self._norm.length(hidden)))
 
     def _join(self, *, make: bool) -> None:
-        """Switches to joined matrices: kept ones, or new ones if `make` is set."""
+        """Switches to joined matrices: cached ones, or new ones if `make` is set."""
         if self._has_joined:
             return
 
@@ -295,7 +299,7 @@ class FastDecoding:
                 layer.use(matrices)
 
     def _lay_out_head(self, *, rows: int, make: bool) -> None:
-        """Switches to a head laid out for this number of rows: a kept one, or a new one if `make` is set."""
+        """Switches to a head laid out for this number of rows: a cached one, or a new one if `make` is set."""
         if self._has_head:
             return
 
@@ -308,7 +312,7 @@ class FastDecoding:
             self._has_head, self._head = True, held[1]
 
     def _rotation(self, positions: Tensor, largest: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines, from a table that is computed some steps in advance."""
+        """Cosines and sines of the positions, read from a table that is computed some steps in advance."""
         if not self._rotations or largest >= len(self._rotations[0]):
             ahead = torch.arange(largest + _POSITIONS)[None]
             self._rotations = tuple(part[0, 0] for part in self._rotary(ahead))  # P Dh
@@ -318,7 +322,7 @@ class FastDecoding:
 
 
 class _Norm:
-    """An RMS norm as ``x * weight / length(x)``, so that the caller can choose when to divide."""
+    """An RMS norm in the form ``x * weight / length(x)``, so that the caller can choose when to divide."""
 
     def __init__(self, norm: nn.Module) -> None:
         assert isinstance(norm, RMSNorm)
@@ -333,7 +337,7 @@ class _Norm:
 
 
 class _Layer:
-    """One block for one token per row."""
+    """One block, prepared to process one token per row."""
 
     def __init__(self, block: Block) -> None:
         attention, feed_forward = block.attention, block.feed_forward
@@ -351,7 +355,7 @@ class _Layer:
 
         self._qk_weight: Tensor | None = None
         if attention.q_norm is not None and attention.k_norm is not None:
-            # One norm for the heads of queries and keys together.
+            # Use one norm for the heads of queries and keys together.
             both = (attention.q_norm.weight, self.heads), (attention.k_norm.weight, self.kv_heads)
             wide = [weight.expand(count, 1, -1) for weight, count in both if weight is not None]
             self._qk_weight, self._qk_eps = torch.cat(wide), attention.q_norm.eps
@@ -363,7 +367,7 @@ class _Layer:
         return qkv, inner, _transposed([self._out.t()]), _transposed([self._down.t()])
 
     def use(self, matrices: Matrices) -> None:
-        """Switches to copies that `joined` made."""
+        """Switches to the copies made by `joined`."""
         self._qkv, self._inner, self._out, self._down = matrices
 
     def __call__(
@@ -373,19 +377,19 @@ class _Layer:
         attend: Attend,
         keep: Int[Tensor, " B"] | None = None,
     ) -> Tensor:
-        """The block for all rows, or for those in `keep` only; `attend` gets the keys and values of all rows."""
+        """Runs the block for all rows, or only for the rows in `keep`; `attend` gets the keys and values of all rows."""
         heads, kv_heads, width = self.heads, self.kv_heads, self._attention.head_dim
 
         joined = self._qkv(hidden).div_(self._attention_norm.length(hidden))
         split = joined.view(-1, heads + 2 * kv_heads, 1, width)  # N H+2Hkv 1 Dh
 
-        # Queries and keys are normed and rotated together.
+        # Normalise and rotate queries and keys together.
         queries_keys = split[:, : heads + kv_heads]
         if self._qk_weight is not None:
             queries_keys = (queries_keys * cpu_scale(queries_keys, self._qk_eps)).mul_(self._qk_weight)
         rotated = rotate(queries_keys, rotation)
 
-        # The query heads of a group become positions, so that keys and values need not be expanded.
+        # The query heads of a group act as positions, so that keys and values need not be expanded.
         queries = rotated[:, :heads].reshape(-1, kv_heads, heads // kv_heads, width)
         if keep is not None:
             hidden, queries = hidden[keep], queries[keep]
@@ -396,7 +400,7 @@ class _Layer:
         return torch.addmm(hidden, self._activated(inner), self._down)
 
     def _activated(self, inner: Tensor) -> Tensor:
-        """The activation of the feed-forward layer, in place if possible."""
+        """Applies the activation of the feed-forward layer, in place if possible."""
         if self._form == "swiglu":
             gate, up = inner.chunk(2, -1)
             return F.silu(gate).mul_(up)
@@ -416,7 +420,7 @@ def _attend_next(
     cache: Cache,
     bias: Float[Tensor, "B 1 1 K"] | None,
 ) -> Tensor:
-    """Attention of one token per row to all tokens before it."""
+    """Attention of one token per row to all earlier tokens and to itself."""
     keys, values = cache.extend(layer, keys, values)
     if len(queries) < _MANY_ROWS and cache.shared is None:
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
@@ -440,14 +444,14 @@ def _attend_last(
 
 
 def _ragged_bias(cache: Cache) -> Float[Tensor, "B 1 1 K"]:
-    """Minus infinity after each row's next token, for rows of different lengths."""
+    """A bias of minus infinity after each row's next token, for rows of different lengths."""
     slot = torch.arange(cache.longest + 1)
     bias = torch.zeros(cache.rows, 1, 1, len(slot))
     return bias.masked_fill_((slot > cache.lengths[:, None])[:, None, None], -torch.inf)
 
 
 def _bias(cache: Cache, width: int) -> Float[Tensor, "B 1 1 K"] | None:
-    """Minus infinity where a row has padding; None if no row has any."""
+    """A bias of minus infinity where a row has padding; None if no row has any."""
     if cache.padding is None:
         return None
 
@@ -474,7 +478,7 @@ def _attend_each(
     if shared is None:
         return torch.bmm(scores.softmax(-1), values.flatten(0, 1))
 
-    # One softmax over the shared prefix and the row's own tokens.
+    # Use one softmax over the shared prefix and the row's own tokens.
     prefix_scores = shared.groups.scores(queries, shared.keys[layer], scale)
     weights = torch.cat([prefix_scores, scores], -1).softmax(-1)
     prefix = prefix_scores.shape[-1]
@@ -494,7 +498,7 @@ def _attend_causally(
     own: Groups,
     groups: Groups | None = None,
 ) -> Float[Tensor, "R G Dh"]:
-    """Attention of all tokens of all prompts, each to its row's shared prefix and to those before it in its row."""
+    """Attention of the tokens of all prompts, each to its row's shared prefix and to its row's tokens up to itself."""
     tokens, heads, each, width = queries.shape
     scale = width**-0.5
     keys, values = cache.place(layer, row, slot, keys[:, :, 0], values[:, :, 0])
@@ -507,7 +511,7 @@ def _attend_causally(
     if shared is None or groups is None:
         return own.values(scores.softmax(-1), values)
 
-    # One softmax over the shared prefix and the row's own tokens.
+    # Use one softmax over the shared prefix and the row's own tokens.
     prefix_scores = groups.scores(queries, shared.keys[layer], scale)
     weights = torch.cat([prefix_scores, scores], -1).softmax(-1)
     prefix = prefix_scores.shape[-1]
@@ -516,7 +520,10 @@ def _attend_causally(
 
 
 def _separate(parts: Sequence[Tensor], norm: _Norm) -> Project:
-    """The products of a vector with all `parts`, concatenated, still to be divided by the vector's length."""
+    """A function that computes the products of a vector with all `parts`, concatenated.
+
+    The caller must still divide the products by the vector's length.
+    """
 
     def project(x: Tensor) -> Tensor:
         weighted = x * norm.weight
@@ -526,13 +533,13 @@ def _separate(parts: Sequence[Tensor], norm: _Norm) -> Project:
 
 
 def _joined(parts: Sequence[Tensor], norm: _Norm) -> Project:
-    """Like `_separate`, but with one matrix that includes the norm's weight."""
+    """Like `_separate`, but the function uses one matrix that includes the norm's weight."""
     matrix = _transposed(parts).mul_(norm.weight[:, None])
     return lambda x: torch.mm(x, matrix)
 
 
 def _transposed(parts: Sequence[Tensor]) -> Tensor:
-    """The parts ``F1 D``, ``F2 D``, ... transposed and joined: ``D F1+F2+...``."""
+    """Transposes the parts ``F1 D``, ``F2 D``, ... and joins them: ``D F1+F2+...``."""
     matrix = parts[0].new_empty(parts[0].shape[1], sum(map(len, parts)))
 
     start = 0
@@ -546,7 +553,7 @@ def _transposed(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _laid_out(head: Tensor, *, rows: int) -> Project:
-    """The head in the memory layout that suits this number of rows."""
+    """A function that applies the head, stored in the memory layout that suits this number of rows."""
     if rows > 1 and hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
         packed = torch.ops.mkldnn._reorder_linear_weight(head.detach(), rows)
         return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")

@@ -1,4 +1,4 @@
-"""The position-wise feed-forward layer, in its common forms."""
+"""The position-wise feed-forward layer in its common forms."""
 
 from typing import Any, Literal, get_args
 
@@ -14,26 +14,26 @@ _GATED = ("swiglu", "geglu")
 
 
 def default_hidden_dim(dim: int, form: str) -> int:
-    """The hidden width that gives every form about the same parameters: 4 D, or 8/3 D for the gated forms."""
+    """The hidden width for which all forms have about the same number of parameters: 4 D, or 8/3 D for the gated forms."""
     return -(-8 * dim // 3 // 32) * 32 if form in _GATED else 4 * dim
 
 
 class FeedForward(nn.Module):
-    """``down(act(up(x)))``, or ``down(act(gate(x)) * up(x))`` for ``swiglu`` and ``geglu``.
+    """A feed-forward layer: ``down(act(up(x)))``, or ``down(act(gate(x)) * up(x))`` for ``swiglu`` and ``geglu``.
 
-    ``relu`` is the original Transformer's (arXiv:1706.03762), ``relu2`` is Primer's squared ReLU (arXiv:2109.08668), cheap
-    on a CPU, ``swiglu`` and ``geglu`` (with the GELU of ``gelu_tanh``) are Shazeer's (arXiv:2002.05202), used by Llama and
-    by T5 1.1, and ``quick_gelu`` is the GELU of CLIP (arXiv:2103.00020).
+    ``relu`` is that of the original Transformer (arXiv:1706.03762); ``relu2`` is Primer's squared ReLU
+    (arXiv:2109.08668), which is cheap on a CPU; ``swiglu`` and ``geglu`` (with the GELU of ``gelu_tanh``) are Shazeer's
+    (arXiv:2002.05202), used by Llama and by T5 1.1; and ``quick_gelu`` is the GELU of CLIP (arXiv:2103.00020).
 
     Args:
         dim: Width D of the input and output.
         hidden_dim: Hidden width F.
-        form: One of the above.
+        form: One of the forms above, ``gelu`` or ``gelu_tanh``.
         bias: Whether the projections have biases.
         dropout: Dropout probability of the hidden values.
 
     Raises:
-        ValueError: unknown `form`, or a `dropout` outside 0 to 1.
+        ValueError: `form` is unknown, or `dropout` is not at least 0 and below 1.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Models of other libraries: building them on the meta device, and loading weights into them."""
+"""Builds models of other libraries on the meta device, and loads weights into them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def is_on_meta() -> bool:
 def made(make: Callable[[], Model]) -> Model:
     """The model that `make` returns. On the meta device it has no weights, but keeps its non-persistent buffers.
 
-    Runs are loaded this way: a run's file supplies the weights, but nothing would supply computed tables such as those of
+    This is how runs are loaded: a run's file supplies the weights, but nothing would supply computed tables such as
     sines.
     """
     if not is_on_meta():
@@ -32,7 +32,8 @@ def made(make: Callable[[], Model]) -> Model:
     with torch.device("cpu"):
         model = make()
 
-    # Shared weights stay shared. The old ones are kept until the end, because ids are reused.
+    # Shared weights stay shared. The old weights are kept until the end, because the ids of deleted ones could be
+    # reused.
     replaced: dict[int, tuple[Tensor, nn.Parameter]] = {}
     for module in model.modules():
         for name, weight in module._parameters.items():
@@ -47,10 +48,10 @@ def made(make: Callable[[], Model]) -> Model:
 
 
 def fill(model: nn.Module, found: Mapping[str, Tensor], *, where: str | Path) -> None:
-    """Loads weights into a model, which may have longer or shorter token tables and may lack some of the weights.
+    """Loads weights into a model. Token tables may be longer or shorter than the model's; surplus weights are ignored.
 
     Raises:
-        CheckpointError: weights are missing or have other shapes; the model is unchanged.
+        CheckpointError: weights are missing or have other shapes; the model is then unchanged.
     """
     own = model.state_dict()
 
@@ -74,7 +75,7 @@ def fill(model: nn.Module, found: Mapping[str, Tensor], *, where: str | Path) ->
 
 
 def _fitted(found: Tensor, own: Tensor) -> Tensor:
-    """A token table (or bias) with the model's number of rows: missing ones are drawn, surplus ones are removed."""
+    """Adjusts a token table (or bias) to the model's number of rows: missing rows are drawn, surplus rows are removed."""
     if found.shape == own.shape or found.dim() != own.dim():
         return found
 

@@ -1,4 +1,4 @@
-"""Transformers models built from local settings and loaded from a folder, without network, pickles or remote code."""
+"""Builds Transformers models from local settings and loads them from a folder, without network, pickles or remote code."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sightweave.core.from_transformers import imported
 from sightweave.models.nn import foreign
 
 _FETCHING = ("auto_map", "use_pretrained_backbone", "custom_pipelines")
-"""Settings by which a config requests code or weights from elsewhere."""
+"""Names of settings by which a config requests code or weights from elsewhere."""
 _KERNELS = ("attn_implementation", "attn_implementation_internal", "experts_implementation", "use_kernels")
-"""Endings of settings that may name a kernel on the hub; the weights do not depend on them."""
+"""Endings of the names of settings that may select a kernel on the hub; the weights do not depend on them."""
 _COUNTED = ("layers", "depth", "blocks", "heads", "experts", "labels", "stages")
-"""Endings of settings with the number of modules or labels to create."""
+"""Endings of the names of settings that contain a number of modules or labels to create."""
 _MOST_PARTS, _MOST_SIZE = 100_000, 1 << 31
-"""Largest plausible value of these settings, and of all others."""
+"""Largest plausible values: of the settings with these endings, and of all other settings."""
 _DTYPES = ("dtype", "torch_dtype")
-"""Settings with the dtype of the stored weights, which is ignored: they are loaded as fp32."""
+"""Names of settings with the dtype of the stored weights, which is ignored because weights are loaded as fp32."""
 
 
 def version() -> int:
@@ -62,7 +62,7 @@ def parsed(config: Mapping[str, Any]) -> Any:
 
 
 def _harmless(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without the choice of a kernel, which the library might download from the hub and run.
+    """The settings without those that select a kernel, which the library might download from the hub and run.
 
     Raises:
         CheckpointError: a setting requests code or weights from elsewhere, or has an implausible value.
@@ -93,7 +93,7 @@ def _wrong_value() -> type[Exception]:
 
 
 def made(make: Callable[[], Any]) -> Any:
-    """The model that `make` returns; on the meta device as in `foreign.made`."""
+    """The model that `make` returns, with random weights or, on the meta device, without weights (see `foreign.made`)."""
     if not foreign.is_on_meta():
         return make()
 
@@ -101,21 +101,22 @@ def made(make: Callable[[], Any]) -> Any:
         from transformers.initialization import no_init_weights
     except ImportError:  # Transformers 4
         from transformers.modeling_utils import no_init_weights  # type: ignore[attr-defined,no-redef]
-    with no_init_weights():  # uninitialized memory is not really allocated
+    with no_init_weights():  # uninitialised memory is not actually allocated
         return foreign.made(make)
 
 
 def weights(folder: str | Path, kind: Any, config: Any, **settings: Any) -> dict[str, Tensor]:
-    """A folder's weights under the names of one of the library's models.
+    """Loads a folder's weights, with the names that they have in a class of the library.
 
     Args:
-        folder: As written by ``save_pretrained``.
+        folder: Folder as written by ``save_pretrained``.
         kind: The model's class.
-        config: The library's config of the folder.
+        config: The library's config object for the folder.
         settings: Further arguments of ``from_pretrained``.
 
     Raises:
-        CheckpointError: as `transformers_folder.read_tensors`; or weights are missing or have other shapes.
+        CheckpointError: the folder cannot be read (see `transformers_folder.read_tensors`), or weights are missing or
+            have other shapes.
     """
     tensors = transformers_folder.read_tensors(folder)
 

@@ -1,7 +1,8 @@
-"""A stack of another library's blocks, run with our masks, positions and cache; hooks let a fusion act before each block.
+"""Runs a stack of another library's blocks with our masks, positions and cache; hooks let a fusion act before each block.
 
-The library's own forward pass runs. What it would derive from the order of the tokens is passed to it instead: the mask,
-as numbers to add to the scores; positions, as an argument if it accepts them, otherwise by replacing its table look-ups.
+The library's own forward pass runs. Whatever it would derive from the order of the tokens is instead passed to it: the
+mask, as values to add to the scores; and the positions, as an argument if the library accepts it, or otherwise by
+replacing the result of its table look-ups.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ from sightweave.core.errors import CheckpointError
 from sightweave.models.nn.mask import self_mask
 
 _POSITIONS = -1
-"""The layer of the cache that stores positions."""
+"""Index of the layer of the cache that stores positions."""
 _POSITION_TABLES = ("wpe", "position_embeddings", "embed_positions", "embed_position")
 """Names of learned position tables in the libraries."""
 
 
 @dataclass
 class _Call:
-    """The arguments of a call that hooks need while the stack runs."""
+    """The arguments of the current call that the hooks need while the stack runs."""
 
     positions: Int[Tensor, "B S"]
     seen: Int[Tensor, "B K"]
-    """Positions of the cached tokens and of the current ones, in the cache's layout."""
+    """Positions of the cached tokens and of the current tokens, in the layout of the cache."""
     before_block: Callable[[int, Tensor], Tensor] | None
     masks: dict[str, Tensor]
-    """Masks that the library would not pass on to the blocks unchanged, by argument name."""
+    """Masks, by argument name, that the library would not pass on to the blocks unchanged."""
 
 
 class _Calls:
-    """The running call of each thread, since several batches may run at the same time."""
+    """The current call of each thread, because several batches may run at the same time."""
 
     def __init__(self) -> None:
         self._running: dict[int, _Call] = {}
@@ -60,7 +61,7 @@ class _Calls:
 
 
 class Bridge:
-    """Our cache with the interface that Transformers' attention expects of its own."""
+    """Gives our cache the interface that Transformers' attention expects of its own cache."""
 
     is_compileable = False
 
@@ -70,7 +71,7 @@ class Bridge:
     def update(
         self, keys: Tensor, values: Tensor, layer: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Appends keys and values to each row and returns all of them."""
+        """Appends keys and values to each row, and returns all keys and values."""
         return self._cache.extend(layer, keys, values)
 
     def get_seq_length(self, layer: int = 0) -> int:
@@ -79,16 +80,17 @@ class Bridge:
 
 
 class HookedStack:
-    """One stack inside a Transformers model. It holds the module and adds hooks, but does not register its weights.
+    """One stack inside a Transformers model. It holds the module and adds hooks, but does not register the module's weights.
 
     Args:
-        module: The module with position embeddings, blocks and last norm.
-        both_ways: Whether its attention is bidirectional (except for what the mask hides).
+        module: The module with position embeddings, blocks and final norm.
+        both_ways: Whether the module's attention is bidirectional, except for what the mask hides.
         hands_on: Whether the library passes a given mask to the blocks unchanged. Transformers 4 would change a
-            bidirectional one, and adds T5's only where it computes distances.
+            bidirectional mask, and adds T5's mask only in layers that compute distances.
 
     Raises:
-        CheckpointError: there is no way to set its positions, or some blocks have neither full nor sliding-window attention.
+        CheckpointError: there is no way to set the positions, or some blocks have neither full nor sliding-window
+            attention.
     """
 
     def __init__(self, module: Any, both_ways: bool = False, hands_on: bool = True) -> None:
@@ -106,7 +108,7 @@ class HookedStack:
 
         known = inspect.signature(module.forward).parameters
         self._takes_positions = "position_ids" in known
-        # The argument's name from Transformers 5.24 on, and before.
+        # The first is the argument's name from Transformers 5.24 on, the second its name before.
         self._past = "cache" if "cache" in known else "past_key_values"
         self._has_distances = False
         self._offset = 0
@@ -120,7 +122,7 @@ class HookedStack:
         return f"{self.config.model_type} ({type(self.module).__name__})"
 
     def _prepare_positions(self) -> None:
-        """Finds out how the module gets positions, and adds hooks if it does not take them as an argument."""
+        """Determines how the module gets positions, and adds hooks if it does not accept them as an argument."""
         table = self._position_table()
 
         if self._takes_positions:
@@ -144,7 +146,7 @@ class HookedStack:
             self._most = table.num_embeddings - self._offset
 
     def _position_table(self) -> nn.Module | None:
-        """The table of positions of the module, if it has one."""
+        """The table of position embeddings of the module; None if it has no such table."""
         tables: dict[str, nn.Module] = {}
         for path, layer in self.module.named_modules():
             name = path.rpartition(".")[2]
@@ -154,7 +156,7 @@ class HookedStack:
         return next(iter(tables.values()), None)
 
     def _windows(self) -> tuple[int | None, set[str]]:
-        """Size of the attention window, if any, and the types of blocks, if there are several."""
+        """Size of the attention window and types of the blocks; None or empty if there are none."""
         types = set(getattr(self.config, "layer_types", None) or ())
         unsupported = types - {"full_attention", "sliding_attention"}
         if unsupported:
@@ -175,18 +177,19 @@ class HookedStack:
         before_block: Callable[[int, Tensor], Tensor] | None = None,
         **more: Any,
     ) -> Float[Tensor, "B S D"]:
-        """The output of all blocks and the last norm.
+        """Runs all blocks and the final norm, and returns their output.
 
         Args:
             hidden: Token embeddings, including those of images.
-            tokens: Positions, and which tokens may attend to which.
-            cache: Keys and values of earlier tokens; it is not advanced here.
-            past: The same cache for the library.
-            before_block: Called before each block with its index and the hidden state, which it returns.
+            tokens: The tokens: their positions, and the vectors that determine which tokens may attend to which.
+            cache: Keys and values of earlier tokens; its length is not advanced here.
+            past: The same cache, with the interface that the library expects.
+            before_block: Called before each block with the block's index and the hidden state; returns the new hidden
+                state.
             more: Further arguments for the stack.
 
         Raises:
-            ValueError: a position outside the table of learned positions.
+            ValueError: a position is outside the table of learned positions.
         """
         positions = tokens.positions
         if self._most is not None and positions.numel() and int(positions.max()) >= self._most:
@@ -195,7 +198,7 @@ class HookedStack:
                 "shorten the texts (inputs.max_length)."
             )
 
-        # Positions of all keys, if blocks need distances to cached tokens.
+        # Collect the positions of all keys if blocks need the distances to cached tokens.
         seen = positions
         if cache is not None and (self._window is not None or self._has_distances):
             kept = positions[:, None, :, None]
@@ -207,7 +210,7 @@ class HookedStack:
             more |= {self._past: past, "use_cache": True}
         more["attention_mask"] = self._masks(_table(tokens, cache), positions, seen, hidden.dtype)
 
-        # A mask that the library would change is passed to the blocks by their hooks instead.
+        # A mask that the library would change is instead passed to the blocks by their hooks.
         masks = {}
         by_hook = "attention_mask" if self._both_ways else "encoder_attention_mask"
         if not self._hands_on and by_hook in more:
@@ -216,12 +219,12 @@ class HookedStack:
         with self._calls.running(_Call(positions, seen, before_block, masks)):
             output = self.module(inputs_embeds=hidden, **more)
 
-        return output.last_hidden_state  # type: ignore[no-any-return]  # their own type
+        return output.last_hidden_state  # type: ignore[no-any-return]  # the library's own type
 
     def _masks(
         self, table: Bool[Tensor, "b 1 S K"], positions: Tensor, seen: Tensor, dtype: torch.dtype
     ) -> Tensor | dict[str, Tensor]:
-        """The mask for all blocks, or one for each type of block."""
+        """The mask for all blocks, or a dictionary with one mask for each type of block."""
         if self._window is None:
             return added(table, dtype)
 
@@ -234,12 +237,12 @@ class HookedStack:
 
 
 def added(table: Bool[Tensor, "b 1 S K"], dtype: torch.dtype) -> Float[Tensor, "b 1 S K"]:
-    """A boolean mask as numbers to add to the scores: 0 where it is true, minus infinity elsewhere."""
+    """Converts a boolean mask to values to add to the scores: 0 where it is true, minus infinity elsewhere."""
     return torch.zeros(table.shape, dtype=dtype, device=table.device).masked_fill_(~table, -torch.inf)
 
 
 def _table(tokens: TokenSequence, cache: Cache | None) -> Bool[Tensor, "b 1 S K"]:
-    """The boolean mask of a sequence after the cached tokens; one row if it is simply causal."""
+    """The boolean mask of a sequence that follows the cached tokens; it has only one row if it is simply causal."""
     dense = self_mask(tokens, cache).dense
     if dense is not None:
         return dense
@@ -253,7 +256,7 @@ def _table(tokens: TokenSequence, cache: Cache | None) -> Bool[Tensor, "b 1 S K"
 def _before_block(
     calls: _Calls, index: int, names: list[str], block: nn.Module, args: Any, kwargs: Any
 ) -> Any:
-    """Forward pre-hook of a block: sets its masks and lets `before_block` change the hidden state."""
+    """Forward pre-hook of a block: sets the block's masks and lets `before_block` change the hidden state."""
     call = calls.mine()
     if call is None:
         return None
@@ -267,7 +270,7 @@ def _before_block(
 
 
 def _first_row(table: nn.Module) -> int:
-    """The row of position 0."""
+    """Index of the table's row for position 0."""
     if isinstance(table, nn.Embedding):
         return int(getattr(table, "offset", 0))
 
@@ -276,7 +279,7 @@ def _first_row(table: nn.Module) -> int:
 
 
 def _look_up(calls: _Calls, table: nn.Module, args: Any, output: Tensor) -> Tensor:
-    """Forward hook of a position table: returns the rows of our positions instead of those that it derived."""
+    """Forward hook of a position table: returns the rows of our positions instead of the rows that the library looked up."""
     call = calls.mine()
     if call is None:
         return output
@@ -295,7 +298,7 @@ def _has_distances(layer: Any) -> bool:
 
 
 def _by_distance(calls: _Calls, hands_on: bool, attention: Any, args: Any, kwargs: Any) -> Any:
-    """Forward pre-hook of T5's attention: sets its biases from our positions."""
+    """Forward pre-hook of T5's attention: computes the biases from our positions."""
     call = calls.mine()
     if call is None:
         return None

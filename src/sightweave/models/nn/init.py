@@ -1,10 +1,10 @@
-"""All initial weights in one place.
+"""Initial values of all weights.
 
 =====================================  =============================================================
 embeddings                             normal, 1 / sqrt(width), so that tied logits start near size 1
 linear and convolution                 normal, 1 / sqrt(inputs)
 ``attention.out``, ``down``            zero: each block starts as the identity
-gates of a fusion                      zero: set by the fusion itself, afterwards
+gates of a fusion                      set by the fusion itself
 norms                                  one
 biases                                 zero
 =====================================  =============================================================
@@ -20,7 +20,7 @@ RESIDUAL = ("out", "down")
 
 
 def initialise(module: nn.Module) -> None:
-    """Initializes every layer in `module` as in the table above."""
+    """Initialises every layer in `module` as listed in the table above."""
     for name, layer in module.named_modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             if name.rpartition(".")[2] in RESIDUAL:
@@ -34,16 +34,17 @@ def initialise(module: nn.Module) -> None:
 
 
 def draw(weight: Tensor, *, std: float) -> None:
-    """Fills a weight from a normal distribution; on the meta device does nothing.
+    """Fills a weight from a normal distribution; does nothing on the meta device.
 
-    On the meta device, torch's own call would first import a computer algebra system, which takes as long as torch itself.
+    On the meta device, torch's own function would first import a computer algebra system, which takes as long as
+    importing torch itself.
     """
     if not weight.is_meta:
         nn.init.normal_(weight, std=std)
 
 
 def embedding(count: int, dim: int) -> nn.Embedding:
-    """A table of `count` vectors; on the meta device its values are not drawn (see `draw`)."""
+    """A table of `count` vectors; no values are drawn on the meta device (see `draw`)."""
     table = torch.empty(count, dim)
     if not table.is_meta:
         return nn.Embedding(count, dim)

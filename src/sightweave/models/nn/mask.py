@@ -1,6 +1,7 @@
-"""Attention masks: which tokens may attend to which, computed from integer vectors and never stored.
+"""Attention masks, which tell which tokens may attend to which; they are computed from integer vectors and never stored.
 
-big_vision's ``make_attn_mask`` (PaliGemma, Beyer et al. 2024, arXiv:2407.07726) with segments and branches added.
+Follows ``make_attn_mask`` of big_vision (PaliGemma, Beyer et al. 2024, arXiv:2407.07726), and adds segments and
+branches.
 """
 
 from dataclasses import dataclass, field
@@ -17,20 +18,22 @@ from sightweave.core.cache import Cache
 class Mask:
     """A mask for scaled dot-product attention.
 
-    ``dense`` is None if nothing is hidden, or only the future (``causal``): the fused kernels support those directly.
+    ``dense`` is None if no token is hidden, or only later tokens (``causal``): the fused kernels support these cases
+    directly.
     """
 
     dense: Bool[Tensor, "B 1 S K"] | None = None
     causal: bool = False
     blind_rows: Bool[Tensor, "B 1 S 1"] | None = None
-    """True for a token that may attend to nothing at all: its attention output is zero."""
+    """True for a token that may not attend to anything; its attention output is zero."""
     scores: Float[Tensor, "B H S K"] | None = None
-    """Values to add to the scores of each head, including the mask itself; if given, ``dense`` and ``causal`` are unused."""
+    """Values to add to the scores of each head, which include the mask itself; if given, ``dense`` and ``causal`` are
+    unused."""
     _biases: dict[torch.dtype, Tensor] = field(default_factory=dict)
 
     @property
     def shows_all(self) -> bool:
-        """Whether nothing is added to any score, unless ``causal`` hides the future."""
+        """Whether no values are added to the scores, so that all tokens are visible (except later ones, if ``causal``)."""
         return self.dense is None and self.scores is None
 
     def plus(self, scores: Float[Tensor, "B H S K"]) -> "Mask":
@@ -43,9 +46,9 @@ class Mask:
         return Mask(scores=hidden, blind_rows=self.blind_rows)
 
     def bias(self, dtype: torch.dtype) -> Tensor | None:
-        """``scores``, or ``dense`` as values to add to the scores: 0 or minus infinity; None if nothing is added.
+        """Values to add to the scores: ``scores``, or 0 and minus infinity according to ``dense``; None if there are none.
 
-        Computed once for all layers: the fused CPU kernel would convert the booleans in each of them.
+        These are computed once for all layers, because the fused CPU kernel would convert the booleans in each layer.
         """
         if self.scores is not None:
             return self.scores.to(dtype)
@@ -59,9 +62,9 @@ class Mask:
 
 
 def allowed(tokens: TokenSequence) -> Bool[Tensor, "B S S"]:
-    """The boolean mask of a sequence: ``[b, i, j]`` is whether token i may attend to token j.
+    """The boolean mask of a sequence: ``[b, i, j]`` tells whether token i may attend to token j.
 
-    A token may always attend to itself, so that padding has something to attend to.
+    A token may always attend to itself, so that padding tokens have something to attend to.
     """
     level = tokens.ar.cumsum(1)
     table = level[:, None, :] <= level[:, :, None]
@@ -73,7 +76,7 @@ def allowed(tokens: TokenSequence) -> Bool[Tensor, "B S S"]:
 
 
 def _visible_branch(queries: Int[Tensor, "B S"], keys: Int[Tensor, "B K"]) -> Bool[Tensor, "B S K"]:
-    """Whether keys are in the trunk or in the same branch as the queries, from the branches of both."""
+    """Whether keys are in the trunk or in the same branch as the queries, given the branches of both."""
     return (keys[:, None, :] == 0) | (keys[:, None, :] == queries[:, :, None])
 
 
@@ -86,7 +89,7 @@ def self_mask(tokens: TokenSequence, cache: Cache | None = None) -> Mask:
     if cache.uniform and length == 1:
         return Mask()
 
-    # Slots of the cache: row b has lengths[b] old tokens, then the new ones, then nothing yet.
+    # Slots of the cache: row b contains lengths[b] old tokens, followed by the new tokens and unused slots.
     lengths = cache.lengths.to(tokens.ids.device)
     slot = torch.arange(cache.longest + length, device=tokens.ids.device)
     table = (slot < lengths[:, None])[:, None, :].expand(-1, length, -1)
@@ -98,7 +101,10 @@ def self_mask(tokens: TokenSequence, cache: Cache | None = None) -> Mask:
 
 
 def memory_mask(tokens: TokenSequence, memory: Memory) -> Mask:
-    """The mask of attention to a memory: each token sees its own row and segment, and of these its branch and the trunk."""
+    """The mask of attention to a memory.
+
+    A token may attend to the memory of its own row and segment, if that is in the token's branch or in the trunk.
+    """
     table = tokens.segment[:, :, None] == memory.segment[:, None, :]
     table &= _visible_branch(tokens.branch, memory.branch)
     table &= memory.valid[:, None, :]

@@ -1,4 +1,4 @@
-"""Root-mean-square normalization (Zhang and Sennrich 2019, arXiv:1910.07467)."""
+"""Root-mean-square normalisation (Zhang and Sennrich 2019, arXiv:1910.07467)."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 class RMSNorm(nn.Module):
-    """``x / sqrt(mean(x^2) + eps) * weight``.
+    """Root-mean-square norm ``x / sqrt(mean(x^2) + eps) * weight``.
 
     Args:
         dim: Width of the last axis.
@@ -23,7 +23,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim)) if affine else None
 
     def forward(self, x: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape D"]:
-        """Normalizes the last axis."""
+        """Normalises the last axis."""
         if x.device.type == "cpu" and self.weight is not None and x.dtype == torch.float32:
             if (
                 not torch.is_grad_enabled()
@@ -36,13 +36,13 @@ class RMSNorm(nn.Module):
 
 
 def cpu_scale(x: Tensor, eps: float) -> Tensor:
-    """``1 / sqrt(mean(x^2) + eps)`` over the last axis, which is kept."""
+    """``1 / sqrt(mean(x^2) + eps)`` over the last axis, which is kept with length 1."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
 class _CpuRMSNorm(torch.autograd.Function):
-    """RMS norm that saves one scale per token: torch's own saves several full-size intermediates on a CPU."""
+    """RMS norm that saves one scale per token; torch's own version saves several full-size intermediates on a CPU."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -65,7 +65,7 @@ def make_norm(kind: str, dim: int, *, eps: float = 1e-6) -> nn.Module:
     """A norm of the given kind, ``rms`` or ``layer``, over the width `dim`.
 
     Raises:
-        ValueError: an unknown kind.
+        ValueError: the kind is unknown.
     """
     if kind == "rms":
         return RMSNorm(dim, eps=eps)

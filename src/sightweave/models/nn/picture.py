@@ -1,4 +1,4 @@
-"""Image encoders of other libraries: how their output becomes a grid of features, and which of their weights are used."""
+"""Adapts image encoders of other libraries: converts their output to a grid of features, and finds unused weights."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sightweave.core.batch import Features
 
 Encode = Callable[[Any, Tensor], Tensor]
-"""A model and pixels ``I 3 Hp Wp`` -> the model's output: ``I N Dv``, or ``I Dv h w``."""
+"""Function from a model and pixels ``I 3 Hp Wp`` to the model's output, ``I N Dv`` or ``I Dv h w``."""
 _MOST_EXTRA_TOKENS = 16
-"""Largest accepted number of class and register tokens before the patches."""
+"""Largest accepted number of extra tokens (class and register tokens) before the patches."""
 
 
 class Shape:
-    """The shape of an encoder's output for one image: a grid, a width, and extra tokens before those of the grid.
+    """The shape of an encoder's output for one image: its grid, its width, and the number of extra tokens before the grid.
 
     Args:
-        shape: Shape of its output for one image: ``1 N Dv``, or ``1 Dv h w``.
+        shape: Shape of the output for one image: ``1 N Dv`` or ``1 Dv h w``.
         image_size: Side of the image, in pixels.
-        patch_size: Side of a patch, in pixels; None if it has no patches.
+        patch_size: Side of a patch, in pixels; None if the encoder has no patches.
 
     Raises:
         ValueError: the output is not a grid.
@@ -48,7 +48,7 @@ class Shape:
             raise ValueError(f"returns {count} features for one square image, which is not a square grid.")
 
     def encode(self, pixels: Float[Tensor, "I 3 Hp Wp"], encode: Callable[[Tensor], Tensor]) -> Features:
-        """The features of images; an empty batch is handled here, because many models cannot reshape one."""
+        """Encodes images; an empty batch is handled here, because many models cannot reshape one."""
         if pixels.shape[0] == 0:  # not len(), which an export would treat as a constant
             times, rows, columns = self.grid
             return Features(pixels.new_zeros(0, times * rows * columns, self.dim), self.grid)
@@ -56,15 +56,15 @@ class Shape:
         return Features(self.features(encode(pixels)), self.grid)
 
     def features(self, output: Tensor) -> Float[Tensor, "I N Dv"]:
-        """The features of the grid, row by row."""
+        """The features of the grid, row by row, without the extra tokens."""
         return output.flatten(2).transpose(1, 2) if output.dim() == 4 else output[:, self.extra :]
 
 
 def measure(model: nn.Module, encode: Encode, *, image_size: int, patch_size: int | None) -> Shape:
-    """The output shape of a model on the meta device, for one image; nothing is computed.
+    """Determines the output shape of a model on the meta device for one image, without computing anything.
 
     Raises:
-        ValueError: the model cannot encode an image of that size, or its output is not a grid.
+        ValueError: the model cannot encode an image of this size, or its output is not a grid.
     """
     with torch.device("meta"):
         pixels = torch.zeros(1, 3, image_size, image_size)
@@ -79,7 +79,10 @@ def measure(model: nn.Module, encode: Encode, *, image_size: int, patch_size: in
 
 
 def unused(model: nn.Module, encode: Encode, *, image_size: int) -> set[str]:
-    """Names of the weights of a model on the meta device that its features do not depend on, such as those of a head."""
+    """Names of the weights that have no influence on the features, such as the weights of a head.
+
+    The model must be on the meta device.
+    """
     with torch.inference_mode(False), torch.device("meta"), torch.enable_grad():
         output = encode(model, torch.zeros(1, 3, image_size, image_size))
         named = dict(model.named_parameters())
@@ -89,13 +92,13 @@ def unused(model: nn.Module, encode: Encode, *, image_size: int) -> set[str]:
 
 
 def drop(model: nn.Module, names: set[str]) -> None:
-    """Removes weights from a model; a layer without any others becomes the identity."""
+    """Removes weights from a model; a layer that has no other weights is replaced by the identity."""
     for path, layer in list(model.named_modules()):
         own = {f"{path}.{name}" for name, _ in layer.named_parameters()}
         if path and own and own <= names:
             parent, _, child = path.rpartition(".")
             setattr(model.get_submodule(parent), child, nn.Identity())
-            names = names - own  # so that the layers inside it are left alone
+            names = names - own  # so that the layers inside it are not changed
 
     for path in names:
         parent, _, child = path.rpartition(".")
@@ -103,7 +106,7 @@ def drop(model: nn.Module, names: set[str]) -> None:
 
 
 def keep_statistics(model: nn.Module) -> None:
-    """Freezes the statistics of every BatchNorm, because batch statistics would mix images."""
+    """Freezes the statistics of every BatchNorm layer, because batch statistics would mix images."""
     for layer in model.modules():
         if isinstance(layer, _BatchNorm):
             layer.eval()

@@ -1,4 +1,4 @@
-"""Positions: rotary, relative, sinusoidal, and Fourier features of the cells of an image grid."""
+"""Position encodings: rotary, relative, sinusoidal, and Fourier features of the cells of an image grid."""
 
 import math
 
@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from sightweave.models.nn.init import embedding
 
 _MOST_PLACES = 1 << 20
-"""Maximum number of cells in a grid: those of a square image with 16,384 pixels per side and patches of 16."""
+"""Maximum number of cells in a grid; a square image of 16,384 pixels per side with patches of 16 pixels has this
+number."""
 Rotation = tuple[Float[Tensor, "B 1 S Dh"], Float[Tensor, "B 1 S Dh"]]
-"""Cosines, and sines that already include the sign of rotate-half."""
+"""Cosines and sines of the rotation angles; the sines already include the sign of rotate-half."""
 
 
 class Rotary(nn.Module):
-    """Rotates queries and keys by their positions, so that scores depend on distance.
+    """Rotates queries and keys by their positions, so that scores depend on the distance between them.
 
     RoFormer (Su et al. 2021, arXiv:2104.09864), in the half-split order of Llama.
 
@@ -43,13 +44,13 @@ class Rotary(nn.Module):
 
 
 def rotate(x: Float[Tensor, "B H S Dh"], rotation: Rotation) -> Float[Tensor, "B H S Dh"]:
-    """Applies a rotation; `roll` swaps the halves, and the sines include the sign."""
+    """Applies a rotation. `roll` swaps the two halves; the sines include the sign."""
     cos, sin = rotation
     return (x * cos + x.roll(x.shape[-1] // 2, -1) * sin).to(x.dtype)
 
 
 class RelativePositions(nn.Module):
-    """A learned bias for each head and distance, to be added to the scores.
+    """A learned bias for each head and distance, which is added to the attention scores.
 
     Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer (T5, Raffel et al. 2019,
     arXiv:1910.10683), section 2.1. Each short distance has its own bias; longer ones share buckets of growing size.
@@ -58,7 +59,7 @@ class RelativePositions(nn.Module):
         num_heads: Number of heads H.
         both_ways: Whether attention is bidirectional; if so, half of the buckets are for later tokens.
         buckets: Number of biases for each head; a multiple of 4.
-        reach: Distance in tokens from which on all distances share the last bucket.
+        reach: Distance, in tokens, beyond which all distances share the last bucket.
     """
 
     def __init__(self, num_heads: int, *, both_ways: bool, buckets: int = 32, reach: int = 128) -> None:
@@ -67,17 +68,17 @@ class RelativePositions(nn.Module):
         self.table = embedding(buckets, num_heads)
 
     def forward(self, looking: Int[Tensor, "B S"], looked_at: Int[Tensor, "B K"]) -> Float[Tensor, "B H S K"]:
-        """The biases for the positions of queries and keys."""
+        """The biases to add to the scores, given the positions of queries and keys."""
         bucket = self.bucket(looked_at[:, None, :] - looking[:, :, None])
         return self.table(bucket).permute(0, 3, 1, 2)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def bucket(self, distance: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-        """The bucket of each distance; negative distances are to earlier tokens."""
+        """The bucket of each distance, which is negative for earlier tokens."""
         count = self.buckets // 2 if self.both_ways else self.buckets
         ahead = (distance > 0) * count if self.both_ways else 0
         distance = distance.abs() if self.both_ways else (-distance).clamp(min=0)
 
-        # Half of the buckets are for single distances, the others grow logarithmically.
+        # Half of the buckets contain one distance each; the sizes of the others grow exponentially.
         near = count // 2
         share = (distance.clamp(min=1).float() / near).log() / math.log(self.reach / near)
         far = (near + (share * (count - near)).long()).clamp(max=count - 1)
@@ -87,20 +88,26 @@ class RelativePositions(nn.Module):
 def sinusoidal(
     positions: Int[Tensor, "*shape"], dim: int, *, base: float = 10_000.0
 ) -> Float[Tensor, "*shape D"]:
-    """Sinusoidal positions of an even width `dim`: sines, then cosines (Vaswani et al. 2017, arXiv:1706.03762)."""
+    """Sinusoidal encodings of an even width `dim`: sines, then cosines (Vaswani et al. 2017, arXiv:1706.03762)."""
     scale = torch.exp(torch.arange(dim // 2, device=positions.device) * (-math.log(base) / (dim // 2)))
     angles = positions[..., None].float() * scale
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
 def fourier_grid(rows: int, columns: int, octaves: int = 3) -> Float[Tensor, "N C"]:
-    """x, y and their sines and cosines at `octaves` frequencies, for the center of each cell: C = 2 + 4 * octaves."""
+    """Position features of the centre of each cell: x, y, and their sines and cosines at `octaves` frequencies.
+
+    The number of features is C = 2 + 4 * octaves.
+
+    Raises:
+        ValueError: the grid has too many cells.
+    """
     if rows * columns > _MOST_PLACES:
         raise ValueError(
             f"a grid of {rows} x {columns} positions is too large; the maximum is {_MOST_PLACES}."
         )
 
-    # Always on the CPU: on the meta device, `arange` imports a computer algebra system (see `nn/init.py::draw`).
+    # Always use the CPU: on the meta device, `arange` imports a computer algebra system (see `nn/init.py::draw`).
     down = (torch.arange(rows, device="cpu") + 0.5) / rows
     across = (torch.arange(columns, device="cpu") + 0.5) / columns
     y, x = torch.meshgrid(down, across, indexing="ij")
@@ -111,14 +118,15 @@ def fourier_grid(rows: int, columns: int, octaves: int = 3) -> Float[Tensor, "N 
 
 
 def resize_grid(table: Float[Tensor, "N D"], count: int) -> Float[Tensor, "M D"]:
-    """A position table of a square grid, resized to `count` positions by bicubic interpolation.
+    """Resizes the position table of a square grid to `count` positions by bicubic interpolation.
 
     Args:
-        table: One row for each cell, row by row of the grid; that of a class token may come first, and is unchanged.
-        count: Number M of positions: a square number, or one more.
+        table: One row for each cell, in the order of the grid's rows; a row for a class token may come first and is
+            kept.
+        count: Number M of positions: a square number, or one more if there is a class token.
 
     Raises:
-        ValueError: either grid is not square, or only one of them has a position for a class token.
+        ValueError: one of the grids is not square, or only one of them has a position for a class token.
     """
     old, new = math.isqrt(len(table)), math.isqrt(count)
     first = len(table) - old**2

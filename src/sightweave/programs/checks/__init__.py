@@ -1,1 +1,1 @@
-"""Checks whether the parts of a composition are wired correctly: one file per kind of mistake."""
+"""Checks whether the parts of a composition are wired correctly, one module per kind of mistake."""

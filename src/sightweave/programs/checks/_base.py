@@ -1,4 +1,4 @@
-"""The subject of a check, its prompts, and its findings."""
+"""The model that is checked, the prompts of the checks, and their findings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sightweave.programs.training.settings import Stage
 
 State = Literal["pass", "fail", "skip"]
 _NUDGE = 0.1
-"""Standard deviation of the values given to parameters that are initially zero."""
+"""Standard deviation of the values that replace parameters which are initially zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,32 +29,32 @@ class Finding:
 
     state: State
     measured: str
-    """The finding, with numbers; or the reason why the check was skipped."""
+    """What was measured, with numbers; or the reason why the check was skipped."""
     needed: str = ""
-    """What would pass."""
+    """Condition for passing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A model with everything that a check may look at. `of` makes one from a model that must not be changed."""
+    """A model with everything that a check may look at; `of` creates one from a model that must not be changed."""
 
     model: VLM
-    """A copy in evaluation mode, in fp32, in which no zero-initialised parameter hides what comes before it."""
+    """A copy in evaluation mode, in fp32, in which no zero-initialised parameter hides the parts before it."""
     processor: Processor
     parts: Any
-    """The Configs of encoder, connector, fusion and language_model, under these names."""
+    """Configs of encoder, connector, fusion and language_model, as attributes with these names."""
     stages: Sequence[Stage] = ()
-    """Stages of the training."""
+    """Stages of training."""
     quantized: Mapping[PartName, Form] = field(default_factory=dict)
-    """Parts that training quantizes."""
+    """Parts that training quantizes, with the number format."""
     pretrained: Mapping[str, str] = field(default_factory=dict)
-    """Folders from which parts were initialised."""
+    """Folders from which parts were initialised, by part."""
     is_trained: bool = False
-    """Whether weights may have changed from those in the folders."""
+    """Whether training may have changed weights from those in the folders."""
 
     @classmethod
     def of(cls, model: VLM, processor: Processor, **fields: Any) -> Subject:
-        """A subject of a copy."""
+        """Creates a subject from a copy of the model."""
         copied = copy.deepcopy(model).float().eval().requires_grad_(True)
         nudge(copied)
         return cls(model=copied, processor=processor, **fields)
@@ -74,21 +74,21 @@ class Subject:
         return self.processor.batch(samples, **settings).to(self.device)
 
     def stage_batch(self, stage: Stage) -> Batch:
-        """A batch that a stage would train on, made from the samples below."""
+        """A batch on which a stage would train, created from the samples of `samples`."""
         asked = samples(self.processor)
         if stage.learn == "words":
             return self.processor.media_batch(asked, words="captions").to(self.device)
         return self.batch(asked)
 
     def logits(self, batch: Batch, at: Tensor | None = None) -> Tensor:
-        """Logits without gradients."""
+        """Logits, computed without gradients."""
         with torch.inference_mode():
             found: Tensor = self.model(batch, at=at).logits
         return found.float()
 
 
 def nudge(model: nn.Module) -> None:
-    """Sets parameters that are zero to small random values, since closed gates let nothing through by design."""
+    """Sets parameters that are zero to small random values, because closed gates let nothing through by design."""
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -98,14 +98,18 @@ def nudge(model: nn.Module) -> None:
 
 
 def ask(name: str, *content: str | Medium, answer: str) -> Sample:
-    """A prompt of texts and media in this order, with its answer."""
+    """A sample whose prompt has these texts and media, in this order, with its answer."""
     prompt = tuple(Part("user", one) for one in content)
     parts = (*prompt, Part("assistant", answer, learn=True))
     return Sample(id=name, task="vqa", parts=parts, references=(answer,))
 
 
 def samples(processor: Processor) -> list[Sample]:
-    """No medium, one, one shared by two prompts, two with one of them in the middle, and some of each modality."""
+    """Samples that differ in their media.
+
+    One has no medium, one has one, two share an image, one has two of which the second is in the middle of the text,
+    and some have media of each further modality.
+    """
     chooses = processor.layout.form == "classify"
     first, other = (processor.answers[0], processor.answers[-1]) if chooses else ("a red ball", "two")
     (_, main), *further = processor.loaders.items()
@@ -123,6 +127,6 @@ def samples(processor: Processor) -> list[Sample]:
 
 
 def largest(one: Tensor, other: Tensor) -> float:
-    """Largest difference, as a share of the largest value; infinite if it is NaN."""
+    """Largest difference, as a share of the largest value of `other`; infinite if it is NaN."""
     difference = float((one - other).abs().max() / other.abs().max().clamp(min=1e-12))
     return difference if difference == difference else float("inf")

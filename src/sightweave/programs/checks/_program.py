@@ -16,12 +16,12 @@ from sightweave.programs.checks._base import Finding, Subject
 
 FAMILY = "programs.checks"
 QUICK = ("counts", "gradients", "images", "labels", "leaks", "neighbours")
-"""Checks that run before every training."""
+"""Names of the checks that run before every training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """One check and what it found."""
+    """One check and its finding."""
 
     name: str
     title: str
@@ -29,7 +29,7 @@ class Checked:
     seconds: float
 
     def to_plain(self) -> dict[str, str | float]:
-        """Converts to plain data."""
+        """The check as plain data."""
         found = self.finding
         return {
             "check": self.name,
@@ -42,7 +42,9 @@ class Checked:
 
 
 def run(subject: Subject, names: Iterable[str] = ()) -> list[Checked]:
-    """Runs checks. An error inside a check counts as its failure. The state of the global random generators is restored.
+    """Runs checks; an error inside a check counts as its failure.
+
+    The state of the global random generators is restored.
 
     Args:
         subject: The model to check.
@@ -66,7 +68,7 @@ def run(subject: Subject, names: Iterable[str] = ()) -> list[Checked]:
 
 
 def table(found: Sequence[Checked]) -> Table:
-    """Findings as a table for the terminal."""
+    """The findings as a table for the terminal."""
     made = Table("", "check", "measured", "needed")
     marks = {"pass": "[green]pass[/]", "fail": "[red]FAIL[/]", "skip": "[dim]skip[/]"}
     for one in found:

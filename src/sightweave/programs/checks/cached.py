@@ -1,4 +1,4 @@
-"""Decoding several prompts at once with a cache gives the same as decoding each one alone without a cache."""
+"""Decoding several prompts at once with a cache gives the same results as decoding each one alone without a cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A forecast of memory and time for one step of each stage; it fails nothing."""
+"""A forecast of memory and time for one step of each stage; this check never fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ADAM = 2
 
 
 def check(subject: Subject) -> Finding:
-    """Times a small step here, and counts bytes; the time of a step is proportional to its number of images."""
+    """Times a small step here and counts bytes; the time of a step is assumed proportional to its number of images."""
     told = []
     for stage in subject.stages:
         model = copy.deepcopy(subject.model)
@@ -26,7 +26,7 @@ def check(subject: Subject) -> Finding:
         weights = sum(v.nbytes for v in itertools.chain(model.parameters(), model.buffers()))
         training = sum(p.nbytes for p in model.parameters() if p.requires_grad)
         batch = subject.stage_batch(stage)
-        for _ in range(2):  # the first one also warms up
+        for _ in range(2):  # the first step also warms up
             began = time.perf_counter()
             loss = training_loss(model(batch), batch, region_weight=stage.word_weight)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped

@@ -1,4 +1,4 @@
-"""A medium has as many tokens as the connector makes embeddings of it, whatever its size."""
+"""A medium of any size has as many tokens as the connector makes embeddings of it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sightweave.programs.checks._base import Finding, Subject, ask
 
 _SIZES = 200
 _RUN = 16
-"""Media that go through the encoder, out of those whose tokens are counted."""
+"""Number of media, out of those whose tokens are counted, that also go through the encoder."""
 NEEDED = "equal numbers, and the k-th embedding at the k-th token"
 
 
 def check(subject: Subject) -> Finding:
-    """Counts tokens of prompts with media of random sizes, and embeddings of some of them."""
+    """Counts the tokens of prompts with media of random sizes, and the embeddings of some of these media."""
     processor = subject.processor
     answer = processor.answers[0] if processor.answers else "yes"
     wrong: list[str] = []
@@ -38,7 +38,7 @@ def check(subject: Subject) -> Finding:
                 batch = subject.batch([sample])
                 with torch.inference_mode():
                     media = subject.model.encoders.embed(batch.media)
-                assert media is not None  # the sample has one
+                assert media is not None  # the sample has a medium
                 expected = len(media.embeddings)
                 if processor.layout.in_sequence and marks != expected:
                     wrong.append(f"{size}: {marks} tokens, {expected} embeddings")
@@ -57,7 +57,7 @@ def check(subject: Subject) -> Finding:
 
 
 def _media(modality: str, loader: Loader) -> Iterator[tuple[str, Medium]]:
-    """Media of random sizes, and descriptions of these sizes."""
+    """Yields media of random sizes, with descriptions of these sizes."""
     rng = random.Random(0)
     for number in range(_SIZES):
         if modality == "image":
@@ -69,20 +69,20 @@ def _media(modality: str, loader: Loader) -> Iterator[tuple[str, Medium]]:
 
 
 def _misplaced(subject: Subject, answer: str) -> list[str]:
-    """Whether what the fusion puts into the text is exactly at the media tokens, in order."""
+    """Finds out whether the fusion puts embeddings exactly at the media tokens, in order; returns the faults."""
     loaders = list(subject.processor.loaders.values())
     shown: list[str | Medium] = [loaders[0].example(1), "what ?"]
     shown += [loader.example(2) for loader in loaders]
     batch = subject.batch([ask("place", *shown, answer=answer)])
     tokens = batch.source or batch.target
-    assert tokens is not None  # a prompt has tokens
+    assert tokens is not None  # prompts always have tokens
 
     model = subject.model
     with torch.inference_mode():
         media = model.encoders.embed(batch.media)
         words = model.language_model.embed(tokens.ids)
         joined = model.fusion.input(words, tokens, media, None)
-    assert media is not None  # the prompt shows some
+    assert media is not None  # the prompt shows media
     marks = (tokens.ids == subject.processor.tokenizer.image_id).flatten().nonzero()[:, 0]
     changed = (joined != words).any(-1).flatten().nonzero()[:, 0]
 

@@ -37,7 +37,7 @@ def _step(subject: Subject, stage: Stage) -> tuple[int, list[str], list[str]]:
     loss = training_loss(model(batch), batch, region_weight=stage.word_weight)
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
-    # Parts that no gradient reaches.
+    # Find the parts that no gradient reaches.
     reached = {id(p) for p in model.parameters() if p.grad is not None and bool(p.grad.any())}
     silent: list[str] = []
     for part in stage.parts:
@@ -45,7 +45,7 @@ def _step(subject: Subject, stage: Stage) -> tuple[int, list[str], list[str]]:
         if own and not any(id(p) in reached for p in own):
             silent.append(part)
 
-    # Weights that change although they are frozen, or train although their part does not.
+    # Find weights that change although they are frozen, or train although their part does not.
     frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
     optimizer = stage.optimizer.build(model)
     optimizer.step()

@@ -1,4 +1,4 @@
-"""A different image, or other medium, changes the logits; the same one does not."""
+"""A different image (or other medium) changes the logits; the same one does not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NEEDED = f"a change of {_LEAST:g} or more, as a fraction of the largest logit; n
 
 
 def check(subject: Subject) -> Finding:
-    """Asks the same question about three media of each modality, two of them equal."""
+    """Asks the same question about three media of each modality, two of which are equal."""
     answer = subject.processor.answers[0] if subject.processor.answers else "a red ball"
     is_fine, measured = True, []
     for modality, loader in subject.processor.loaders.items():

@@ -19,7 +19,7 @@ def check(subject: Subject) -> Finding:
     sample = samples(subject.processor)[1]
     encoded = subject.processor.encode(sample)
     batch = subject.batch([sample])
-    assert batch.target is not None  # a sample has a target
+    assert batch.target is not None  # samples always have a target
     with torch.inference_mode():
         loss = float(training_loss(subject.model(batch), batch))
 

@@ -1,4 +1,4 @@
-"""No token of an answer can see a later one."""
+"""No token of an answer can attend to a later one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def check(subject: Subject) -> Finding:
         return Finding(state="skip", measured="the model is a classifier")
 
     batch = subject.batch([samples(subject.processor)[1]])
-    assert batch.target is not None  # a sample has a target
+    assert batch.target is not None  # samples always have a target
 
-    # Another token in the middle of the answer.
+    # Replace a token in the middle of the answer.
     at = batch.target.predicting()
     middle = int(at[(len(at) - 1) // 2]) + 1
     ids = batch.target.ids.clone()

@@ -1,4 +1,4 @@
-"""Padding, packing and other prompts on the same image change no logit of a sample."""
+"""Padding, packing and other prompts about the same image change no logit of a sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pretrained encoder sees images as its own image processor prepares them: channels, size, mean and deviation."""
+"""A pretrained encoder gets images as its own image processor prepares them: channels, size, mean and deviation."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NEEDED = f"equal within {_MOST:g}"
 
 
 def check(subject: Subject) -> Finding:
-    """Compares the processor's pixels with those that the settings in the encoder's folder give."""
+    """Compares the processor's pixels with those that the settings in the encoder's folder produce."""
     if "image" not in subject.model.modalities:
         return Finding(state="skip", measured="the model reads no images")
     folder = subject.pretrained.get("encoder")
     stated = preprocessor.seen(subject.model.encoder, folder)
     if not stated:
         return Finding(state="skip", measured="the encoder was not loaded from a folder to compare with")
-    # The recipe chooses what the folder does not specify.
+    # Settings that the folder does not specify are taken from the recipe.
     assert subject.processor.transform is not None  # the model reads images
     own = dataclasses.asdict(subject.processor.transform)
     fields = {**own, **stated, "size": subject.model.encoder.image_size}

@@ -16,7 +16,7 @@ NEEDED = f"equal to the folder's table within {_MOST:g}"
 
 
 def check(subject: Subject) -> Finding:
-    """Compares the table with the folder's, resized to the encoder's grid."""
+    """Compares the encoder's table with the folder's, resized to the encoder's grid."""
     if "image" not in subject.model.modalities:
         return Finding(state="skip", measured="the model reads no images")
     folder, table = subject.pretrained.get("encoder"), getattr(subject.model.encoder, "place_table", None)
@@ -35,9 +35,9 @@ def check(subject: Subject) -> Finding:
 
 
 def _interpolated(table: Tensor, count: int) -> Tensor:
-    """The table for this number of positions, without the loader's own function, which is being checked."""
+    """Interpolates a table to this number of positions, without the loader's own function, which is being checked."""
     side, new = math.isqrt(len(table)), math.isqrt(count)
-    first = len(table) - side**2  # a class token's
+    first = len(table) - side**2  # the position of a class token, if there is one
     grid = table[first:].T.reshape(1, -1, side, side)
     resized = F.interpolate(grid, (new, new), mode="bicubic", align_corners=False)
     return torch.cat([table[:first], resized[0].flatten(1).T])

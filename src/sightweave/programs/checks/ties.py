@@ -1,4 +1,4 @@
-"""A tied output head is the table of token embeddings, and stays so."""
+"""A tied output head is the table of token embeddings, and follows changes of the table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NEEDED = f"logits follow the table within {_MOST:g}"
 
 
 def check(subject: Subject) -> Finding:
-    """Changes the table, and compares the head's logits with products of hidden states and the table."""
+    """Changes the table, and compares the head's logits with the products of hidden states and the table."""
     if not getattr(subject.parts.language_model, "tie_embeddings", False) or subject.is_classifier:
         return Finding(state="skip", measured="the head has its own weights")
 
@@ -27,7 +27,7 @@ def check(subject: Subject) -> Finding:
         with torch.no_grad():
             table.add_(change)
             logits, expected = language_model.head(hidden), F.linear(hidden, table)
-            # A head may divide all its logits by one number.
+            # A head may divide all its logits by the same number.
             scale = float((logits * expected).sum() / (expected * expected).sum())
             difference = largest(logits, scale * expected)
     finally:

@@ -1,1 +1,1 @@
-"""The check of a dataset before anything is trained on it."""
+"""Checks a dataset before training."""

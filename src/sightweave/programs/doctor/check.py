@@ -1,6 +1,6 @@
 """One pass over a dataset: reads every row as training would, decodes every image once, and counts everything.
 
-Memory grows by only a few numbers per row: images and their facts are in `State`.
+Memory grows by only a few numbers per row: images and the facts about them are stored in `State`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from sightweave.programs.doctor.texts import inspect_text
 from sightweave.programs.doctor.workers import Workers
 
 _IMAGES_PER_JOB = 16
-"""Images that a worker gets at once."""
+"""Number of images in one request to a worker."""
 _LONG_ANSWER = 4000
-"""Characters; a longer answer is more often an error than an answer."""
+"""Number of characters above which an answer is probably an error."""
 _NO_SPLIT = len(SPLITS)
 _PROVENANCE = {
     "license",
@@ -52,12 +52,12 @@ _PROVENANCE = {
     "copyright",
 }
 _Batch = list[tuple[int, Medium, str]]
-"""Number, image and stamp of each."""
+"""Number, image and stamp of each image in a request."""
 _Waiting = deque[tuple[_Batch, Future[list[PictureFacts]]]]
 Progress = Callable[[int, int], None]
-"""Called with the rows and images so far."""
+"""Function that is called with the numbers of rows and images read so far."""
 Lengths = Callable[[Sequence[Record]], Sequence[tuple[int, int]]]
-"""Number of tokens of each record, and the maximum."""
+"""Function from records to a pair for each: its number of tokens, and the largest number that is allowed."""
 
 
 def check(
@@ -74,15 +74,18 @@ def check(
 
     Args:
         source: The dataset to check.
-        state: Store for the facts of its images.
+        state: Store for the facts about its images.
         against: A test set that training must not have seen.
         against_state: Store for the images of the test set.
-        lengths: Number of tokens of records under a recipe, and the maximum.
+        lengths: Computes the number of tokens of records under a recipe, and the maximum.
         workers: Number of decoding processes; None means one per core.
-        progress: Called with the rows and images so far.
+        progress: Called with the numbers of rows and images read so far.
+
+    Returns:
+        The report, and the state of the pass.
 
     Raises:
-        DataError: the data cannot be read as a whole, such as a file that is not JSON.
+        DataError: the dataset cannot be read at all, for example because a file is not valid JSON.
     """
     report = Report(path=source.path, kind=type(source).__module__.rpartition(".")[2])
     rows = Rows(source, state, report, lengths, workers, progress)
@@ -100,15 +103,15 @@ def check(
 
 
 class Rows:
-    """The state of one pass, driven by `check`.
+    """The state of one pass over a dataset, filled by `check`.
 
     Args:
         source: The dataset to check.
-        state: Store for the facts of its images.
+        state: Store for the facts about its images.
         report: The report to fill.
-        lengths: Number of tokens of records, and the maximum.
+        lengths: Computes the number of tokens of records, and the maximum.
         workers: Number of decoding processes.
-        progress: Called with the rows and images so far.
+        progress: Called with the numbers of rows and images read so far.
     """
 
     def __init__(
@@ -137,15 +140,15 @@ class Rows:
 
         self.bad_pictures: set[int] = set()
         self.drop: list[tuple[tuple[tuple[str, int], ...], str]] = []
-        """Places of rows that cannot be trained on, with the reason."""
+        """Locations of rows that cannot be trained on, each with the reason."""
         self.located: list[int] = []
-        """Images whose metadata holds a location."""
+        """Numbers of the images whose metadata contains a geographic location."""
         self._places: dict[int, tuple[tuple[str, int], ...]] = {}
 
     # The pass over all rows
 
     def read(self) -> None:
-        """Reads every row; worker processes decode the images meanwhile."""
+        """Reads every row, while worker processes decode the images."""
         waiting: _Waiting = deque()
         with Workers(self.workers) as pool:
             for row in self.source.rows(""):
@@ -160,7 +163,7 @@ class Rows:
                     self.report.passed_over += 1
                     continue
 
-                # Note its contents, and queue its images.
+                # Record its contents, and queue its images.
                 self._good_row(row, taken)
                 for medium in taken.images:
                     number, is_new = self.state.number(medium)
@@ -181,7 +184,7 @@ class Rows:
             self.progress(self.report.rows, len(self.state))
 
     def _inspect(self, number: int, medium: Medium, pool: Workers, waiting: _Waiting) -> None:
-        """Reports on an image, from the stored facts if its file has not changed; else queues it for a worker."""
+        """Reports on an image from its stored facts if its file has not changed; otherwise queues it for a worker."""
         stamp = stamp_of(medium)
         known = self.state.known(medium.key, stamp)
         if known is not None:
@@ -192,7 +195,7 @@ class Rows:
         self._batch.append((number, medium, stamp))
         if len(self._batch) >= _IMAGES_PER_JOB:
             self._send(pool, waiting)
-        # Bound the queue, so that results do not pile up in memory.
+        # Limit the queue, so that results do not pile up in memory.
         while len(waiting) > 2 * self.workers:
             self._receive(*waiting.popleft())
 
@@ -228,7 +231,7 @@ class Rows:
         file = row.file or self.source.path
         number = len(self.row_line)
 
-        # Where the row is, so that it can be named or dropped later.
+        # Store where the row is, so that it can be named or removed later.
         if file not in self._file_numbers:
             self._file_numbers[file] = len(self.files)
             self.files.append(file)
@@ -242,7 +245,7 @@ class Rows:
         self.row_split.append(split)
         self.report.splits["no split" if name is None else SPLITS[split]] += 1
 
-        # What it holds.
+        # Count its texts.
         for record in taken.records:
             self.report.records[task_of(record)] += 1
             self._texts(record, Example("", file, row.line))
@@ -276,7 +279,7 @@ class Rows:
     # Findings that need all rows
 
     def conclude(self) -> None:
-        """Reports what only all rows together show: duplicates, overlap of splits, rows with bad images, labels."""
+        """Reports what can be seen only from all rows: duplicates, overlap of splits, rows with bad images, labels."""
         self._bad_pictures()
         self._duplicate_rows()
         exact = self._same_files()
@@ -300,7 +303,7 @@ class Rows:
             self.report.add("no_texts", "info", Example(message))
 
     def _rows_with(self, pictures: set[int]) -> np.ndarray:
-        """Numbers of the rows that have one of these images, in order."""
+        """Numbers of the rows that contain one of these images, in order."""
         if not pictures:
             return np.zeros(0, np.int64)
 
@@ -309,15 +312,15 @@ class Rows:
         return np.unique(np.searchsorted(np.asarray(self.image_starts), hit, side="right") - 1)
 
     def places(self, row: int) -> tuple[tuple[str, int], ...]:
-        """All (file, number) of a good row."""
+        """All places (file, number) of a good row."""
         return self._places.get(row, ((self.files[self.row_file[row]], self.row_line[row]),))
 
     def medium(self, key: str) -> Medium | None:
-        """A checked image, to be read again."""
+        """A checked image by its key, to be read again."""
         return self.state.medium(key, self._reader.read_kept)
 
     def files_used(self) -> set[Path]:
-        """Every file that a row or an image was read from."""
+        """All files from which a row or an image was read."""
         found = {Path(file) for file in self.files}
         for places in self._places.values():
             found.update(Path(file) for file, _ in places)
@@ -326,7 +329,7 @@ class Rows:
         return found | set(self.state.paths())
 
     def located_below(self, folder: Path) -> list[str]:
-        """Images below a folder whose metadata holds a location, as paths relative to it."""
+        """Images below a folder whose metadata contains a geographic location, as paths relative to the folder."""
         folder = folder.resolve()
         found = []
         for number in self.located:
@@ -342,9 +345,9 @@ class Rows:
             self.drop.append((self.places(int(row)), "bad picture"))
 
     def _duplicate_rows(self) -> None:
-        """Reports rows that repeat an earlier row of their split, and rows that two splits share."""
+        """Reports rows that repeat an earlier row of their split, and rows that occur in two splits."""
         marks = np.asarray(self.row_hash)
-        # Stable: equal rows of a split stay in the order of the file, so the first is kept.
+        # The sort is stable: equal rows of a split stay in file order, so that the first one is kept.
         order = np.lexsort((np.asarray(self.row_split), marks))
         splits = np.asarray(self.row_split)[order]
         same = (marks[order][1:] == marks[order][:-1]) & (splits[1:] == splits[:-1])
@@ -357,7 +360,7 @@ class Rows:
             self.drop.append((self.places(int(row)), "duplicate_row"))
 
     def _rows_in_both(self, marks: np.ndarray) -> None:
-        """Reports training rows that a held-out split repeats, with the same texts and images."""
+        """Reports training rows that also occur in a held-out split, with the same texts and images."""
         splits = np.asarray(self.row_split)
         in_training = splits == SPLITS.index("train")
         held = np.unique(marks[~in_training & (splits != _NO_SPLIT)])
@@ -369,7 +372,7 @@ class Rows:
             self.drop.append((self.places(int(row)), "train_test_overlap"))
 
     def _same_files(self) -> dict[int, int]:
-        """Maps each image whose bytes are those of an earlier one to the first of them."""
+        """Maps each image with the same bytes as an earlier one to the first such image."""
         first: dict[bytes, int] = {}
         same: dict[int, int] = {}
 
@@ -386,7 +389,7 @@ class Rows:
         return same
 
     def _near_duplicates(self, exact: dict[int, int]) -> list[tuple[int, ...]]:
-        """Groups of images that look alike, unless all of a group are the same file."""
+        """Groups of images that look alike, except groups in which all images are the same file."""
         near = []
         for group in self.duplicates.groups():
             different = {exact.get(number, number) for number in group}
@@ -400,7 +403,7 @@ class Rows:
         return near
 
     def _splits_of_pictures(self) -> np.ndarray:
-        """One bit for each split that an image is used in (N)."""
+        """A bit mask for each of the N images, with one bit for each split in which the image is used; uint8 N."""
         splits = np.zeros(len(self.state), np.uint8)
         starts = np.asarray(self.image_starts, dtype=np.int64)
         counts = starts[1:] - starts[:-1]
@@ -414,7 +417,7 @@ class Rows:
         train = 1 << SPLITS.index("train")
         held = (1 << SPLITS.index(VALIDATION)) | (1 << SPLITS.index("test"))
 
-        # The same file name in both is a warning; copies under another name are an error.
+        # The same file name in both splits is a warning; copies under another name are an error.
         leaks: set[int] = {int(n) for n in np.flatnonzero((used & train > 0) & (used & held > 0))}
         same_key = set(leaks)
         for group in [*exact.items(), *near]:
@@ -437,7 +440,7 @@ class Rows:
                 self.drop.append((self.places(int(row)), reason))
 
     def compare(self, other: Rows) -> None:
-        """Reports images that a test set also has, as the same file or a near duplicate."""
+        """Reports images that also occur in a test set, as the same file or a near duplicate."""
         leaks: set[int] = set()
         theirs = {bytes.fromhex(digest)[:16]: number for number, digest in other.state.digests()}
         for number, digest in self.state.digests():
@@ -472,7 +475,7 @@ class Rows:
                 self.report.add("label_text_only", "warning", Example(message))
 
     def _provenance(self) -> None:
-        """Reports the files and fields that state a licence or a source."""
+        """Records the files and fields that state a licence or a source."""
         path = Path(self.source.path).expanduser()
         folder = path if path.is_dir() else path.parent
         names = sorted(file.name for file in folder.iterdir())
@@ -487,7 +490,7 @@ class Rows:
             self.report.add("no_licence", "info", Example("no file or field states a licence or a source."))
 
     def judge(self) -> None:
-        """Lists the reasons why training must not start, if there are any."""
+        """Adds the reasons why training should not start, if there are any."""
         report = self.report
         if report.rows == 0:
             report.stops.append("there are no rows")
@@ -508,7 +511,7 @@ class Rows:
 
 
 def _answers(record: Record) -> Iterator[str]:
-    """All correct answers of a record; else the answer that its task would train on."""
+    """All correct answers of a record if it has a list of them; otherwise the answer on which its task would train."""
     for name in ("captions", "targets", "answers"):
         if hasattr(record, name):
             yield from getattr(record, name)

@@ -1,7 +1,7 @@
-"""A clean copy of a dataset in its own format: bad and duplicate rows removed, locations erased, every change logged.
+"""Writes a clean copy of a dataset in its own format: without bad and duplicate rows and without locations in images.
 
-Which rows a file has is decided by its reader: each format is cut by the parser that reads it. The copy is read back before
-it gets its name, and is discarded unless exactly the named rows are gone.
+Every change is logged. The readers determine which rows a file has: each format is cut by the parser that reads it. The
+copy is read back before it gets its name, and is discarded unless exactly the named rows are missing.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from sightweave.programs.doctor.jpeg import without_tags
 LOG = "changes.jsonl"
 Places = tuple[tuple[str, int], ...]
 Proof = Callable[[Path], None]
-"""Called with the folder of the copy; raises a `DataError` unless the copy is correct."""
+"""Function that is called with the folder of the copy; raises a `DataError` unless the copy is correct."""
 _ARRAYS = ("questions", "images", "annotations", "data")
-"""Keys under which official files hold their rows; the first one present is used."""
+"""Keys under which official files store their rows; the first one present is used."""
 _LEFT_OUT = "left out"
 
 
@@ -44,13 +44,13 @@ def fix(
 ) -> int:
     """Writes a clean copy, with every change listed in its ``changes.jsonl``.
 
-    Links are followed only within the data; the target of a link that leaves it is not copied.
+    Links are followed only within the dataset; the target of a link that leaves it is not copied.
 
     Args:
         root: The folder of the dataset, or its only file.
         out: A new folder; it appears once the copy is complete and checked.
         drop: Rows to remove, each with its places and the reason.
-        located: Images, as paths below `root`, whose metadata holds a location.
+        located: Images whose metadata contains a geographic location, as paths relative to `root`.
         files: Files to copy; None means everything below `root`.
         proof: Checks the copy before it gets its name.
 
@@ -58,8 +58,8 @@ def fix(
         Number of changes.
 
     Raises:
-        DataError: `out` is not empty or inside `root`, a file is of a kind whose rows cannot be removed, a row is in a file
-            that is not copied, or the check fails.
+        DataError: `out` is not empty or inside `root`, a file is of a kind whose rows cannot be removed, a row is in a
+            file that is not copied, or the check of the copy fails.
     """
     home = root if root.is_dir() else root.parent
     folder = home.resolve()
@@ -69,7 +69,7 @@ def fix(
     if out.is_relative_to(folder):
         raise DataError(f"--fix {out}: is inside the data ({folder}); choose a folder outside it.")
 
-    # Reject what cannot be done before anything is copied.
+    # Check everything before anything is copied.
     wanted = _rows_to_drop(drop, home)
     for name in wanted:
         _cutter_of(folder / name)
@@ -78,7 +78,7 @@ def fix(
     if files is not None:
         names = {_below(file, home) for file in files if _is_below(file, home)}
 
-    # Copy to a temporary folder, which gets its name only if the copy is correct.
+    # Copy to a temporary folder, which gets its final name only if the copy is correct.
     out.parent.mkdir(parents=True, exist_ok=True)
     copy = out.with_name(f".{out.name}.tmp-{uuid.uuid4().hex[:12]}")
     copy.mkdir()
@@ -95,7 +95,7 @@ def fix(
 
 
 def _rows_to_drop(drop: Iterable[tuple[Places, str]], home: Path) -> dict[str, dict[int, str]]:
-    """Numbers of the rows to remove, with the reason for each, by the file's path below the data."""
+    """Numbers of the rows to remove, with the reason for each, by the file's path relative to the dataset."""
     wanted: dict[str, dict[int, str]] = {}
     for places, reason in drop:
         for file, number in places:
@@ -104,12 +104,16 @@ def _rows_to_drop(drop: Iterable[tuple[Places, str]], home: Path) -> dict[str, d
 
 
 def _is_below(file: Path, home: Path) -> bool:
-    """Whether a file is in the data, by its own name or by where its links lead."""
+    """Whether a file is in the dataset, by its own path or by the target of its links."""
     return any(_plain(file).is_relative_to(one) for one in (_plain(home), home.resolve()))
 
 
 def _below(file: Path, home: Path) -> str:
-    """A file's path relative to the data, by its own name and not by the target of a link."""
+    """A file's path relative to the dataset, by its own path and not by the target of a link.
+
+    Raises:
+        DataError: the file is outside the dataset.
+    """
     path = _plain(file)
     for base in (_plain(home), home.resolve()):
         if path.is_relative_to(base):
@@ -121,7 +125,7 @@ def _below(file: Path, home: Path) -> str:
 
 
 def _plain(path: Path) -> Path:
-    """A path made absolute and without ``..``, but with its links unresolved."""
+    """An absolute path without ``..`` in which links are not resolved."""
     return Path(os.path.abspath(path))
 
 
@@ -132,7 +136,7 @@ def _copy_all(
     erase: Collection[Path],
     names: Collection[str] | None,
 ) -> int:
-    """Copies the files of the data and writes the log; returns the number of changes."""
+    """Copies the files of the dataset and writes the log; returns the number of changes."""
     changes = 0
     with (copy / LOG).open("w", encoding="utf-8") as log:
         for source in _sources(folder):
@@ -149,7 +153,7 @@ def _copy_all(
 
 
 def _sources(folder: Path) -> Iterator[Path]:
-    """Files below a folder and links to folders, by name; links are not followed."""
+    """Yields all files below a folder and all links to folders, sorted by name; links are not followed."""
     for inner, folders, names in os.walk(folder):
         linked = [name for name in folders if Path(inner, name).is_symlink()]
         folders[:] = sorted(set(folders) - set(linked))
@@ -163,11 +167,11 @@ def _copied(
     wanted: Mapping[str, Mapping[int, str]],
     erase: Collection[Path],
 ) -> list[dict[str, Any]]:
-    """Copies one file, and returns the changes made to it."""
-    # Files that are not copied as they are.
+    """Copies one file and returns the changes made to it."""
+    # Handle files that cannot be copied as they are.
     if source.is_symlink() and not _stays_in(source, folder):
         return [{"change": _LEFT_OUT, "reason": "a symbolic link that leaves the data"}]
-    if source.is_dir():  # a link to another folder of the data: the copy gets the same link
+    if source.is_dir():  # for a link to another folder of the dataset, the copy gets the same link
         target.symlink_to(os.path.relpath(source.resolve(), source.parent.resolve()))
         return []
     if not source.is_file():
@@ -195,12 +199,12 @@ def _copied(
 def _stays_in(link: Path, folder: Path) -> bool:
     try:
         return bounded.is_inside(folder, link)
-    except (OSError, RuntimeError):  # a loop
+    except (OSError, RuntimeError):  # a loop of links
         return False
 
 
 def _counts_of(file: Path, wanted: Iterable[str]) -> str:
-    """Name of the changed shard whose samples a file next to it counts; empty for other files."""
+    """Name of a changed shard to which a file with sample counts belongs; empty for all other files."""
     shards = [Path(name) for name in wanted if name.endswith(".tar")]
     if file.name.endswith("_stats.json"):
         shards = [one for one in shards if one.stem == file.name.removesuffix("_stats.json")]
@@ -210,7 +214,11 @@ def _counts_of(file: Path, wanted: Iterable[str]) -> str:
 
 
 def _cutter_of(file: Path) -> Callable[[Path, Path, set[int]], None]:
-    """The function that copies a file of this kind without some of its rows."""
+    """The function that copies a file of this kind without some of its rows.
+
+    Raises:
+        DataError: rows cannot be removed from files of this kind.
+    """
     name = file.name.lower().removesuffix(".gz")
     for endings, cutter in _CUTTERS.items():
         if name.endswith(endings):
@@ -226,19 +234,19 @@ def _read(file: Path) -> bytes:
 def _write(file: Path, data: bytes, like: Path) -> None:
     with like.open("rb") as source:
         is_packed = source.read(2) == b"\x1f\x8b"
-    # Without a timestamp, the same data gives the same file.
+    # Without a timestamp, so that the same data gives the same file.
     file.write_bytes(gzip.compress(data, mtime=0) if is_packed else data)
 
 
 def _lines(source: Path, target: Path, drop: set[int]) -> None:
-    """Numbered from 1: only a newline ends a line, whatever else a sentence may contain."""
+    """Copies a text file without some of its lines, numbered from 1; only a newline ends a line."""
     lines = _read(source).split(b"\n")
     kept = [line for number, line in enumerate(lines, 1) if number not in drop]
     _write(target, b"\n".join(kept), source)
 
 
 def _cells(source: Path, target: Path, drop: set[int]) -> None:
-    """Rows of delimited text, numbered by their first line."""
+    """Copies a file of delimited text without some of its rows, numbered by their first line."""
     data = _read(source)
     lines = row_files.lines(io.BytesIO(data), max(1, len(data)))
     delimiter = delimited.delimiter_of(data.partition(b"\n")[0].removeprefix(row_files.BOM))
@@ -269,7 +277,7 @@ def _json(source: Path, target: Path, drop: set[int]) -> None:
         members = _without(list(values.items()), drop)
         return _write_json(target, dict(members), source)
 
-    # COCO: the annotations of a removed image go with it.
+    # COCO: the annotations of a removed image are removed too.
     if key == "images" and isinstance(values.get("annotations"), list):
         gone = {values[key][number].get("id") for number in drop if number < len(values[key])}
         values["annotations"] = [one for one in values["annotations"] if one.get("image_id") not in gone]
@@ -307,7 +315,7 @@ def _arrow(source: Path, target: Path, drop: set[int]) -> None:
         is_file = stream.read(6) == b"ARROW1"
 
     with pa.OSFile(str(source)) as opened, pa.OSFile(str(target), "wb") as sink:
-        # A file knows its batches by number; a stream gives them in turn.
+        # A file has numbered batches; a stream yields them in turn.
         if is_file:
             reader: Any = pa.ipc.open_file(opened)
             batches: Iterator[Any] = (reader.get_batch(i) for i in range(reader.num_record_batches))
@@ -326,7 +334,7 @@ def _arrow(source: Path, target: Path, drop: set[int]) -> None:
 
 
 def _tar(source: Path, target: Path, drop: set[int]) -> None:
-    """Removes the members of samples, as the reader numbers them; files of no sample are kept."""
+    """Copies a tar file without the members of some samples, numbered as by the reader; other members are kept."""
     gone = set[int]()
     for number, (_, sample) in enumerate(webdataset.samples(source)):
         if number in drop:
@@ -339,7 +347,7 @@ def _tar(source: Path, target: Path, drop: set[int]) -> None:
 
 
 def _leave_out(source: Path, target: Path, drop: set[int]) -> None:
-    """An image that is a row of its own is not copied."""
+    """Copies nothing: an image that is a row by itself is removed as a whole."""
 
 
 _CUTTERS: Mapping[tuple[str, ...], Callable[[Path, Path, set[int]], None]] = {

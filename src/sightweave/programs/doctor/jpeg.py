@@ -1,4 +1,4 @@
-"""Removal of the metadata of JPEG files, such as the place, time and author of a photograph; its pixels are unchanged."""
+"""Removes metadata such as the location, time and author from JPEG files without changing their pixels."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _TAGS = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/x
 
 
 def without_tags(data: bytes) -> bytes:
-    """A JPEG file without EXIF and XMP except for its orientation; any other file unchanged.
+    """A JPEG file without EXIF and XMP metadata except its orientation; any other file is returned unchanged.
 
-    Segments before the first scan are read (ITU-T T.81, annex B); nothing is decoded.
+    Only segments before the first scan are read (ITU-T T.81, annex B); nothing is decoded.
     """
     if data[:2] != b"\xff\xd8":
         return data
 
-    # Copy all segments before the first scan except tags.
+    # Copy all segments before the first scan except metadata.
     kept, at, orientation = [data[:2]], 2, 1
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
         if data[at + 1] == 0xFF:  # a fill byte
@@ -32,14 +32,14 @@ def without_tags(data: bytes) -> bytes:
             kept.append(segment)
         at += 2 + size
 
-    # Viewers need the orientation.
+    # Keep the orientation, because viewers need it.
     if orientation != 1:
         kept.insert(1, _turned(orientation))
     return b"".join([*kept, data[at:]])
 
 
 def _orientation(tiff: bytes) -> int:
-    """The orientation, 1 to 8; 1 if there is none or the tags are damaged."""
+    """The EXIF orientation, 1 to 8; 1 if there is none or the metadata is damaged."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or len(tiff) < 10:
         return 1
@@ -57,7 +57,7 @@ def _orientation(tiff: bytes) -> int:
 
 
 def _turned(orientation: int) -> bytes:
-    """An EXIF segment with only the orientation."""
+    """An EXIF segment that contains only the orientation."""
     tiff = struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, _ORIENTATION, 3, 1, orientation, 0, 0)
     body = _TAGS[0] + tiff
     return b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body

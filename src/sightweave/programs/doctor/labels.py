@@ -1,4 +1,4 @@
-"""How well answers can be guessed without the image: from their frequencies, and from the question's words alone."""
+"""Measures how well answers can be guessed without the image: from their frequencies, and from the question's text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OTHERS = "(others)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeReport:
-    """Statistics of all questions, or of those of one type."""
+    """Statistics of all questions, or of the questions of one type."""
 
     count: int
     """Number of questions."""
@@ -21,13 +21,15 @@ class TypeReport:
     top_share: float
     """Share of the most common answer, 0 to 1."""
     entropy: float
-    """Entropy of the answers in bits; 0 if all are the same."""
+    """Entropy of the answers in bits; 0 if all are equal."""
     commonest: tuple[tuple[str, int], ...]
     """The ten most common answers with their counts."""
     majority: float
-    """Accuracy on one half of the groups of the other half's most common answer; NaN if a half is empty."""
+    """Accuracy of guessing the most common answer, learnt from one half of the groups and scored on the other; NaN if a
+    half is empty."""
     text_only: float
-    """The same for the most common answer to that question, else to its first three words, else of all."""
+    """Accuracy of guessing from the question alone, in the same way: the most common answer to this question, else to
+    its first three words, else of all."""
     is_capped: bool
     """Whether the tables were full, so that `distinct` is a lower bound and rare answers are missing."""
 
@@ -35,13 +37,13 @@ class TypeReport:
 class Labels:
     """Counts answers one by one, in bounded memory.
 
-    Groups (images) are split into two halves by name. Guesses learnt from one half are scored on the other and vice versa,
-    so that a question asked twice about an image does not help to guess itself.
+    Groups (images) are split into two halves by name. Guesses learnt from one half are scored on the other and vice
+    versa, so that a question that is asked twice about an image does not help to guess itself.
 
     Args:
-        max_answers: Maximum different answers that are counted, over all types and both halves.
-        max_questions: Maximum pairs of (question or its first words, answer), for the text-only guess.
-        max_types: Maximum question types with their own statistics; later ones count only towards all.
+        max_answers: Maximum number of different answers that are counted, over all types and both halves.
+        max_questions: Maximum number of pairs (question or its first words, answer) for guessing from the question.
+        max_types: Maximum number of question types with statistics of their own; others count only towards all.
     """
 
     def __init__(
@@ -53,16 +55,16 @@ class Labels:
         self._budget = _Budget(max_answers, max_questions)
 
     def add(self, question: str, answer: str, group: str, *, type: str = "") -> None:
-        """Counts one question; case and outer white space of question and answer are ignored.
+        """Counts one question; case and surrounding white space of question and answer are ignored.
 
         Args:
-            question: Its text.
-            answer: Its main answer.
-            group: Name of its image, so that all questions about one are in the same half.
-            type: Type of the question, if the data has one.
+            question: Text of the question.
+            answer: Main answer to the question.
+            group: Name of its image, so that all questions about an image are in the same half.
+            type: Type of the question, if the data has types.
         """
         half = hashlib.blake2b(group.encode("utf-8", "surrogatepass"), digest_size=1).digest()[0] & 1
-        # Long texts are represented by their beginning and a digest, so that no row can fill the memory.
+        # Shorten long texts to their beginning and a digest, so that no row can fill the memory.
         question, answer = _key(question), _key(answer)
         self._all.add(question, answer, half, self._budget)
         if type and (type in self._types or len(self._types) < self._max_types):
@@ -87,7 +89,7 @@ class _Budget:
 
 
 class _Tables:
-    """Counts of one type, by half: answers, and answers by context (a question, or its first words)."""
+    """Counts for one type, by half: answers, and answers by context (a question, or its first words)."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -99,7 +101,7 @@ class _Tables:
     def add(self, question: str, answer: str, half: int, budget: _Budget) -> None:
         self.count += 1
 
-        # The answer itself.
+        # Count the answer itself.
         answers = self.answers[half]
         if answer not in answers:
             if budget.answers <= 0:
@@ -109,7 +111,7 @@ class _Tables:
                 budget.answers -= 1
         answers[answer] += 1
 
-        # The answer in the context of its question, and of the question's first words.
+        # Count the answer in the context of its question, and of the question's first words.
         start = " ".join(question.split()[:3])
         for table, context in ((self.questions[half], question), (self.starts[half], start)):
             known = table.get(context)
@@ -152,7 +154,7 @@ class _Tables:
                 right += self.answers[scored][majority] * (majority != _OTHERS)
                 continue
 
-            # Many questions share their first words, and those have many answers: find the most common only once.
+            # Many questions share their first words, which have many answers: find the most common one only once.
             starts = {start: _commonest(counts) for start, counts in self.starts[learnt].items()}
             for question, answers in self.questions[scored].items():
                 known = self.questions[learnt].get(question)
@@ -162,12 +164,12 @@ class _Tables:
 
 
 def _commonest(counts: Counter[str]) -> str:
-    """The most common answer; of equals the first in the alphabet, so that the order of adding does not matter."""
+    """The most common answer; the alphabetically first if several are equally common, whatever the order of adding."""
     return min(counts, key=lambda answer: (-counts[answer], answer))
 
 
 def _key(text: str) -> str:
-    """A text in lower case with single spaces; a long one is replaced by its beginning and a digest."""
+    """A text in lower case with single spaces; a long text is replaced by its beginning and a digest."""
     text = " ".join(text.lower().split())
     if len(text) <= 200:
         return text

@@ -1,11 +1,11 @@
-"""A simple guess at the language of a text: by its script, and for Latin letters by the most common short words."""
+"""Guesses the language of a text: by its script, and for Latin letters by the most common short words."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 
-_MAX_CHARACTERS = 20_000  # characters that are read; more would not change the guess
+_MAX_CHARACTERS = 20_000  # number of characters to read; more would not change the guess
 _WORD = re.compile(r"[^\W\d_]+")
 _SCRIPTS = (
     ("ja", "\u3040", "\u30ff"), ("ko", "\uac00", "\ud7a3"), ("ko", "\u1100", "\u11ff"), ("zh", "\u4e00", "\u9fff"),
@@ -16,7 +16,7 @@ _SCRIPTS = (
 _RANGES = [f"{low}-{high}" for _, low, high in _SCRIPTS]
 _OTHERS = re.compile("[" + "".join(_RANGES) + "]")
 _UKRAINIAN, _RUSSIAN = re.compile("[\u0456\u0457\u0454\u0491]"), re.compile("[\u044b\u044d\u044a\u0451]")
-# Words of each language; a word that several languages share counts less for each of them.
+# Common words of each language; a word that several languages share counts less for each of them.
 # ruff: noqa: RUF001
 _WORDS = {
     "en": "the of and to in is that it was for on are with as his they at be this have from or had by what which how "
@@ -43,7 +43,7 @@ _WORDS = {
 _SETS = {language: frozenset(words.split()) for language, words in _WORDS.items()}
 _SHARED = Counter(word for words in _SETS.values() for word in words)
 _SPEAKERS: dict[str, list[str]] = {}
-"""The languages that have a word."""
+"""Maps each word to the languages in which it is common."""
 for _language, _words in _SETS.items():
     for _word in _words:
         _SPEAKERS.setdefault(_word, []).append(_language)
@@ -64,7 +64,7 @@ def language_of(text: str) -> str:
     words = _WORD.findall(text)
     letters = sum(map(len, words))
 
-    # Two letters of another script weigh as much as a word of Latin letters.
+    # Two letters of another script count as much as a word in Latin letters.
     others = _OTHERS.findall(text)
     if others and 3 * len(others) >= letters:
         return _by_script(text, others)
@@ -77,7 +77,7 @@ def _by_script(text: str, letters: list[str]) -> str:
         language = next(name for name, low, high in _SCRIPTS if low <= letter <= high)
         counts[language] += count
 
-    # Japanese writes most nouns in Chinese characters; a few kana are enough to recognise it.
+    # Japanese writes most nouns in Chinese characters, so a few kana are enough to recognise it.
     if counts["ja"] * 10 >= counts["zh"] and counts["ja"]:
         return "ja"
 
@@ -95,14 +95,14 @@ def _by_words(text: str, words: list[str]) -> str:
     if not any(scores.values()):
         return "und"
 
-    # Letters that only a few languages have.
+    # Take letters into account that only a few languages have.
     if not text.isascii():
         marks = Counter(mark for mark in text if mark > "\x7f")
         for language, own in _LETTERS.items():
             count = sum(marks[mark] for mark in own)
             scores[language] += 0.3 * min(count, len(words))
 
-    # The best must be clear of the second, and frequent enough.
+    # The best language must be frequent enough and clearly ahead of the second.
     best, second = sorted(scores, key=lambda name: -scores[name])[:2]
     if scores[best] < 0.75 or scores[best] < 0.08 * len(words) or scores[best] < 1.15 * scores[second]:
         return "und"

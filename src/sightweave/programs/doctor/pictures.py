@@ -1,4 +1,4 @@
-"""Checks of a single image: plain facts and findings, made in a worker process and kept in a state file."""
+"""Checks a single image: collects facts and findings in a worker process, to be stored in a state file."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from sightweave.core.types import Medium
 from sightweave.data.inputs import image_files, modalities
 from sightweave.programs.doctor.hashing import fingerprint
 
-_SIDE = 32  # size to which the fingerprint shrinks an image
-_KEPT_BYTES = 1 << 18  # maximum decoded pixels that are kept while other images are decoded
+_SIDE = 32  # size to which an image is reduced for its fingerprint
+_KEPT_BYTES = 1 << 18  # maximum size of decoded pixels that are kept while other images are decoded
 _SMALL, _LARGE, _LONG = 16, 8192, 8.0
 
 
 class Finding(NamedTuple):
-    """One fault; a tuple, so that it can pass through JSON and between processes unchanged."""
+    """A fault found in an image; a tuple, so that it passes through JSON and between processes unchanged."""
 
     code: str
-    """A short fixed name, such as ``image_truncated``."""
+    """A short, fixed name, such as ``image_truncated``."""
     severity: str
     """``error`` (the row cannot be trained on) or ``warning``."""
     message: str
-    """What is wrong, and why it matters."""
+    """What is wrong with the image, and why it matters."""
 
 
 class PictureFacts(NamedTuple):
-    """Facts of one image. If it cannot be read, all but the findings are zero or empty."""
+    """Facts about one image; if it cannot be read, all but the findings are zero or empty."""
 
     width: int
     """Width in pixels, after any EXIF rotation."""
     height: int
     """Height in pixels, after any EXIF rotation."""
     mode: str
-    """Colour mode, by Pillow's name."""
+    """Colour mode, as named by Pillow."""
     format: str
-    """JPEG, PNG, WEBP, GIF or ARRAY."""
+    """Format of the file: JPEG, PNG, WEBP, GIF, or ARRAY for pixels in memory."""
     frames: int
     """Number of images in the file; for a GIF, 2 means two or more."""
     bytes: int
@@ -46,29 +46,30 @@ class PictureFacts(NamedTuple):
     digest: str
     """SHA-256 of the file: 64 hexadecimal digits."""
     fingerprint: str
-    """Fingerprint for `Duplicates` in hexadecimal digits, which ``bytes.fromhex`` reverses."""
+    """Fingerprint for `Duplicates` in hexadecimal digits; ``bytes.fromhex`` decodes them."""
     findings: tuple[Finding, ...]
-    """Faults, errors first."""
+    """Faults of the image, errors first."""
 
 
 def inspect(medium: Medium, limits: image_files.Limits = image_files.DEFAULT_LIMITS) -> PictureFacts:
-    """Checks an image, whose file is read once. A bad image is a finding and never an exception."""
+    """Checks one image, whose file is read once. A bad image gives a finding, never an exception."""
     return inspect_all([medium], limits)[0]
 
 
 def inspect_all(
     pictures: Sequence[Medium], limits: image_files.Limits = image_files.DEFAULT_LIMITS
 ) -> list[PictureFacts]:
-    """Checks images as `inspect` does, in order, but faster than one after the other.
+    """Checks images like `inspect`, in order, but faster than one after the other.
 
-    Fingerprints are made after all are decoded: alternating, the two would evict each other from the processor's caches.
+    Fingerprints are computed after all images are decoded: alternating between the two would evict each other's data
+    from the processor's caches.
     """
     seen = [_examined(medium, limits) for medium in pictures]
     return [_facts(one) if isinstance(one, image_files.Examined) else one for one in seen]
 
 
 def _examined(medium: Medium, limits: image_files.Limits) -> image_files.Examined | PictureFacts:
-    """A decoded image without its fingerprint; or all its facts, if it is bad or too large to be kept."""
+    """The decoded image without its fingerprint; or all its facts if it is bad or too large to be kept."""
     if medium.modality != "image":
         return _of_another_modality(medium)
     try:
@@ -79,7 +80,7 @@ def _examined(medium: Medium, limits: image_files.Limits) -> image_files.Examine
 
 
 def _of_another_modality(medium: Medium) -> PictureFacts:
-    """What its modality says: whether it can be read, and its digest."""
+    """The facts about a medium other than an image: whether it can be read, and its digest."""
     try:
         modalities.check(medium)
         return PictureFacts(0, 0, "", "", 0, 0, modalities.digest(medium), "", ())
@@ -124,7 +125,7 @@ def _warnings(seen: image_files.Examined) -> list[tuple[str, str]]:
     if seen.is_sixteen_bit:
         found.append(("image_sixteen_bit", "16 bits per channel; scaled to 8."))
     if seen.extension_lies:
-        message = f"the file extension is of another format, but the file is {info.format}."
+        message = f"the file extension suggests another format than {info.format}, the file's own."
         found.append(("image_extension", message))
     if _is_blank(seen.pixels):
         found.append(("image_blank", "all pixels are the same."))
@@ -132,8 +133,8 @@ def _warnings(seen: image_files.Examined) -> list[tuple[str, str]]:
 
 
 def _is_blank(pixels: np.ndarray) -> bool:
-    """Whether all pixels are the same. At a reduced scale, a single odd pixel still changes the shade of its block."""
-    # Two other pixels settle nearly every image.
+    """Whether all pixels are equal; even at a reduced scale, a single different pixel changes the shade of its block."""
+    # Comparing with two other pixels decides the question for nearly every image.
     first, centre = pixels[0, 0], pixels[len(pixels) // 2, pixels.shape[1] // 2]
     if (first != pixels[-1, -1]).any() or (first != centre).any():
         return False

@@ -1,4 +1,4 @@
-"""The complete check of a dataset: its progress, its report as JSON and as a page, and the clean copy."""
+"""The complete check of a dataset: shows progress, writes the report as JSON and HTML, and writes the clean copy."""
 
 from __future__ import annotations
 
@@ -46,17 +46,18 @@ def run(
 
     Args:
         source: The dataset to check.
-        out: Folder for the report and for the facts of each image.
+        out: Folder for the report and for the facts about each image.
         against: A test set that training must not have seen.
-        fix_to: A new folder for the copy.
-        lengths: Number of tokens of records under a recipe, and the maximum.
+        fix_to: A new folder for the clean copy; None writes no copy.
+        lengths: Computes the number of tokens of records under a recipe, and the maximum.
         plan: The recipe's length plan, as text.
         workers: Number of decoding processes; None means one per core.
-        console: Console for the progress.
+        console: Console for the progress; None shows no progress.
 
     Raises:
-        DataError: the data cannot be read as a whole, or the copy cannot be made.
-        FolderError: `out` holds files that Sightweave did not write and would overwrite, or another process writes to it.
+        DataError: the dataset cannot be read at all, or the copy cannot be made.
+        FolderError: `out` has files that Sightweave did not write and would overwrite, or another process is writing to
+            it.
     """
     with contextlib.ExitStack() as stack:
         claim = files.claimed(out, writes=CHECK_FILES, markers=CHECK_MARKERS, purpose="data check")
@@ -68,7 +69,7 @@ def run(
             other_state = State(out / PICTURES_AGAINST)
             stack.callback(other_state.close)
 
-        # Read everything, with the progress shown.
+        # Read everything while showing the progress.
         with _shown(console) as progress:
             report, rows = check(
                 source,
@@ -93,7 +94,7 @@ def run(
 
 
 def _write(report: Report, rows: Rows, out: Path) -> None:
-    """Writes the report as JSON and as a page, with thumbnails of the images that it names."""
+    """Writes the report as JSON and as an HTML page with thumbnails of the images that it names."""
     found = report.to_json()
     text = json.dumps(found, indent=1, ensure_ascii=False)
     files.write_bytes(out / REPORT, text.encode("utf-8", "replace"))
@@ -111,7 +112,7 @@ def _write(report: Report, rows: Rows, out: Path) -> None:
 
 
 def _copy(source: FilesConfig, out: Path, rows: Rows) -> int:
-    """Writes the clean copy; returns its number of changes."""
+    """Writes the clean copy and returns its number of changes."""
     root = Path(source.path).expanduser()
     folder = root if root.is_dir() else root.parent
     gone: set[tuple[str, int]] = set()
@@ -144,7 +145,7 @@ def _shown(console: Console | None) -> Iterator[Progress | None]:
 
 
 def _thumbnails(found: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
-    """Pixels of the images that a report names and that can be read."""
+    """Pixels of the images that a report names, by key; images that cannot be read are left out."""
     names = set[str]()
     for finding in found["findings"]:
         names.update(example["picture"] for example in finding["examples"])
@@ -156,5 +157,5 @@ def _thumbnails(found: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
             if medium is not None:
                 pictures[key] = image_files.load(medium, size_hint=_THUMBNAIL)
         except DataError:
-            continue  # the report has a finding for it
+            continue  # the report has a finding for this image
     return pictures

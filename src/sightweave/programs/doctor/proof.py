@@ -1,4 +1,4 @@
-"""Proof that a copy lacks exactly the rows that were to be removed, as the reader of the data sees both."""
+"""Verifies, with the reader of the dataset, that a copy lacks exactly the rows that were to be removed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Place = tuple[str, int]
 
 
 def prove(source: FilesConfig, copy: Path, gone: Collection[Place]) -> None:
-    """Reads the data and its copy in parallel: the copy must contain the remaining rows, unchanged and in order.
+    """Checks, by reading both in parallel, that the copy has all remaining rows, unchanged and in order.
 
     Args:
-        source: The data.
-        copy: The folder of the copy, or its file if the data is a single file.
+        source: The original dataset.
+        copy: The folder of the copy, or its file if the dataset is a single file.
         gone: Every row that was to be removed.
 
     Raises:
@@ -33,7 +33,7 @@ def prove(source: FilesConfig, copy: Path, gone: Collection[Place]) -> None:
     after = dataclasses.replace(source, path=str(copy))
     kept = (row for row in source.rows("") if not gone.intersection(_places(row, source)))
     first = next(kept, None)
-    if first is None:  # no row is left
+    if first is None:  # all rows were removed
         return
 
     problem = ""
@@ -66,7 +66,7 @@ def _places(row: Row, source: FilesConfig) -> tuple[Place, ...]:
 
 
 def _digest(row: Row, source: FilesConfig) -> bytes:
-    """A digest of a row without its id, which some readers derive from the row's number, and that has changed."""
+    """A digest of a row without its id, because some readers derive the id from the row's number, which changes."""
     values = row.values
     if isinstance(values, Mapping):
         values = {key: value for key, value in values.items() if key != "id"}
@@ -79,7 +79,7 @@ def _digest(row: Row, source: FilesConfig) -> bytes:
 
 
 def _pieces(value: Any, home: str) -> Iterator[bytes]:
-    """The pieces of a value as bytes; paths are relative to the data, and images are represented by their content."""
+    """Yields the pieces of a value as bytes; paths are relative to the dataset, and images are replaced by their content."""
     if isinstance(value, Mapping):
         yield b"mapping %d" % len(value)
         for key, one in value.items():

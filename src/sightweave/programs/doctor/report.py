@@ -1,4 +1,4 @@
-"""The report of a check: counts and examples by code, most serious first; as text, JSON, CSV and for the report page."""
+"""The report of a check: counts and examples by code, the most serious first; as text, JSON, CSV and for the page."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sightweave.pages import notebook
 from sightweave.programs.doctor.labels import TypeReport
 
 EXAMPLES = 5
-"""Maximum examples that are kept of each finding."""
+"""Maximum number of examples that are kept of each finding."""
 _PRINTED = 3
-"""Maximum examples that are printed in the terminal."""
+"""Maximum number of examples of each finding that are printed in the terminal."""
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 ADVICE = {
     "train_test_overlap": "Remove them from the training data, or the test measures memorization.",
@@ -36,23 +36,23 @@ ADVICE = {
     "label_majority": "Compare each result with the score without images.",
     "label_text_only": "Compare each result with the score without images.",
 }
-"""What to do about a finding, if its message does not say so."""
+"""Advice by the code of a finding, for findings whose message contains none."""
 
 
 @dataclass(slots=True)
 class Example:
-    """One place of a finding."""
+    """One occurrence of a finding."""
 
     message: str
     file: str = ""
     line: int | None = None
     picture: str = ""
-    """The key of the image."""
+    """Key of the image; empty if the finding is not about an image."""
 
 
 @dataclass(slots=True)
 class Finding:
-    """One kind of fault, with its count."""
+    """A kind of fault, with its number of occurrences."""
 
     code: str
     severity: str
@@ -62,13 +62,13 @@ class Finding:
 
     @property
     def advice(self) -> str:
-        """What to do about it; may be empty."""
+        """What to do about the finding; may be empty."""
         return ADVICE.get(self.code, "")
 
 
 @dataclass(slots=True, repr=False)
 class Report:
-    """All findings of a check."""
+    """The result of a check, with all findings."""
 
     path: str
     kind: str
@@ -76,18 +76,19 @@ class Report:
     good_rows: int = 0
     """Rows that can be used for training or testing."""
     passed_over: int = 0
-    """Rows without an answer in a test file, and those that the source's filters exclude; nothing is wrong with them."""
+    """Number of rows that were skipped without fault: those without an answer in a test file, and those that the
+    source's filters exclude."""
     records: Counter[str] = field(default_factory=Counter)
     """Number of records by task."""
     pictures: int = 0
     looked_at: int = 0
-    """Images that this check decoded; the others were known from an earlier one."""
+    """Number of images that this check decoded; the others were known from an earlier check."""
     splits: Counter[str] = field(default_factory=Counter)
     """Number of rows by split."""
     languages: Counter[str] = field(default_factory=Counter)
     """Number of texts by guessed language."""
     labels: dict[str, TypeReport] = field(default_factory=dict)
-    """Statistics of short answers: of all under ``""``, then by type."""
+    """Statistics of short answers: of all under ``""``, then by question type."""
     provenance: list[str] = field(default_factory=list)
     """Files and fields that state a licence or a source."""
     lengths: str = ""
@@ -100,7 +101,7 @@ class Report:
     stops: list[str] = field(default_factory=list)
     """Reasons why training must not start; empty if it may."""
     media: Mapping[str, Medium] = field(default_factory=dict, compare=False)
-    """Images that examples name, by key, for a notebook; not saved."""
+    """Images that appear in examples, by key, for a notebook; not saved."""
 
     def __repr__(self) -> str:
         words = {"error": "error", "warning": "warning", "info": "note"}
@@ -129,7 +130,7 @@ class Report:
         return notebook.check(self.to_json(), facts, pictures)
 
     def add(self, code: str, severity: str, example: Example | None, count: int = 1) -> None:
-        """Counts a finding, and keeps its first few examples."""
+        """Counts an occurrence of a finding, and keeps the first few examples."""
         found = self.findings.setdefault(code, Finding(code, severity))
         found.count += count
         if example is not None and len(found.examples) < EXAMPLES:
@@ -147,19 +148,19 @@ class Report:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the data can be used for its purpose: for training, or for asking a model about it."""
+        """Whether the data can be used: for training, or at least for asking a model about it."""
         return not self.stops
 
     def ordered(self) -> list[Finding]:
-        """Findings with errors first, then by count."""
+        """The findings, sorted by severity, then by count."""
         return sorted(self.findings.values(), key=lambda one: (_ORDER[one.severity], -one.count, one.code))
 
     def count(self, severity: str) -> int:
-        """Number of findings of one severity."""
+        """Total number of occurrences of all findings of one severity."""
         return sum(one.count for one in self.findings.values() if one.severity == severity)
 
     def verdict(self) -> str:
-        """The result in one sentence."""
+        """The result of the check in one sentence."""
         if self.stops:
             return "Training should not start: " + "; ".join(self.stops) + "."
 
@@ -171,7 +172,7 @@ class Report:
         return f"Training may start.{left}"
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain data."""
+        """The report as plain data, as in ``report.json``."""
         return {
             "path": self.path,
             "kind": self.kind,
@@ -191,7 +192,7 @@ class Report:
         }
 
     def to_csv(self) -> str:
-        """The findings as a table: one line per example, or one for a finding without examples."""
+        """The findings as CSV: one line per example, or one for a finding without examples."""
         lines = [csv_line(FINDINGS)]
         for found in self.ordered():
             for one in found.examples or [Example("")]:
@@ -201,13 +202,13 @@ class Report:
         return "".join(lines)
 
     def to_text(self) -> str:
-        """The report for the terminal."""
+        """The report as text for the terminal."""
         lines = [*self._facts(), *self._findings(), "", self.verdict()]
-        # File names may hold characters that no terminal can show.
+        # File names may contain characters that cannot be printed.
         return "\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
 
     def _facts(self) -> list[str]:
-        """Lines about the data as a whole."""
+        """Lines of text on the dataset as a whole."""
         lines = [
             f"{self.path}: {self.kind}",
             f"  {self.rows} rows ({_counts(self.splits)}), {self.pictures} images, {_counts(self.records)}",
@@ -233,7 +234,7 @@ class Report:
         return lines
 
     def _findings(self) -> list[str]:
-        """Lines about each finding, with a few examples."""
+        """Lines of text on each finding, with a few examples."""
         lines = []
         for found in self.ordered():
             lines.append(f"\n{found.severity} {found.code}: {found.count}  {found.advice}".rstrip())

@@ -1,4 +1,4 @@
-"""Facts of images that were checked, kept in a file: a check that was stopped continues where it was."""
+"""Stores facts about checked images in a file, so that a check that was stopped can be resumed."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from sightweave.programs.doctor.workers import facts_of
 
 _VERSION = 1
 _COMMIT_EVERY = 500
-"""Number of images between two writes to disk."""
+"""Number of images after which facts are written to disk."""
 
 
 class State:
-    """Images by number and by key, with their facts, all of it on disk.
+    """The images of a check by number and by key, with the facts about them, all stored on disk.
 
     Args:
-        path: A SQLite file, created if there is none.
+        path: A SQLite file, created if it does not exist.
 
     Raises:
-        DataError: the file is something else.
+        DataError: the file is not one that this class wrote.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +38,7 @@ class State:
         base: sqlite3.Connection | None = None
         try:
             base = sqlite3.connect(path)
-            # Images lost in a power failure only have to be checked again.
+            # Writing need not survive a power failure: lost images are only checked again.
             base.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;")
             (version,) = base.execute("PRAGMA user_version").fetchone()
             if version not in (0, _VERSION):
@@ -69,16 +69,16 @@ class State:
         return self._count - 1, True
 
     def key(self, number: int) -> str:
-        """The key of an image of this check."""
+        """The key of the image with this number."""
         (key,) = self._database.execute("SELECT key FROM seen WHERE number = ?", (number,)).fetchone()
         return str(key)
 
     def medium(self, key: str, read: Callable[[int, int], bytes] | None) -> Medium | None:
-        """An image of this check, to be read again.
+        """The image with this key, to be read again; None if that is not possible.
 
         Args:
-            key: Its key.
-            read: Reads the bytes of an image that came inside a row, given their offset and number.
+            key: Key of the image.
+            read: Reads the bytes of an image that is stored inside a row, given their offset and number.
         """
         row = self._database.execute("SELECT source FROM seen WHERE key = ?", (key,)).fetchone()
         place = json.loads(row[0]) if row is not None else None
@@ -92,7 +92,7 @@ class State:
         return None
 
     def paths(self) -> Iterator[Path]:
-        """Image files of this check, and the shards that contain its images."""
+        """Yields the image files of this check, and the shards that contain its images."""
         for (text,) in self._database.execute("SELECT source FROM seen"):
             place = json.loads(text)
             if isinstance(place, str):
@@ -101,18 +101,18 @@ class State:
                 yield Path(place[0])
 
     def __len__(self) -> int:
-        """Number of images of this check."""
+        """Number of images in this check."""
         return self._count
 
     def known(self, key: str, stamp: str) -> PictureFacts | None:
-        """The facts from an earlier check, if the image has not changed since."""
+        """The facts from an earlier check; None if the image is unknown or has changed since."""
         row = self._database.execute("SELECT stamp, facts FROM facts WHERE key = ?", (key,)).fetchone()
         if row is None or row[0] != stamp or not stamp:
             return None
         return _facts(row[1])
 
     def keep(self, key: str, stamp: str, facts: PictureFacts) -> None:
-        """Stores the facts of an image."""
+        """Stores the facts about an image."""
         self._database.execute(
             "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, stamp, json.dumps(facts))
         )
@@ -122,14 +122,14 @@ class State:
             self._unsaved = 0
 
     def facts(self, number: int) -> PictureFacts | None:
-        """The facts of an image of this check, from this or an earlier one."""
+        """The facts about an image of this check, which may be from an earlier check; None if there are none."""
         row = self._database.execute(
             "SELECT facts FROM facts JOIN seen USING (key) WHERE number = ?", (number,)
         ).fetchone()
         return None if row is None else _facts(row[0])
 
     def digests(self) -> Iterator[tuple[int, str]]:
-        """Number and SHA-256 of each readable image of this check."""
+        """Yields number and SHA-256 of each readable image of this check."""
         rows = self._database.execute("SELECT number, facts FROM facts JOIN seen USING (key) ORDER BY number")
         for number, text in rows:
             digest = _facts(text).digest
@@ -147,7 +147,7 @@ def _facts(text: str) -> PictureFacts:
 
 
 def _place(source: object) -> str | list[Any] | None:
-    """The place of an image in a form that JSON can hold; None if there is none."""
+    """The location of an image as plain JSON data; None if it has none."""
     if isinstance(source, Path):
         return str(source)
     if isinstance(source, Slice):
@@ -158,7 +158,7 @@ def _place(source: object) -> str | list[Any] | None:
 
 
 def stamp_of(medium: Medium) -> str:
-    """A string that changes when the image's file does; empty if that cannot be detected."""
+    """A string that changes when the image's file does; empty if changes cannot be detected."""
     source = medium.source
 
     try:
@@ -174,5 +174,5 @@ def stamp_of(medium: Medium) -> str:
 
 
 def _times(status: os.stat_result) -> str:
-    """Size and times of a file. The time of its status change, unlike that of its content, cannot be set back."""
+    """Size and times of a file; the time of its last status change, unlike that of its content, cannot be set back."""
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"

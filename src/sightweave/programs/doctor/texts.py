@@ -1,4 +1,4 @@
-"""Faults of a single text. Every search takes time linear in the length of the text."""
+"""Finds faults in a single text; every search takes time linear in the length of the text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SPECIAL_TOKENS = (
     *("<|image_pad|>", "<|vision_start|>", "<|vision_end|>", "<|image|>", "<start_of_turn>", "<end_of_turn>"),
     *("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]"),
 )
-"""Words with which well-known models mark turns and images."""
+"""Words that mark turns and images for well-known models."""
 
 _SHOWN = 40
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -46,37 +46,37 @@ _NUMBER = re.compile(r"(?<![\w.,+/@#=:-])\+?\(?\d[\d ().\-]{6,24}\d(?![\w/@:=-]|
 _GROUPED = re.compile(r"(?:\(?\d{2,5}\)?)(?:[ .-]\(?\d{1,5}\)?){1,6}")
 _DATE = re.compile(r"\d{4}[-. ]\d{1,2}[-. ]\d{1,2}|\d{1,2}[-. ]\d{1,2}[-. ]\d{2,4}")
 _YEARS = re.compile(r"(?:1[5-9]|20)\d\d\s?-\s?(?:1[5-9]|20)\d\d")
-# The characters that bytes of UTF-8 become in Latin-1 or Windows-1252: a lead byte, then continuation bytes.
+# The characters that UTF-8 bytes become in Latin-1 or Windows-1252: a lead byte, then continuation bytes.
 _CP1252 = {bytes([k]).decode("cp1252"): k for k in range(128, 256) if k not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
 _TO_BYTE = str.maketrans({mark: chr(byte) for mark, byte in _CP1252.items() if ord(mark) > 255})
 _MARKS = [mark for mark, byte in _CP1252.items() if byte < 0xC0 and ord(mark) > 255]
 _TAILS = "\x80-\xbf" + "".join(map(re.escape, _MARKS))
 _MOJIBAKE = re.compile(f"[\xc2-\xdf][{_TAILS}]|[\xe0-\xef][{_TAILS}]{{2}}|[\xf0-\xf4][{_TAILS}]{{3}}")
-_LINES = "-=_.*#~+"  # characters that people draw lines with
+_LINES = "-=_.*#~+"  # characters with which people draw lines
 _RUN = re.compile(r"(\S)\1{19}", re.DOTALL)
 _WORD = re.compile(r"\w+")
 
 
 class TextFinding(NamedTuple):
-    """One fault of a text."""
+    """A fault found in a text."""
 
     code: str
-    """A short fixed name, such as ``text_mojibake``."""
+    """A short, fixed name, such as ``text_mojibake``."""
     severity: str
     """``error``, ``warning`` or ``info``."""
     message: str
-    """What is wrong, and why it matters."""
+    """What is wrong with the text, and why it matters."""
     shown: str
-    """The first place of the fault, at most 40 characters, with control characters escaped."""
+    """The first occurrence of the fault, at most 40 characters, with control characters escaped."""
 
 
 def inspect_text(text: str, *, special_tokens: Sequence[str] = SPECIAL_TOKENS) -> list[TextFinding]:
-    """The faults of a text, each listed once, with the first place where it occurs.
+    """The faults of a text, each listed once with its first occurrence.
 
     Args:
         text: Any string, even with lone surrogates.
-        special_tokens: Words that some model treats specially. They are only an ``info``, since our tokenizers encode them
-            as ordinary text.
+        special_tokens: Words that some model treats specially. They give only an ``info``, since our tokenizers encode
+            them as ordinary text.
     """
     if not text.strip():
         return [TextFinding("text_empty", "error", "no text, or only white space.", _shown(text))]
@@ -97,7 +97,7 @@ def inspect_text(text: str, *, special_tokens: Sequence[str] = SPECIAL_TOKENS) -
 
 
 def _shown(text: str) -> str:
-    """A text as shown in messages: cut, and with control characters escaped."""
+    """A text as shown in messages: shortened, and with control characters escaped."""
     short = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
     shown = ""
     for mark in short:
@@ -126,7 +126,7 @@ def _replacement(text: str) -> _Place:
 
 
 def _mojibake(text: str) -> _Place:
-    """A span that becomes other, printable text when its characters are read as bytes of UTF-8."""
+    """A span that becomes other, printable text when its characters are decoded as UTF-8 bytes."""
     for match in _MOJIBAKE.finditer(text):
         try:
             mended = match.group().translate(_TO_BYTE).encode("latin-1").decode("utf-8")
@@ -145,7 +145,7 @@ def _phone(text: str) -> _Place:
 
 
 def _is_phone(written: str) -> bool:
-    """Whether a number has a country code with +, or is grouped like a phone number; a single group may be anything."""
+    """Whether a number has a country code with +, or is grouped like a phone number; a single group does not suffice."""
     digits = sum(mark.isdigit() for mark in written)
     if written.count("(") != written.count(")") or "  " in written:
         return False
@@ -161,13 +161,13 @@ def _is_phone(written: str) -> bool:
 
     # Groups of three after a short first one are a large number written with spaces: 12 345 678.
     thousands = " " in written and all(len(group) == 3 for group in groups[1:]) and len(groups[0]) <= 3
-    is_listed = len(set(map(len, groups))) == 1 and len(groups) > 3  # 10 20 30 40
+    is_listed = len(set(map(len, groups))) == 1 and len(groups) > 3  # a list of numbers such as 10 20 30 40
     starts = written.startswith(("0", "(")) or (len(groups) == 3 and [*map(len, groups)] == [3, 3, 4])
     return starts and not thousands and not is_listed
 
 
 def _repeated(text: str) -> _Place:
-    """Twenty equal characters in a row, the same word twelve times in a row, or a word that is most of a long text."""
+    """A span of 20 equal characters or 12 equal words in a row, or a word that makes up most of a long text."""
     run_of_one = _RUN.search(text)
     if run_of_one and run_of_one.group(1) not in _LINES:
         return run_of_one.span()

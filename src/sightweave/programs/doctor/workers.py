@@ -1,7 +1,8 @@
-"""Checks images in separate processes: decoding uses every core, and a file that crashes a decoder does not end the check.
+"""Checks images in separate processes: this uses every core, and a file that crashes a decoder does not end the check.
 
-Each worker runs this module as a program. It reads requests, each a line with a JSON list of images, and answers each with a
-line of facts. Nothing is pickled, and the caller's main module is not run again, as it would be by Python's own pools.
+Each worker runs this module as a program. It reads requests, each a line with a JSON list of images, and answers each
+with a line of facts. Nothing is pickled, and the caller's main module is not run again, as it would be by Python's own
+pools.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ Place = str | list[Any]
 
 
 class Workers:
-    """A pool of processes, used as a context manager.
+    """A pool of worker processes, used as a context manager.
 
     Args:
         count: Number of processes.
-        program: Module that each of them runs.
+        program: Module that each process runs.
     """
 
     def __init__(self, count: int, *, program: str = "sightweave.programs.doctor.workers") -> None:
         self.count, self.program = count, program
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         for _ in range(count):
-            self._idle.put(None)  # started when it is first needed
+            self._idle.put(None)  # None stands for a worker that is started when it is first needed
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="check")
 
     def __enter__(self) -> Workers:
@@ -53,7 +54,7 @@ class Workers:
                 worker.close()
 
     def submit(self, media: Sequence[Medium]) -> Future[list[PictureFacts]]:
-        """A future for the facts of some images, in order."""
+        """Starts checking some images; the future returns their facts in order."""
         return self._threads.submit(self._facts, list(media))
 
     def _facts(self, media: list[Medium]) -> list[PictureFacts]:
@@ -66,7 +67,11 @@ class Workers:
         return [found[number] if number in found else inspect(one) for number, one in enumerate(media)]
 
     def _asked(self, media: list[Medium], *, is_second: bool = False) -> list[PictureFacts]:
-        """Facts from a worker. If it crashes, each image is tried alone, and the last one twice, to find the culprit."""
+        """Gets facts from a worker.
+
+        If the worker crashes, each image is sent in a request of its own. An image that crashes a worker alone is tried
+        once more before it is reported.
+        """
         if not media:
             return []
 
@@ -84,7 +89,7 @@ class Workers:
             for medium in media:
                 found += self._asked([medium])
             return found
-        if not is_second:  # something else may have killed the process
+        if not is_second:  # the process may have been killed for another reason, so try again
             return self._asked(media, is_second=True)
         message = f"image {media[0].key!r}: it crashed the decoder."
         return [PictureFacts(0, 0, "", "", 0, 0, "", "", (Finding("image_corrupt", "error", message),))]
@@ -104,7 +109,7 @@ class _Worker:
         self.is_alive = True
 
     def ask(self, places: Sequence[tuple[Place | None, str]]) -> list[PictureFacts] | None:
-        """Facts of some images; None if the process crashed."""
+        """Facts about some images; None if the process crashed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
 
@@ -133,13 +138,13 @@ class _Worker:
 
 
 def facts_of(values: Sequence[Any]) -> PictureFacts:
-    """The facts that JSON values hold."""
+    """Converts JSON values to facts."""
     *others, findings = values
     return PictureFacts._make([*others, tuple(Finding._make(one) for one in findings)])
 
 
 def _place(medium: Medium) -> Place | None:
-    """What another process needs to find an image; None if it is only in this process."""
+    """The location of an image for another process; None if the image exists only in this process."""
     if isinstance(medium.source, Path):
         return str(medium.source)
     if isinstance(medium.source, Slice):
@@ -154,7 +159,7 @@ def _medium(place: Place, key: str) -> Medium:
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answers requests until there are no more."""
+    """Answers requests until the input ends."""
     for line in requests:
         facts = inspect_all([_medium(place, key) for place, key in json.loads(line)])
         answers.write(json.dumps(facts).encode() + b"\n")

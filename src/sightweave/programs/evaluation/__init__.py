@@ -1,1 +1,1 @@
-"""Scores with intervals, chance levels and controls."""
+"""Evaluates models: scores with intervals, chance levels and controls."""

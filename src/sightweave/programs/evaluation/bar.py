@@ -1,4 +1,4 @@
-"""Progress bar of an evaluation: one line for the current pass with its rate."""
+"""Progress bar of an evaluation: one line that shows the current pass and its rate."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class PassesBar:
         self._line = None
 
     def start(self, name: str, count: int) -> None:
-        """Starts a pass with this many prompts."""
+        """Starts a pass with this number of prompts."""
         if self._line is not None:
             self._line.start(name.replace("_", " "), count)
 
     def advance(self, count: int) -> None:
-        """Adds this many new answers."""
+        """Adds this number of new answers."""
         if self._line is not None:
             self._line.advance(count, "prompts")

@@ -1,4 +1,4 @@
-"""Baselines without a model: the most frequent training answer, and that of the most similar training prompt."""
+"""Baselines without a model: the most frequent training answer, and the answer to the most similar training prompt."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from sightweave.programs.evaluation.frequent import Frequent
 from sightweave.programs.evaluation.neighbour import Neighbour
 
 _MOST_ANSWERS = 20_000
-"""Maximum different answers per question type; beyond twice this number, rare ones are no longer counted exactly."""
+"""Maximum number of different answers per question type; beyond twice this number, rare ones are not counted
+exactly."""
 
 
 class Baselines:
-    """What training data alone would answer; learns from any number of samples, one at a time.
+    """Answers derived from training data alone; samples can be added one at a time, in any number.
 
     Args:
-        train: Training samples; those without references are ignored. `add` takes more.
+        train: Training samples; those without references are ignored. `add` adds more.
         notes: Sentences for the reader on where the samples come from.
     """
 
@@ -33,14 +34,14 @@ class Baselines:
             self.add(sample)
 
     def add(self, sample: Sample) -> None:
-        """Learns one more sample."""
+        """Adds one training sample."""
         kind = f"{sample.task}/{sample.tags.get('type', '')}"
         votes = self._votes.get(kind)
         if votes is None:
             votes = self._votes[kind] = Frequent(_MOST_ANSWERS)
         written = self._written.setdefault(kind, {})
 
-        # Reversed, so that of references that are equal when folded the first one is kept.
+        # Reversed, so that the first of several references that are equal when folded is kept.
         folded = {self._fold(reference): reference for reference in reversed(sample.references)}
         for answer, reference in folded.items():
             votes.add(answer)
@@ -51,7 +52,7 @@ class Baselines:
         self.neighbour.add(sample)
 
     def to_plain(self) -> dict[str, Any]:
-        """The learned values as JSON; the notes are not included."""
+        """The learned counts as plain JSON data; the notes are not included."""
         return {
             "votes": {kind: votes.to_plain() for kind, votes in self._votes.items()},
             "written": self._written,
@@ -60,7 +61,7 @@ class Baselines:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], *, notes: Iterable[str] = ()) -> Baselines:
-        """The baselines from the values that `to_plain` returned."""
+        """Restores baselines from the result of `to_plain`."""
         found = cls(notes=notes)
         found.neighbour = Neighbour.from_plain(plain["neighbour"])
         for kind, votes in plain["votes"].items():
@@ -71,9 +72,10 @@ class Baselines:
 
     @property
     def majority(self) -> dict[str, str]:
-        """The most frequent right answer for each ``task/type``; ties go to the first in the alphabet.
+        """The most frequent right answer for each ``task/type``; ties go to the alphabetically first.
 
-        Answers that differ only in case count as one, spelled as in the first occurrence, since metrics may look at case.
+        Answers that differ only in case count as one, spelled as in the first occurrence, since metrics may be
+        case-sensitive.
         """
         found = {}
         for kind, votes in self._votes.items():

@@ -1,8 +1,8 @@
 """Compares two evaluations: which one is better on the common samples, and where they differ.
 
 There are two tests. The difference of the scores is tested by resampling whole images (`paired_test`), since several
-questions share one. McNemar's exact test (1947) only looks at right and wrong answers and assumes that questions are
-independent: if they share images, its p-value is too small, and only the first test is valid.
+questions share one image. McNemar's exact test (1947) considers only right and wrong answers and assumes that questions
+are independent: if they share images, its p-value is too small, and only the first test is valid.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from sightweave.programs.evaluation.statistics import Estimate
 from sightweave.programs.evaluation.verdict import FEW_PICTURES
 
 SURE = 0.05
-"""An adjusted p-value below this means that one of the two is better."""
+"""Significance level: one evaluation counts as better if the Holm-corrected p-value is below this number."""
 _NAMES = ("the first", "the second")
 
 
 class Key(NamedTuple):
-    """Identifies one sample."""
+    """The split, task and id that identify one sample."""
 
     split: str
     task: str
@@ -41,7 +41,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeBeside:
-    """Both scores of one question type on the common samples. Rates are fractions from 0 to 1."""
+    """Both scores of one question type on the common samples; rates are fractions from 0 to 1."""
 
     type: str
     count: int
@@ -50,23 +50,23 @@ class TypeBeside:
     """Score of the first evaluation; None if no answer counts for the metric."""
     second: Estimate | None
     difference: Estimate | None
-    """First minus second, with an interval over whole images."""
+    """Difference first minus second, with an interval over whole images."""
     p: float
     """Two-sided p-value of the difference, by resampling images."""
     detectable: float | None
-    """The smallest true difference that such a comparison finds four times in five; None if it is unknown."""
+    """Smallest true difference that such a comparison detects with 80 % power; None if it is unknown."""
     both_right: int
     first_only: int
-    """Questions that only the first answered correctly."""
+    """Number of questions that only the first answered correctly."""
     second_only: int
     both_wrong: int
     mcnemar_p: float
-    """Exact two-sided p-value of `first_only` against `second_only`; assumes that questions are independent."""
+    """Exact two-sided p-value for `first_only` against `second_only`; assumes that questions are independent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskBeside:
-    """Both scores of one task in one split: unweighted means over its types, and the types; see `TypeBeside`."""
+    """Both scores of one task in one split: unweighted means over its question types, and the types; see `TypeBeside`."""
 
     split: str
     task: str
@@ -78,7 +78,7 @@ class TaskBeside:
     difference: Estimate | None
     p: float
     p_holm: float
-    """`p`, Holm-corrected over all tasks of all splits."""
+    """The p-value `p`, Holm-corrected over all tasks of all splits."""
     detectable: float | None
     both_right: int
     first_only: int
@@ -86,9 +86,9 @@ class TaskBeside:
     both_wrong: int
     mcnemar_p: float
     mcnemar_holm: float
-    """`mcnemar_p`, Holm-corrected over all tasks of all splits."""
+    """The p-value `mcnemar_p`, Holm-corrected over all tasks of all splits."""
     verdict: str
-    """Which one is better: ``first``, ``second``, ``none`` if the difference is not significant, or ``unknown``."""
+    """The better evaluation: ``first``, ``second``, ``none`` if the difference is not significant, or ``unknown``."""
     sentence: str
     """The verdict in words, with the numbers."""
     types: tuple[TypeBeside, ...]
@@ -96,11 +96,11 @@ class TaskBeside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """One sample with different answers, of which at least one is wrong."""
+    """One sample with different answers in the two evaluations, of which at least one is wrong."""
 
     split: str
     kind: str
-    """``first_only`` or ``second_only`` if only that one is right, or ``both_wrong``."""
+    """Which answer is right: ``first_only``, ``second_only`` or ``both_wrong``."""
     gap: float
     """Score of the first answer minus that of the second."""
     first: Item
@@ -109,11 +109,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """The comparison of two evaluations."""
+    """The comparison of two evaluations on their common samples."""
 
     names: tuple[str, str]
     count: int
-    """Samples that both evaluations contain."""
+    """Number of samples that both evaluations contain."""
     pictures: int
     tasks: tuple[TaskBeside, ...]
     pairs: tuple[Pair, ...]
@@ -125,7 +125,7 @@ class Beside:
 
     @property
     def text(self) -> str:
-        """The result for the terminal: a line for each task, then counts and notes."""
+        """The result as text for the terminal: a line for each task, then counts and notes."""
         lines = [task.sentence for task in self.tasks]
         lines.append(f"{self.count} samples on {self.pictures} images were asked in both.")
         for name, alone in zip(self.names, (self.first_alone, self.second_alone), strict=True):
@@ -137,7 +137,7 @@ class Beside:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """The comparison as dicts, lists and scalars, without the pairs (see ``rows``)."""
+        """The comparison as dicts, lists and scalars, without the pairs (see `rows`)."""
         return {
             "names": list(self.names),
             "count": self.count,
@@ -149,7 +149,7 @@ class Beside:
         }
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One flat row per pair, for the cards of a page."""
+        """Yields one flat row per pair, for the cards of a page."""
         for pair in self.pairs:
             item = pair.first
             yield {
@@ -179,11 +179,11 @@ def beside(
     """Compares two evaluations on the samples that both contain, matched by split, task and id.
 
     Args:
-        first: One evaluation per split, with its items.
-        second: The same for the second.
+        first: The first evaluation of each split, with its items.
+        second: The second evaluation of each split, with its items.
         names: Names of the two, for the reader.
         metrics: The metric to compare for each task: its name, a mapping with its ``kind`` and fields, or its Config.
-            By default, the one that both were scored with, with its default fields.
+            By default, the one with which both were scored, with its default fields.
         seed: Random seed for resampling.
 
     Raises:
@@ -226,12 +226,12 @@ def beside(
 
 
 _Place = tuple[Key, int]
-"""A key, and how many earlier samples have the same one, since several sources may have equal ids."""
+"""A key, and the number of earlier samples with the same key, since several sources may use the same ids."""
 _Items = dict[_Place, Item]
 
 
 def _by_task(places: Sequence[_Place]) -> dict[tuple[str, str], list[_Place]]:
-    """The samples of each split and task."""
+    """Groups samples by split and task."""
     found: dict[tuple[str, str], list[_Place]] = {}
     for place in places:
         key, _ = place
@@ -240,7 +240,7 @@ def _by_task(places: Sequence[_Place]) -> dict[tuple[str, str], list[_Place]]:
 
 
 def _alone(items: _Items, others: _Items) -> tuple[Key, ...]:
-    """The keys of the samples that are not among the others."""
+    """The keys of those samples in `items` that are not in `others`."""
     return tuple(place[0] for place in items if place not in others)
 
 
@@ -256,14 +256,18 @@ def _items(evaluations: Sequence[Evaluation]) -> _Items:
 
 
 def _check(here: _Items, there: _Items, common: Sequence[_Place]) -> None:
-    """Raises if there is no common sample, or if a common one is not the same question in both."""
+    """Checks that there are common samples, and that each is the same question in both evaluations.
+
+    Raises:
+        DataError: there is no common sample, or the questions of one differ.
+    """
     if not common:
         raise DataError(
             f"beside: the evaluations have no sample in common: the first has {_example(here)}, the second "
             f"{_example(there)}. Evaluate both on the same data, with the same split names."
         )
 
-    # For each sample whose question differs, the first field that does.
+    # Find the first differing field of each sample whose questions differ.
     wrong = []
     for place in common:
         one, other = _question(here[place]), _question(there[place])
@@ -282,7 +286,10 @@ def _check(here: _Items, there: _Items, common: Sequence[_Place]) -> None:
 
 
 def _question(item: Item) -> dict[str, Any]:
-    """The question without the list of options, which would also make their letters right answers."""
+    """The fields that identify a question, without the listing of options in the prompt.
+
+    The letters of the options are removed from the references too, because they depend on the listing.
+    """
     letters = set(ascii_uppercase[: len(item.options)]).difference(item.options)
     return {
         "prompt": without_listing(item.prompt, item.options),
@@ -309,7 +316,11 @@ def _metrics(*sides: Sequence[Evaluation]) -> dict[tuple[str, str], list[str]]:
 
 
 def _config(split: str, task: str, given: Any, known: Mapping[tuple[str, str], list[str]]) -> Any:
-    """The Config of the metric that is compared."""
+    """The Config of the metric to compare.
+
+    Raises:
+        DataError: no metric was chosen, and the two evaluations used different ones.
+    """
     if given is None:
         names = list(dict.fromkeys(known.get((split, task), ())))
         if len(names) > 1:
@@ -317,30 +328,30 @@ def _config(split: str, task: str, given: Any, known: Mapping[tuple[str, str], l
                 f"beside: {task} in {split or 'evaluation'} was scored by {names[0]} in the first and by {names[1]} in "
                 "the second; choose the metric to compare, or evaluate both with the same primary metric."
             )
-        # Code named in an evaluation.json is not imported; a user's own metric must be `given`.
+        # Modules named in an evaluation.json are not imported; a user's own metric must be `given`.
         return catalog.config_class("answers.metrics", names[0], allowed=())() if names else _default(task)
     return configs.build(_Given, {"metric": given}, where=f"beside: metrics.{task}").metric
 
 
 @configs.config
 class _Given:
-    """A metric as users write it."""
+    """A metric as written by users."""
 
     metric: Annotated[Any, configs.one_of("answers.metrics")]
 
 
 def _default(task: str) -> Any:
-    """The Config of a task's first metric by default."""
+    """The Config of a task's first default metric."""
     return catalog.config_class("data.tasks", task, allowed=())().metrics[0]
 
 
 class _Both:
-    """The answers of both to the same samples of one task, scored by one metric."""
+    """The answers of both evaluations to the same samples of one task, scored by one metric."""
 
     def __init__(self, config: Any, first: Sequence[Item], second: Sequence[Item], seed: int) -> None:
         self.name = configs.kind_of(config)
         self.first, self.second, self.seed = first, second, seed
-        # A metric may compare rows across types (consistency does), so each side is scored as a whole.
+        # Score each side as a whole, because a metric may compare rows across types (as consistency does).
         self.metric, rows = rescored(config, first)
         self.rows = (rows, rescored(config, second)[1])
         self.right = (_right(first), _right(second))
@@ -348,11 +359,11 @@ class _Both:
         self.types = np.array([item.type for item in first])
 
     def score(self, side: int, chosen: np.ndarray) -> Estimate | None:
-        """The score of one side on the chosen samples: the mean over types."""
+        """The score of one side on the chosen samples: the mean over question types."""
         return statistics.score(self.metric, self.rows[side][chosen], self.groups[chosen], self.types[chosen])
 
     def facts(self, chosen: np.ndarray) -> dict[str, Any]:
-        """The fields that types and tasks share, except the scores."""
+        """The values of all fields that types and tasks share, except the scores."""
         test = statistics.paired_test(
             self.rows[0][chosen],
             self.rows[1][chosen],
@@ -379,7 +390,7 @@ class _Both:
         }
 
     def pairs(self, split: str) -> Iterator[Pair]:
-        """The samples with different answers."""
+        """Yields the samples with different answers."""
         gaps = self.metric.total(self.rows[0]) - self.metric.total(self.rows[1])
         for one, other, gap in zip(self.first, self.second, gaps, strict=True):
             kind = _kind(one.answer, other.answer)
@@ -394,12 +405,12 @@ class _Both:
 
 
 def _right(items: Sequence[Item]) -> np.ndarray:
-    """Whether each answer is right: bool R."""
+    """Whether each of the R answers is right, bool R."""
     return np.array([item.answer.right for item in items], dtype=bool)
 
 
 def _kind(first: Answer, second: Answer) -> str:
-    """How two answers to one question differ; empty if they do not, or if both are right."""
+    """The kind of difference between two answers to one question; empty if they do not differ or are both right."""
     if first.right != second.right:
         return "first_only" if first.right else "second_only"
     return "" if first.right or _folded(first) == _folded(second) else "both_wrong"
@@ -455,7 +466,7 @@ def _with_holm(tasks: Sequence[TaskBeside], names: tuple[str, str]) -> tuple[Tas
 
 
 def _verdict(task: TaskBeside, p: float, names: tuple[str, str]) -> tuple[str, str]:
-    """Which of the two is better, as a word and a sentence."""
+    """The verdict on one task, as a word and a sentence."""
     where = f"{task.task} in {task.split}" if task.split else task.task
     if task.difference is None or task.first is None or task.second is None:
         return "unknown", f"{where}: no answer can be scored by {task.metric}."

@@ -1,10 +1,11 @@
 """Calibration: whether a model's confidence predicts that its answers are right.
 
 The confidence of an answer is exp(mean log-probability of its tokens), the geometric mean of their probabilities.
-On Calibration of Modern Neural Networks (Guo et al. 2017, arXiv:1706.04599) for reliability and its error;
+
+On Calibration of Modern Neural Networks (Guo et al. 2017, arXiv:1706.04599) for reliability and calibration error;
 Measuring Calibration in Deep Learning (Nixon et al. 2019, arXiv:1904.01685) for bins of equal mass; Selective
 Classification for Deep Neural Networks (Geifman and El-Yaniv 2017, arXiv:1705.08500) for risk and coverage. No result
-depends on the order of the answers: those of equal confidence share the mean of their accuracy.
+depends on the order of the answers: answers of equal confidence share the mean of their accuracy.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from sightweave.programs.evaluation.statistics import Estimate, share
 BINS = 15
 """Number of bins, as in Guo et al. 2017."""
 ERROR_RATE = 0.05
-"""Default for the share of the given answers that may be wrong."""
+"""Default for the maximum error rate among the given answers."""
 _ROUNDING = 1e-6
-"""How far rounding in single precision may push a mean log-probability above 0."""
+"""Amount by which single-precision rounding may raise a mean log-probability above 0."""
 
 
 class Said(Protocol):
-    """A `Prediction`, or an `Answer` of an evaluation."""
+    """An answer with a log-probability: a `Prediction`, or an `Answer` of an evaluation."""
 
     @property
     def logprob(self) -> float | None:
@@ -36,10 +37,10 @@ class Said(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Answers of similar confidence; all values but `count` are from 0 to 1."""
+    """A bin of answers with similar confidence; all values except `count` are from 0 to 1."""
 
     low: float
-    """Lower edge of a bin of equal width, which it excludes unless 0; lowest confidence in a bin of equal mass."""
+    """Lower edge of a bin of equal width (exclusive unless 0), or lowest confidence in a bin of equal mass."""
     high: float
     """Upper edge of a bin of equal width, or highest confidence in a bin of equal mass."""
     count: int
@@ -51,16 +52,17 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class RiskCoverage:
-    """The error rate if only the most confident answers are given, for every possible threshold."""
+    """The error rate when only the most confident answers are given, for every possible threshold."""
 
     thresholds: tuple[float, ...]
-    """Each confidence that occurs, in descending order: answers at or above it are given."""
+    """Every confidence that occurs, in descending order; answers at or above a threshold are given."""
     coverage: tuple[float, ...]
-    """Share of the questions that are answered at each threshold."""
+    """Share of the questions that are answered, at each threshold."""
     risk: tuple[float, ...]
-    """Share of these answers that are wrong."""
+    """Share of the given answers that are wrong, at each threshold."""
     area: float
-    """AURC: mean risk over the 1, 2, ... most confident answers; 0 is perfect, the error rate means no ranking at all."""
+    """AURC, the mean risk over the 1, 2, ... most confident answers: 0 is perfect; a random ranking gives the error
+    rate."""
 
     def __post_init__(self) -> None:
         sizes = [len(self.thresholds), len(self.coverage), len(self.risk)]
@@ -70,18 +72,18 @@ class RiskCoverage:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Coverage and error at one threshold on the confidence."""
+    """Coverage and error rate when answers below a confidence threshold are withheld."""
 
     threshold: float | None
-    """Answers at or above it are given; None if no answer is given."""
+    """Lowest confidence at which answers are given; None if no answer is given."""
     count: int
     """Number of questions."""
     answered: int
     coverage: Estimate
     """Share of the questions that are answered."""
     error: Estimate | None
-    """Share of the given answers that are wrong; None if no answer is given. Both intervals are only valid for a threshold
-    that was not chosen on these answers; for one that was, the error is estimated too low."""
+    """Share of the given answers that are wrong; None if no answer is given. Both intervals are valid only for a
+    threshold that was not chosen on these answers; otherwise the error is estimated too low."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Calibration:
     count: int
     accuracy: float
     confidence: float
-    """Mean confidence; the model is overconfident if it is above the accuracy."""
+    """Mean confidence; the model is overconfident if this is above the accuracy."""
     ece_equal_mass: float
     ece_equal_width: float
     brier: float
@@ -102,10 +104,10 @@ class Calibration:
 
 
 def confidences(said: Sequence[Said]) -> np.ndarray:
-    """float64 R, 0 to 1: exp(mean log-probability) of each answer.
+    """The confidence exp(mean log-probability) of each answer, float64 R with values from 0 to 1.
 
     Raises:
-        ValueError: a log-probability that is unknown, above 0 or not a number.
+        ValueError: a log-probability is unknown, above 0 or not a number.
     """
     logprobs: np.ndarray = np.array([np.nan if one.logprob is None else one.logprob for one in said])
     bad = np.flatnonzero(~(logprobs <= _ROUNDING))
@@ -126,17 +128,17 @@ def calibration(
     error_rate: float = ERROR_RATE,
     groups: Sequence[str] | None = None,
 ) -> Calibration:
-    """All measures of this module.
+    """Computes all measures of this module.
 
     Args:
-        confidence: R, 0 to 1.
+        confidence: R values from 0 to 1.
         right: bool R, whether each answer is right.
         bins: Number of bins.
-        error_rate: Share of the given answers that may be wrong.
+        error_rate: Maximum share of the given answers that may be wrong.
         groups: R names of independent groups, such as images; by default each answer is its own group.
 
     Raises:
-        ValueError: no answers, not one confidence or group per answer, or values outside their ranges.
+        ValueError: there are no answers, not one confidence or group per answer, or values outside their ranges.
     """
     confidence, right = _checked(confidence, right)
     mass = reliability(confidence, right, bins=bins)
@@ -160,10 +162,10 @@ def reliability(
 
     With equal mass, the sorted answers are split into `bins` parts whose sizes differ by at most one (fewer parts if
     there are fewer answers). With equal width, bin b contains confidences in (b / bins, (b + 1) / bins], and the first
-    one also 0; bins may be empty.
+    bin also contains 0; bins may be empty.
 
     Raises:
-        ValueError: as `calibration`, or no bins.
+        ValueError: as raised by `calibration`, or `bins` is below 1.
     """
     confidence, right = _checked(confidence, right)
     if bins < 1:
@@ -186,7 +188,7 @@ def reliability(
 
 
 def expected_error(bins: Sequence[Bin]) -> float:
-    """ECE: sum of count / all * |accuracy - confidence| over the bins that are not empty."""
+    """Expected calibration error: the sum of count / all * |accuracy - confidence| over all non-empty bins."""
     error, count = 0.0, 0
     for one in bins:
         if one.count:
@@ -196,10 +198,10 @@ def expected_error(bins: Sequence[Bin]) -> float:
 
 
 def brier(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Mean of (confidence - right)^2, right being 1 or 0 (Brier 1950).
+    """Brier score: the mean of (confidence - right)^2, where right is 1 or 0 (Brier 1950).
 
     Raises:
-        ValueError: as `calibration`.
+        ValueError: as raised by `calibration`.
     """
     confidence, right = _checked(confidence, right)
     return float(np.mean((confidence - right) ** 2))
@@ -209,14 +211,14 @@ def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> RiskCoverage:
     """Risk and coverage at every threshold, and the area under the curve.
 
     Raises:
-        ValueError: as `calibration`.
+        ValueError: as raised by `calibration`.
     """
     confidence, right = _checked(confidence, right)
     order = np.argsort(-confidence, kind="stable")
     confidence, right = confidence[order], right[order]
     given = np.arange(1, len(right) + 1)
 
-    # Answers of equal confidence have no order, so the area is the mean over all of their orders.
+    # Answers of equal confidence have no order, so the area is the mean over all of their possible orders.
     shared = np.cumsum(1 - _shared(confidence, right)) / given
     risk = np.cumsum(1 - right) / given
     last = np.flatnonzero(np.append(confidence[1:] != confidence[:-1], True))
@@ -230,10 +232,12 @@ def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> RiskCoverage:
 
 
 def thinned(curve: RiskCoverage, points: int) -> RiskCoverage:
-    """The curve at no more than `points` of its thresholds, evenly spaced with both ends; the area is unchanged.
+    """The curve at no more than `points` of its thresholds, evenly spaced and including both ends.
+
+    The area is unchanged.
 
     Raises:
-        ValueError: fewer than two points.
+        ValueError: `points` is below 2.
     """
     if points < 2:
         raise ValueError(f"calibration: a curve needs 2 points or more (got {points}).")
@@ -255,13 +259,13 @@ def at_error_rate(
     *,
     groups: Sequence[str] | None = None,
 ) -> Selection:
-    """The lowest threshold at which at most this share of the given answers is wrong.
+    """Coverage and error at the lowest threshold at which at most this share of the given answers is wrong.
 
     The threshold is fitted to these answers, so its error rate on them underestimates the one on other answers: choose
     the threshold on one half of the data and measure it with `at_threshold` on the other.
 
     Raises:
-        ValueError: as in `calibration`, or an error rate outside 0 to 1.
+        ValueError: as raised by `calibration`, or `error_rate` is not from 0 to 1.
     """
     if not 0 <= error_rate <= 1:
         raise ValueError(f"calibration: error_rate must be from 0 to 1 (got {error_rate}).")
@@ -274,10 +278,10 @@ def at_error_rate(
 def at_threshold(
     confidence: np.ndarray, right: np.ndarray, threshold: float, *, groups: Sequence[str] | None = None
 ) -> Selection:
-    """Coverage and error if only answers with at least this confidence are given; groups as in `calibration`.
+    """Coverage and error if only answers with at least this confidence are given; `groups` as in `calibration`.
 
     Raises:
-        ValueError: as `calibration`.
+        ValueError: as raised by `calibration`.
     """
     confidence, right = _checked(confidence, right)
     names = np.arange(len(right)) if groups is None else np.asarray(groups)
@@ -296,7 +300,7 @@ def at_threshold(
 
 
 def _checked(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64 R.
+    """Checks both arrays and converts them to float64 R.
 
     Raises:
         ValueError: other shapes, no answers, or values outside their ranges.
@@ -319,7 +323,7 @@ def _checked(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _shared(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """For each sorted answer the mean over all answers with its confidence: R."""
+    """For each sorted answer, the mean of `right` over all answers with the same confidence; float R."""
     _, index, counts = np.unique(confidence, return_inverse=True, return_counts=True)
     return np.asarray((np.bincount(index, weights=right) / counts)[index])
 

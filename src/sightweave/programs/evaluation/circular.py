@@ -15,12 +15,12 @@ from sightweave.data.phrasing.lettered_options import rotate
 
 
 def expand(samples: Sequence[Sample]) -> list[Sample]:
-    """Samples with listed options once per rotation, with ids such as ``q7#2``; others are unchanged."""
+    """Repeats samples with listed options once per rotation, with ids such as ``q7#2``; other samples are unchanged."""
     found: list[Sample] = []
     for sample in samples:
         for by in range(max(1, len(sample.options))):
             turned = rotate(sample, by)
-            if turned is None:  # it lists no options
+            if turned is None:  # the sample lists no options
                 found.append(sample)
                 break
 

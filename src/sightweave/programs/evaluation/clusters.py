@@ -1,9 +1,11 @@
 """Variance of scores between groups: the delete-one-group jackknife, stratum by stratum.
 
-Several questions share an image, so the variance is over groups, not over questions. Leaving out one group at a time gives
-the variance of any metric whose rows add up, and the covariance of strata (question types) that share groups (Quenouille
-1956; Tukey 1958; for surveys: Wolter, Introduction to Variance Estimation, 2007, chapter 4). Nothing is random, so the same
-rows always give the same numbers.
+Several questions share an image, so the variance is over groups, not over questions. Leaving out one group at a time
+gives the variance of any metric whose rows add up, and the covariance of strata (question types) that share groups
+(Quenouille 1956; Tukey 1958; for surveys: Wolter, Introduction to Variance Estimation, 2007, chapter 4). Nothing is
+random, so the same rows always give the same numbers.
+
+Shapes: n runs, R rows, K statistics per row, G groups, S strata, C pairs of group and stratum that occur.
 """
 
 from __future__ import annotations
@@ -15,19 +17,20 @@ from typing import Any
 import numpy as np
 
 Total = Callable[[np.ndarray], np.ndarray]
-"""A metric's ``total``: sums ``... K`` -> scores ``...``."""
+"""A metric's ``total``: a function from sums ``... K`` to scores ``...``."""
 NOTHING = 1e-20
-"""A variance up to this is rounding: nothing differs."""
+"""Largest variance that counts as zero, because rounding alone may cause it."""
 _ROUNDING = 1e-12
 """Largest difference that rounding may cause between equal scores."""
 _WEIGHT_OF_ONE = 5
-"""Weight of the variance of independent rows against a smaller observed one, in groups."""
+"""Weight, as a number of groups, of the variance for independent rows when the observed variance is smaller."""
 _FEW_COLUMNS = 8
-"""Maximum number of columns that are faster to add one by one than as a sparse matrix."""
+"""Maximum number of columns that are added one by one, which is then faster than a sparse matrix."""
 _DOUBT = 4.0
-"""A variance that rests on k groups is moved towards the worst case by this / k^2. Chosen by simulation."""
+"""Strength of the correction for few groups: a variance that rests on k groups moves towards the worst case by this
+number / k^2. Chosen by simulation."""
 _NUMBERS = 1 << 21
-"""Maximum numbers that are held at a time while groups are left out (float64: 16 MB)."""
+"""Maximum number of values in memory at once while groups are left out (float64: 16 MB)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,44 +38,47 @@ class Clusters:
     """Scores of n runs in S strata, and how much each of G groups changes them."""
 
     values: np.ndarray
-    """S n: the score of each run in each stratum."""
+    """Score of each run in each stratum, S n."""
     shifts: np.ndarray
-    """C n, a row for each group in each stratum: the change of the score without the group, scaled so that the sum of
-    squares over a stratum's groups is the jackknife variance of its score."""
+    """Change of the score when a group is left out, C n with a row for each group in each stratum; scaled so that the
+    sum of squares over a stratum's groups is the jackknife variance of its score."""
     group: np.ndarray
-    """C: number of the group."""
+    """Group number for each row of `shifts`, C."""
     stratum: np.ndarray
-    """C: number of the stratum."""
+    """Stratum number for each row of `shifts`, C."""
     sizes: np.ndarray
-    """S: number of rows that count."""
+    """Number of rows that count in each stratum, S."""
     overlap: np.ndarray
-    """S S: sum over groups of the products of their shares of the rows of two strata."""
+    """For each pair of strata, the sum over groups of the products of their shares of the rows of both; S S."""
     has_spread: np.ndarray
-    """S, bool: whether the stratum has two or more groups and a score without each of them."""
+    """Whether each stratum has two or more groups, and a score without each of them; bool S."""
     least: float
     """Lowest score of a single group."""
     most: float
     """Highest score of a single group."""
     moments: np.ndarray
-    """S n n: mean over rows of the products of the runs' first numbers; a variance if rows are (value, 1)."""
+    """Mean over rows of the products of the runs' first numbers, S n n; a variance if rows are (value, 1)."""
 
     @property
     def effective(self) -> np.ndarray:
-        """S: the number of equally large groups with the same uncertainty, (sum m)^2 / sum m^2 (Kish 1965)."""
+        """The effective number of groups in each stratum, S.
+
+        This is the number of equally large groups with the same uncertainty, (sum m)^2 / sum m^2 (Kish 1965).
+        """
         return 1 / np.diagonal(self.overlap)
 
     @property
     def effective_in_all(self) -> float:
-        """The same number for the mean over strata."""
+        """The effective number of groups of the mean over strata; see `effective`."""
         return float(len(self.overlap) ** 2 / self.overlap.sum())
 
     @property
     def is_single(self) -> bool:
-        """Whether each group has one row."""
+        """Whether each group has only one row."""
         return int(self.sizes.sum()) == int(self.group.max()) + 1
 
     def of_groups(self) -> np.ndarray:
-        """G n: the shifts of the mean over strata."""
+        """How much leaving out each group changes the mean over strata, G n."""
         found = np.zeros((int(self.group.max()) + 1, self.shifts.shape[1]))
 
         for run, column in enumerate(self.shifts.T):
@@ -81,7 +87,7 @@ class Clusters:
 
 
 def numbered(names: Sequence[object] | np.ndarray) -> np.ndarray:
-    """The names as numbers from 0 in sorted order; integer arrays are faster than texts."""
+    """Numbers the distinct names from 0 in sorted order; integer arrays are faster than texts."""
     values = np.asarray(names)
     if values.dtype.kind not in "iu":
         values = values.astype(str)
@@ -94,7 +100,7 @@ def clusters(
     total: Total,
     strata: Sequence[object] | np.ndarray | None = None,
 ) -> Clusters | None:
-    """Leaves out each group in turn; returns None if no row counts.
+    """Leaves out each group in turn to find its influence on the scores; returns None if no row counts.
 
     Args:
         runs: n R K, rows of a metric for each run on the same samples. Rows that are 0 in all runs do not count.
@@ -102,7 +108,7 @@ def clusters(
         total: The metric's total.
         strata: R names; scores are per stratum, and strata without a score are left out.
     """
-    # Only rows that count, in strata with a score.
+    # Keep only rows that count, in strata that have a score.
     runs = np.asarray(runs, dtype=np.float64)
     group = numbered(groups)
     stratum = np.zeros(len(group), dtype=np.intp) if strata is None else numbered(strata)
@@ -114,14 +120,14 @@ def clusters(
         return None
     runs, group, stratum = runs[:, counts], numbered(group[counts]), numbered(stratum[counts])
 
-    # One cell for each group in each stratum, since leaving it out only changes that stratum.
+    # Use one cell for each group in each stratum, since leaving out a group changes only its own strata.
     num_strata = int(stratum.max()) + 1
     cells, of_cell, rows_in = np.unique(group * num_strata + stratum, return_inverse=True, return_counts=True)
     cell_group, cell_stratum = np.divmod(cells, num_strata)
     in_strata = sums_of(runs, stratum, num_strata)
     left, alone = _left_out(sums_of(runs, of_cell, len(cells)), in_strata, cell_stratum, total)
 
-    # The jackknife's variance is (G - 1) / G times the sum of squares about the mean over groups.
+    # The jackknife variance is (G - 1) / G times the sum of squares about the mean over groups.
     groups_in = np.bincount(cell_stratum, minlength=num_strata)
     means = sums_of(left.T[..., None], cell_stratum, num_strata)[..., 0] / groups_in[:, None]
     scale = np.sqrt((groups_in - 1) / groups_in)
@@ -144,7 +150,7 @@ def clusters(
 
 
 def sums_of(runs: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
-    """Sums of the rows ``n R K`` with the same number: ``count n K``."""
+    """Sums of the rows ``n R K`` that have the same index, as ``count n K``."""
     num_runs, num_rows, width = runs.shape
 
     if num_runs * width <= _FEW_COLUMNS:
@@ -159,7 +165,7 @@ def sums_of(runs: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
 
 
 def products(shifts: np.ndarray, group: np.ndarray, stratum: np.ndarray) -> np.ndarray:
-    """S S: for each pair of strata, the sum over groups of the products of a group's shifts in both."""
+    """For each pair of strata, the sum over groups of the products of a group's shifts in both; S S."""
     if not stratum.any():
         return np.array([[shifts @ shifts]])
     from scipy.sparse import csr_array
@@ -171,7 +177,7 @@ def products(shifts: np.ndarray, group: np.ndarray, stratum: np.ndarray) -> np.n
 def _left_out(
     sums: np.ndarray, in_strata: np.ndarray, stratum: np.ndarray, total: Total
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The scores of each stratum without each of its groups, and of that group alone: both ``C n``."""
+    """The scores of each stratum without each of its groups, and the scores of each group alone; both ``C n``."""
     left, alone = [], []
     step = max(1, _NUMBERS // max(1, sums[0].size))
 
@@ -184,7 +190,7 @@ def _left_out(
 
 
 def _moments(firsts: np.ndarray, stratum: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """S n n: mean over the rows of a stratum of the products of the runs' numbers ``n R``."""
+    """For each stratum, the mean over its rows of the products of the runs' numbers ``n R``; S n n."""
     found = []
     for number, size in enumerate(sizes):
         mine = firsts[:, stratum == number]
@@ -193,18 +199,18 @@ def _moments(firsts: np.ndarray, stratum: np.ndarray, sizes: np.ndarray) -> np.n
 
 
 class Combination:
-    """A weighted sum of the runs' scores, as a mean over strata, with variances that hold for few groups as well.
+    """A weighted sum of the runs' scores, as a mean over strata, with variances that are valid for few groups as well.
 
-    V is the jackknife variance of a stratum. Two of its weaknesses are corrected. Let ``independent`` be the variance if
-    all rows were independent, ``worst`` that if each group were all right or all wrong, and
-    k = G / max(1, kurtosis - 2) the number of groups that V rests on (the kurtosis of the shifts is 3 or less if many
-    groups contribute):
+    V is the jackknife variance of a stratum. Two of its weaknesses are corrected. Let ``independent`` be the variance
+    if all rows were independent, ``worst`` that if each group were all right or all wrong, and k = G / max(1, kurtosis
+    - 2) the number of groups that V rests on (the kurtosis of the shifts is 3 or less if many groups contribute):
 
         V < independent:  (5 independent + (G - 1) V) / (G + 4)
         then              V + min(1, 4 / k^2) min(1, max(0, kurtosis - 3)) (worst - V), if worst > V
 
-    V may be too small by chance, and a few wrong groups say little about how large such a group can be. The variance of
-    independent rows is known if they are (0 or 1, 1); for other rows V is at least the square of half an answer's weight.
+    The corrections are needed because V may be too small by chance, and because a few wrong groups say little about how
+    large such a group can be. The variance of independent rows is known if they are (0 or 1, 1); for other rows V is at
+    least the square of half an answer's weight.
     """
 
     def __init__(
@@ -212,25 +218,25 @@ class Combination:
     ) -> None:
         self.found, self.best = found, best
 
-        # Values that are 0 or the best one, except for rounding.
+        # Round values that differ only by rounding errors from 0 or from the best score.
         values = found.values @ weights  # S
         values = np.where(np.abs(values) > _ROUNDING * best, values, 0.0)
         self.values = np.where(np.abs(values - best) > _ROUNDING * best, values, best)
 
-        # The jackknife's variances and covariances.
+        # The jackknife variances and covariances.
         shifts = found.shifts @ weights
         covariance = products(shifts, found.group, found.stratum)
         raw = np.maximum(np.diagonal(covariance), 0.0)
         self.is_inside = bounded and found.least >= -_ROUNDING and found.most <= best * (1 + _ROUNDING)
 
-        # Variance of one answer: exact for shares; for other scores, as if all answers were 0 or the best.
+        # The variance of one answer: exact for shares; for other scores, as if all answers were 0 or the best.
         size = np.abs(self.values)
         self.square = np.einsum("i,sij,j->s", weights, found.moments, weights) if is_share else best * size
         of_one = self.square - self.values**2
         self.of_one = np.where(of_one > _ROUNDING * best**2, of_one, 0.0)
         self.is_equal = np.maximum(raw, self.of_one if is_share else 0.0) <= NOTHING
 
-        # Variances that are not too small by chance.
+        # Correct variances that are too small by chance.
         self.is_binomial = is_share and len(weights) == 1 and found.is_single
         if self.is_binomial:  # the share itself determines the variance
             self.variances = self.of_one / found.sizes
@@ -246,14 +252,14 @@ class Combination:
 
     @property
     def value(self) -> float:
-        """The mean over strata."""
+        """The weighted score, as a mean over strata."""
         return float(self.values.mean())
 
     def variance(self, variances: np.ndarray) -> float:
-        """The variance of the mean over strata from those of each (S): sum over i, j of r_ij sqrt(V_i V_j) / S^2.
+        """The variance of the mean over strata, from those of each (S): sum over i, j of r_ij sqrt(V_i V_j) / S^2.
 
-        The correlations r come from shared groups. A variance below that of independent strata is moved towards it, like
-        one below that of independent rows.
+        The correlations r come from shared groups. A variance below that of independent strata is moved towards it, as
+        is one below that of independent rows.
         """
         errors = np.sqrt(variances)
         alone, found = float(variances.sum()), float(errors @ self.correlation @ errors)
@@ -262,10 +268,10 @@ class Combination:
         return max(found, 0.0) / len(variances) ** 2
 
     def of_scores(self) -> np.ndarray:
-        """S: variances of scores between 0 and the best one, including strata in which nothing differs.
+        """Variances, for each stratum, of scores between 0 and the best one, including strata in which nothing differs; S.
 
-        Such a stratum gets the variance of all-or-nothing answers, as many as it has groups, with its score moved towards
-        the mean over strata with the weight of two of them.
+        A stratum in which nothing differs gets the variance of as many all-or-nothing answers as it has groups, with
+        its score moved towards the mean over strata with the weight of two of them.
         """
         groups = self.found.effective
         share: np.ndarray = np.clip(
@@ -283,7 +289,10 @@ class Combination:
         return max(1.0, min(self.found.effective_in_all - 1, by_strata))
 
     def _correlation(self, covariance: np.ndarray, raw: np.ndarray) -> np.ndarray:
-        """S S: correlations of strata; for two strata without variance, as if groups were all right or all wrong."""
+        """Correlations of strata, S S.
+
+        Two strata without variance get the correlation that groups which are all right or all wrong would have.
+        """
         spread = np.sqrt(raw)
         known = raw > NOTHING
         both = np.outer(known, known)
@@ -302,7 +311,7 @@ class Combination:
 def _believed(
     found: Clusters, shifts: np.ndarray, raw: np.ndarray, of_one: np.ndarray, independent: np.ndarray
 ) -> np.ndarray:
-    """S: variances that are not too small by chance; see `Combination`."""
+    """Variances of strata, S, raised if they are too small by chance; see `Combination`."""
     groups = np.bincount(found.stratum, minlength=len(raw))
     fourth = np.bincount(found.stratum, weights=shifts**4, minlength=len(raw))
     kurtosis = groups * 1.0
@@ -316,5 +325,5 @@ def _believed(
 
 
 def _drawn_up(found: Any, expected: Any, groups: Any) -> Any:
-    """A variance that is smaller than expected, moved towards the expected one by its weight in groups."""
+    """Moves a variance that is smaller than expected towards the expected one, by the weight of the latter in groups."""
     return (_WEIGHT_OF_ONE * expected + (groups - 1) * found) / (_WEIGHT_OF_ONE + groups - 1)

@@ -1,7 +1,8 @@
-"""The controls of an evaluation: other images, degraded images, other words.
+"""The controls of an evaluation: other images, degraded images, and other wordings.
 
-A model that scores as well without the image does not look at it. One that scores much worse on a slightly degraded image,
-or when the same question is worded differently, is brittle. Controls only change samples, so they work with any predictor.
+A model that scores as well without the image does not look at it. One that scores much worse on a slightly degraded
+image, or when the same question is worded differently, is brittle. Controls only change samples, so they work with any
+predictor.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from sightweave.programs.evaluation.prompts import reworded, rotated_options
 from sightweave.programs.evaluation.worse import WORSE
 
 Control = Callable[[Sequence[Sample], int], dict[int, Sample]]
-"""Samples and a seed -> changed samples by the number of the original; samples that it does not apply to are missing."""
+"""Function from samples and a seed to changed samples, by the number of the original; samples to which the control does
+not apply are missing."""
 
 
 def no_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
-    """The samples that have media, without their media: what a blind model gets."""
+    """The samples that have media, without their media, as a blind model sees them."""
     return {number: sample.without_media() for number, sample in enumerate(samples) if sample.media}
 
 
@@ -35,7 +37,7 @@ def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample
     """The samples that have media, each with another group's media.
 
     All samples of a group get the same media, and no group keeps its own: the groups form a circle in random order, and
-    each takes the media of the next one that contains none of its images. Images are compared by their pixels, so a copy
+    each gets the media of the next one that contains none of its images. Images are compared by their pixels, so a copy
     under another name is not another image.
 
     Raises:
@@ -48,7 +50,7 @@ def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample
     for sample in samples:
         if sample.media:
             shows.setdefault(sample.group, set()).update(content[medium] for medium in sample.media)
-            # A group gives the media of its first sample, unless a later one shows more modalities.
+            # A group gives the media of its first sample, unless a later sample has more modalities.
             known = kinds.setdefault(sample.group, set())
             if not {medium.modality for medium in sample.media} <= known:
                 media[sample.group] = sample.media
@@ -80,7 +82,7 @@ def shuffled_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample
 
 
 def blank_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
-    """The samples that have media, with every image uniformly grey: an image is present but carries no information.
+    """The samples that have media, with every image replaced by uniform grey, which carries no information.
 
     In other modalities, each medium is replaced by what that modality defines as blank, such as silence.
     """
@@ -91,20 +93,20 @@ def blank_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
             continue
 
         blanks = [loader_class(medium.modality).blank(medium) for medium in sample.media]
-        # Equal blanks are one object, so that a grey image is encoded once.
+        # Use one object for equal blanks, so that a grey image is encoded once.
         same = [made.setdefault((blank.modality, blank.key), blank) for blank in blanks]
         changed[number] = _with_media(sample, tuple(same))
     return changed
 
 
 def other_sense(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
-    """Ambiguous sentences, each with an image of its other sense: a model that looks at it translates that sense.
+    """Ambiguous sentences, each with an image of its other sense; a model that uses the image translates that sense.
 
     Applies to samples with ``tags["contrast"]``. The image comes from the same sentence with another translation
     (CoMMuTE has each sentence twice), or else from a sample with the same word (``tags["word"]``) in another sense
-    (``tags["sense"]``), but never from the group of a sample with the same sense. The tags do not say whether it happens
-    to show the sample's own sense as well. Images are dealt in random order, so that each is used about equally often.
-    Samples without a donor are left out.
+    (``tags["sense"]``), but never from the group of a sample with the same sense. The tags do not say whether that
+    image happens to show the sample's own sense as well. Images are assigned in random order, so that each is used
+    about equally often. Samples without a suitable image are left out.
     """
     rng = np.random.default_rng(seed)
     originals, samples = samples, merged(samples)
@@ -144,7 +146,7 @@ def other_sense(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
 
 
 def worse(change: str) -> Control:
-    """A control that degrades every image by the named change of `WORSE`."""
+    """A control that degrades every image by the change in `WORSE` with this name."""
 
     def control(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
         degraded: dict[str, Medium] = {}
@@ -169,7 +171,7 @@ def _changed(medium: Medium, change: str) -> np.ndarray:
 
 
 def _with_media(sample: Sample, media: tuple[Medium, ...]) -> Sample:
-    """The sample with other media of the same modalities in the places of its own; a shorter list starts again."""
+    """Replaces a sample's media by others of the same modalities; if there are fewer, they are used repeatedly."""
     endless = {}
     for modality in {medium.modality for medium in media}:
         endless[modality] = cycle([medium for medium in media if medium.modality == modality])
@@ -191,4 +193,4 @@ CONTROLS: Mapping[str, Control] = {
     "reworded": reworded,
     "rotated_options": rotated_options,
 }
-"""Controls by name."""
+"""The controls, by name."""

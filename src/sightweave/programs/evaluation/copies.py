@@ -1,7 +1,7 @@
-"""Duplicates of an image under several names count as one image.
+"""Detects images that occur under several names, so that they count as one image.
 
-Questions about the same image are not independent of each other, so statistics draw whole images. A dataset that contains
-each photograph twenty times contains no more evidence.
+Questions about the same image are not independent of each other, so statistics draw whole images. A dataset that
+contains each photograph twenty times contains no more evidence than one that contains it once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sightweave.data.inputs.modalities import contents
 
 
 def merged(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples with all groups that show the same images merged into the first of these groups."""
+    """Merges all groups that show the same images into the first of these groups; returns the changed samples."""
     content = contents(medium for sample in samples for medium in sample.media)
     shown: dict[str, set[str]] = {}
     for sample in samples:
@@ -24,7 +24,7 @@ def merged(samples: Sequence[Sample]) -> list[Sample]:
     owner: dict[frozenset[str], str] = {}
     names: dict[str, str] = {}
     for group, pictures in shown.items():
-        # Groups without images cannot be compared and stay as they are.
+        # groups without images cannot be compared and stay as they are
         names[group] = owner.setdefault(frozenset(pictures), group) if pictures else group
 
     found = []

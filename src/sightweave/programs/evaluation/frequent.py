@@ -1,8 +1,8 @@
 """Counts the most frequent items of a stream of any length in bounded memory.
 
-Finding Repeated Elements (Misra and Gries 1982): whenever there are too many distinct items, all counts are lowered by the
-same amount. An item that makes up more than 1 / `room` of the stream is never lost, and its count is too low by at most
-this share.
+Finding Repeated Elements (Misra and Gries 1982): whenever there are too many distinct items, all counts are lowered by
+the same amount. An item that makes up more than 1 / `room` of the stream is never lost, and its count is too low by at
+most that share.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 
 class Frequent:
-    """Counts of texts; exact up to twice `room` distinct ones.
+    """Counts of texts, exact for up to twice `room` distinct texts.
 
     Args:
-        room: Number of distinct texts that are kept when there are too many.
+        room: Number of distinct texts to keep when there are too many.
     """
 
     __slots__ = ("counts", "lost", "room")
@@ -23,19 +23,19 @@ class Frequent:
     def __init__(self, room: int) -> None:
         self.room = room
         self.counts: dict[str, int] = {}
-        """How often each text occurred; too low by at most `lost`."""
+        """Number of occurrences of each text; too low by at most `lost`."""
         self.lost = 0
-        """The largest error of a count; 0 as long as all are exact."""
+        """Largest possible error of a count; 0 as long as all counts are exact."""
 
     @classmethod
     def of(cls, room: int, lost: int, counts: Mapping[str, int]) -> Frequent:
-        """The counts from the values that `to_plain` returned."""
+        """Restores counts from the result of `to_plain`."""
         found = cls(room)
         found.lost, found.counts = lost, dict(counts)
         return found
 
     def to_plain(self) -> list[Any]:
-        """The arguments of `of`, ready for JSON."""
+        """The arguments of `of`, as plain JSON values."""
         return [self.room, self.lost, self.counts]
 
     def add(self, text: str) -> None:
@@ -45,7 +45,7 @@ class Frequent:
             self.shrink(self.room)
 
     def shrink(self, room: int) -> None:
-        """Keeps the `room` most frequent texts; ties go to the first in the alphabet."""
+        """Keeps the `room` most frequent texts; ties go to the alphabetically first."""
         self.room = room
         if len(self.counts) <= room:
             return
@@ -57,7 +57,7 @@ class Frequent:
 
     @property
     def first(self) -> str:
-        """The most frequent text; ties go to the first in the alphabet."""
+        """The most frequent text; ties go to the alphabetically first."""
         return min(self.counts, key=lambda text: (-self.counts[text], text))
 
 

@@ -1,8 +1,9 @@
-"""A cache of answers: a stopped evaluation resumes where it left off, and nothing is asked twice.
+"""A cache of answers, so that a stopped evaluation can be resumed and no prompt is asked twice.
 
-The file has one JSON object per line, with ``key`` and the fields of a `Prediction`. The key is a digest of everything that
-an answer depends on: the predictor, the version, the maximum length, the prompt with its images, and the texts to score. One
-file may therefore contain answers of several models about several datasets, and any change in them is noticed.
+The file has one JSON object per line, with ``key`` and the fields of a `Prediction`. The key is a digest of everything
+that affects an answer: the predictor, the version, the maximum length, the prompt with its images, and the texts to
+score. One file may therefore contain answers of several models about several datasets, and any change in them is
+noticed.
 """
 
 from __future__ import annotations
@@ -27,23 +28,23 @@ from sightweave.programs.predictors import _notes
 from sightweave.programs.predictors._base import Predictor, Progress, log_probability
 
 _PROMPTS_AT_ONCE = 4096
-"""A chunk ends with the image that reaches this many prompts, even if it has few images."""
+"""Maximum number of prompts in a chunk; a chunk ends with the image that reaches it, even if it has few images."""
 _NUM_PROBED = 8
-"""Prompts that are sent first to a server that may refuse them."""
+"""Number of prompts that are sent first to a server that may refuse them."""
 _MAX_LINE_BYTES = 16 << 20
-"""Maximum length of a line; a longer one cannot be an answer."""
+"""Maximum length of a line in bytes; a longer line cannot be an answer."""
 _BLOCK = 1 << 16
-"""Bytes that are read at a time when searching backwards."""
+"""Number of bytes to read at once when searching backwards."""
 _Value = TypeVar("_Value")
 
 
 class Kept:
-    """Caches the answers of a predictor, so that it only gets new prompts.
+    """Caches the answers of a predictor, so that the predictor gets only new prompts.
 
-    Equal prompts of one call are asked once. New prompts are asked in chunks of whole images, long prompts first, so that
-    the prompts of a chunk have similar lengths. Answers are written after each chunk, so a process that is killed loses
-    only the current chunk. A server's answers are written one by one, since they may cost money. Predictors that only
-    look answers up are not cached.
+    Equal prompts of one call are asked once. New prompts are asked in chunks of whole images, long prompts first, so
+    that the prompts of a chunk have similar lengths. Answers are written after each chunk, so a process that is killed
+    loses only the current chunk. A server's answers are written one by one, since they may cost money. Predictors that
+    only look answers up are not cached.
 
     A server may refuse prompts. A small sample of them is asked first, so that a server that refuses everything is not
     asked thousands of times. A prompt that was refused permanently is cached as refused; one that may be answered later
@@ -52,9 +53,9 @@ class Kept:
     Args:
         predictor: Answers the prompts.
         path: JSON lines file, created if missing; None caches in memory only.
-        max_tokens: Maximum tokens of an answer.
-        pictures_at_once: Images in a chunk.
-        progress: Called with new answers as they come.
+        max_tokens: Maximum number of tokens of an answer.
+        pictures_at_once: Number of images in a chunk.
+        progress: Called with the number of new answers as they arrive.
 
     Raises:
         DataError: the file exists and cannot be read.
@@ -72,17 +73,17 @@ class Kept:
         self.predictor, self.path, self.max_tokens = predictor, path, max_tokens
         self.pictures_at_once, self.progress = pictures_at_once, progress
         self.reused = 0
-        """Prompts whose answer was in the file from the start."""
+        """Number of prompts whose answer was already in the file."""
         self.asked = 0
-        """Prompts that were sent to the predictor; equal ones count once."""
+        """Number of prompts that were sent to the predictor; equal ones count once."""
         self.notes: tuple[str, ...] = ()
         """Sentences on unusable lines of the file."""
 
         self._version = _version()
         self._given: list[tuple[str, Prediction]] = []
-        """Ids and answers since the last `take_notes`."""
+        """Ids and answers since the last call of `take_notes`."""
         self._digests: dict[Medium, str] = {}
-        """Digests of images that were seen, since each pass shows them again."""
+        """Digests of images that have been read, since each pass shows them again."""
         self._known: dict[bytes, Prediction] = {}
         self._is_open = False
 
@@ -98,7 +99,7 @@ class Kept:
         Args:
             samples: Samples to ask; their targets are ignored.
             texts: Texts to score as answers to each sample; an empty sequence means none for any sample.
-            write: Whether answers are generated; if not, texts are only scored.
+            write: Whether to generate answers; if not, texts are only scored.
 
         Raises:
             DataError: not one list of texts per sample, not one prediction per sample, or the file cannot be written.
@@ -122,11 +123,12 @@ class Kept:
             raise DataError(f"{len(texts)} list(s) of texts for {len(samples)} sample(s); give one for each.")
         given = [tuple(one) for one in texts] or [()] * len(samples)
         max_tokens = self.max_tokens if write else 0
-        if not self.predictor.can_control:  # it looks answers up by id, which no key contains
+        # The predictor looks answers up by id, which the keys do not contain.
+        if not self.predictor.can_control:
             self.asked += len(samples)
             return self._ask(samples, given, max_tokens)
 
-        # Find the prompts that are new; equal ones are asked once.
+        # Find the new prompts, where equal ones are asked once.
         about = [self.predictor.fingerprint, self._version, max_tokens]
         keys: list[bytes] = []
         new: dict[bytes, int] = {}
@@ -140,7 +142,7 @@ class Kept:
             elif not _notes.is_unanswered(self._known[key]):
                 has_answer = True
 
-        # Ask them. A few prompts, long and short ones, show first whether a server refuses everything.
+        # Ask them. The first few, long and short, show whether a server refuses everything.
         for chunk in self._with_probe(list(new.values()), samples, given):
             chunk_keys = _at(keys, chunk)
             asked = self._ask(_at(samples, chunk), _at(given, chunk), max_tokens, chunk_keys)
@@ -159,7 +161,10 @@ class Kept:
         max_tokens: int,
         keys: Sequence[bytes] = (),
     ) -> list[Prediction]:
-        """One prediction per sample; with keys, each is saved as it comes if the predictor reports it."""
+        """Asks the predictor; returns one prediction per sample.
+
+        If keys are given and the predictor reports each answer, the answers are saved one by one.
+        """
         wanted = texts if any(texts) else ()
         options: dict[str, Any] = {"max_tokens": max_tokens, "progress": self.progress}
         if keys and getattr(self.predictor, "tells_each", False):
@@ -176,7 +181,7 @@ class Kept:
     def _with_probe(
         self, numbers: Sequence[int], samples: Sequence[Sample], texts: Sequence[Sequence[str]]
     ) -> Iterator[list[int]]:
-        """Chunks of sample numbers; the first one is a probe of a server that may refuse prompts."""
+        """Yields chunks of sample numbers; for a server that may refuse prompts, the first chunk is a probe."""
         probe = _spread(numbers, _NUM_PROBED) if getattr(self.predictor, "may_refuse", False) else []
         if probe:
             yield probe
@@ -185,7 +190,7 @@ class Kept:
     def _chunks(
         self, numbers: Sequence[int], samples: Sequence[Sample], texts: Sequence[Sequence[str]]
     ) -> Iterator[list[int]]:
-        """Chunks of sample numbers, image by image, long prompts first."""
+        """Yields chunks of sample numbers, image by image, long prompts first."""
         pictures: dict[tuple[str, ...], list[int]] = {}
         longest: dict[tuple[str, ...], int] = {}
         for n in numbers:
@@ -230,7 +235,7 @@ class Kept:
             ) from None
 
     def _load(self, path: Path) -> None:
-        """Reads the answers of the file; adds a note if there are other lines."""
+        """Reads the answers in the file; adds a note if there are other lines."""
         other = 0
         try:
             with bounded.opened(path) as file:
@@ -253,7 +258,7 @@ class Kept:
 
 
 def _at(values: Sequence[_Value], numbers: Sequence[int]) -> list[_Value]:
-    """The values at some indices."""
+    """The values at these indices."""
     return [values[n] for n in numbers]
 
 
@@ -266,7 +271,7 @@ def _spread(numbers: Sequence[int], count: int) -> list[int]:
 
 
 def _none_answered(name: str, asked: Sequence[Prediction]) -> UnansweredError:
-    """The error for a server that refused every prompt, with its first reasons."""
+    """The error for a server that refused every prompt, with the first few reasons."""
     reasons = list(dict.fromkeys(str(one.extra["unanswered"]) for one in asked))
     return UnansweredError(
         f"{name}: none of the first {len(asked)} prompts was answered: {'; '.join(reasons[:3])}. The server may need other "
@@ -275,7 +280,7 @@ def _none_answered(name: str, asked: Sequence[Prediction]) -> UnansweredError:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Complete lines, truncated to `_MAX_LINE_BYTES`; a last line without an end was only partly written and is skipped."""
+    """Yields complete lines, truncated to `_MAX_LINE_BYTES`; a last line without a line end is skipped as incomplete."""
     while line := file.readline(_MAX_LINE_BYTES):
         # Skip the rest of a long line.
         end = line
@@ -286,7 +291,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Truncates the file after its last complete line, or the next answer would be appended to a partial one."""
+    """Truncates the file after its last complete line, so that the next answer is not appended to a partial one."""
     with path.open("r+b") as file:
         place = file.seek(0, 2)
         while place > 0:
@@ -303,12 +308,12 @@ def _drop_torn_line(path: Path) -> None:
 def _version() -> str:
     try:
         return metadata.version("sightweave")
-    except metadata.PackageNotFoundError:  # used straight from a checkout
+    except metadata.PackageNotFoundError:  # used from a checkout that is not installed
         return "not installed"
 
 
 def _key(about: list[Any], sample: Sample, texts: Sequence[str], digests: dict[Medium, str]) -> bytes:
-    """A digest of everything that an answer depends on; `digests` caches those of images."""
+    """A digest of everything that affects an answer; `digests` caches those of images."""
     parts = list(sample.parts)
     while parts and parts[-1].role == "assistant":  # the target, which predictors do not see
         parts.pop()
@@ -333,7 +338,7 @@ def _content(source: Any) -> str:
     """A digest of the contents of an image, independent of its name and time."""
     made_of = [one for one in source.args if isinstance(one, Medium)] if isinstance(source, partial) else []
     if made_of:
-        # Such as a degraded image: the medium's key names the change, so only the original image can differ.
+        # For example a degraded image: the medium's key names the change, so only the original image needs a digest.
         return " ".join(["function", *(_content(one.source) for one in made_of)])
 
     try:
@@ -341,7 +346,7 @@ def _content(source: Any) -> str:
             return f"given {_content(source())}"
         if isinstance(source, Path):
             return f"bytes {image_files.digest(Medium(source, 'picture'))}"
-    except SightweaveError:  # reported when the image is read
+    except SightweaveError:  # the error is reported when the image is read
         return "unreadable"
 
     if isinstance(source, bytes | bytearray | memoryview):
@@ -356,7 +361,7 @@ def _content(source: Any) -> str:
 
 
 def _plain(key: bytes, prediction: Prediction) -> dict[str, Any]:
-    """One line of the file."""
+    """The contents of one line of the file."""
     return {
         "key": key.hex(),
         "text": prediction.text,
@@ -369,7 +374,7 @@ def _plain(key: bytes, prediction: Prediction) -> dict[str, Any]:
 
 
 def _read(line: bytes) -> tuple[bytes, Prediction] | None:
-    """The key and prediction of a line; None if it is not a valid answer."""
+    """The key and the prediction of a line; None if it is not a valid answer."""
     try:
         row = json.loads(line)
         key = bytes.fromhex(row["key"])

@@ -1,12 +1,12 @@
 """Text-only nearest neighbour: answers a question like the most similar training question, without any image.
 
 What such a lookup gets right, a model may also get right without looking: see Making the V in VQA Matter (Goyal et al.
-2017, arXiv:1612.00837) on language priors, and Exploring Nearest Neighbor Approaches for Image Captioning (Devlin et al.
-2015, arXiv:1505.04467) on lookups. Similarity is the cosine of TF-IDF vectors over words and pairs of words.
+2017, arXiv:1612.00837) on language priors, and Exploring Nearest Neighbor Approaches for Image Captioning (Devlin et
+al. 2015, arXiv:1505.04467) on lookups. Similarity is the cosine of TF-IDF vectors over words and pairs of words.
 
-Only a bounded number of distinct prompts is kept, however large the training data: those with the lowest hashes, which are
-a uniform sample of all prompts (bottom-k sampling, Cohen and Kaplan 2007, "Summarizing Data Using Bottom-k Sketches"). A
-prompt that is kept at the end was kept from its first occurrence, so all of its answers are counted.
+Only a bounded number of distinct prompts is kept, however large the training data is: those with the lowest hashes,
+which are a uniform sample of all prompts (bottom-k sampling, Cohen and Kaplan 2007, "Summarizing Data Using Bottom-k
+Sketches"). A prompt that is kept at the end was kept from its first occurrence, so all of its answers are counted.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _WORD = re.compile(r"\w+", re.UNICODE)
 _SAME = 1e-9
 """Largest difference between cosines that count as equal."""
 MOST_PROMPTS = 50_000
-"""Maximum number of distinct prompts that are kept of a task."""
+"""Maximum number of distinct prompts to keep per task."""
 _ROOM, _LEAST_ROOM = 1000, 8
-"""Maximum number of distinct answers that are kept of a prompt, and what it may shrink to."""
+"""Maximum number of distinct answers to keep per prompt, and the number to which that maximum may shrink."""
 _MOST_ANSWERS = 500_000
-"""Number of distinct answers of all prompts of a task beyond which fewer are kept of each prompt."""
+"""Number of distinct answers over all prompts of a task above which fewer are kept per prompt."""
 _HASHES = 1 << 64
 """Number of possible hashes."""
 
 
 class Neighbour:
-    """Answers prompts by the most similar training prompt of their task.
+    """Answers each prompt like the most similar training prompt of the same task.
 
     Args:
-        train: Training samples; those without references are ignored. `add` takes more.
-        most_prompts: Maximum number of distinct prompts that are kept of a task.
+        train: Training samples; those without references are ignored. `add` adds more.
+        most_prompts: Maximum number of distinct prompts to keep per task.
         seed: Random seed for choosing prompts if there are more.
     """
 
@@ -57,7 +57,7 @@ class Neighbour:
             self.add(sample)
 
     def add(self, sample: Sample) -> None:
-        """Learns one more sample."""
+        """Adds one training sample."""
         if not sample.references:
             return
         known = self._prompts.get(sample.task)
@@ -67,10 +67,10 @@ class Neighbour:
         self._indices.pop(sample.task, None)
 
     def answers(self, samples: Sequence[Sample]) -> list[str | None]:
-        """The answer of the nearest training prompt to each sample; None for tasks that training does not have.
+        """The answer of the nearest training prompt to each sample; None for tasks that are not in the training data.
 
         Among equally near prompts, those of the sample's own type (tag ``type``) are preferred. The answer is the most
-        frequent first reference of these prompts; ties go to the first in the alphabet.
+        frequent first reference of these prompts; ties go to the alphabetically first.
         """
         known: dict[tuple[str, str, str], str | None] = {}
         found = []
@@ -84,24 +84,24 @@ class Neighbour:
         return found
 
     def _index(self, task: str) -> _Index | None:
-        """The search index of a task, built on first use; None if training does not have the task."""
+        """The search index of a task, built on first use; None if the task is not in the training data."""
         if task in self._prompts and task not in self._indices:
             self._indices[task] = _Index(self._prompts[task].answers)
         return self._indices.get(task)
 
     def to_plain(self) -> dict[str, Any]:
-        """The learned values as JSON."""
+        """The learned values as plain JSON data."""
         return {task: prompts.to_plain() for task, prompts in self._prompts.items()}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Neighbour:
-        """The neighbour from the values that `to_plain` returned; it behaves as the original did."""
+        """Restores a neighbour from the result of `to_plain`; it behaves like the original."""
         found = cls()
         found._prompts = {task: _Prompts.from_plain(one) for task, one in plain.items()}
         return found
 
     def notes(self) -> Iterator[str]:
-        """A sentence for each task whose prompts were not all kept."""
+        """Yields a sentence for each task of which not all prompts were kept."""
         for task, prompts in sorted(self._prompts.items()):
             if prompts.is_sample:
                 yield (
@@ -123,11 +123,11 @@ class _Prompts:
         self.answers: dict[_Key, Frequent] = {}
         self._salt = seed.to_bytes(16, "little", signed=True)
         self._highest: list[tuple[int, _Key]] = []
-        """A heap of the prompts that are kept, with their negated hashes: the highest hash is first."""
+        """Heap of the kept prompts by negated hash, so that the prompt with the highest hash is first."""
         self._room, self._count = _ROOM, 0
 
     def to_plain(self) -> dict[str, Any]:
-        """The prompts as JSON values."""
+        """The prompts as plain JSON data."""
         return {
             "most": self.most,
             "seed": self.seed,
@@ -138,7 +138,7 @@ class _Prompts:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> _Prompts:
-        """The prompts from the values that `to_plain` returned."""
+        """Restores prompts from the result of `to_plain`."""
         found = cls(plain["most"], plain["seed"])
         found.is_sample, found._room = plain["is_sample"], plain["room"]
         for prompt, kind, votes in plain["answers"]:
@@ -165,7 +165,7 @@ class _Prompts:
             self._count = self._count_answers()
 
     def _count_answers(self) -> int:
-        """The number of distinct answers of all prompts."""
+        """The number of distinct answers, summed over all prompts."""
         return sum(len(votes.counts) for votes in self.answers.values())
 
     def _new(self, key: _Key) -> Frequent | None:
@@ -188,24 +188,24 @@ class _Prompts:
         return int.from_bytes(hashlib.blake2b(data, digest_size=8, salt=self._salt).digest(), "little")
 
     def about(self) -> int:
-        """The number of distinct prompts seen, to two digits, estimated from the share of all hashes that is kept."""
+        """The number of distinct prompts seen, to two digits, estimated from the range of hashes that is kept."""
         number = (len(self.answers) - 1) * _HASHES // max(1, -self._highest[0][0])
         scale: int = 10 ** max(0, len(str(number)) - 2)
         return round(number / scale) * scale
 
 
 class _Index:
-    """Search index of the training prompts of one task by their words."""
+    """Search index over the words of one task's training prompts."""
 
     def __init__(self, answers: dict[_Key, Frequent]) -> None:
         self._types = [kind for _, kind in answers]
         self._answers = [votes.counts for votes in answers.values()]
         self._same: dict[int, list[int]] = {}
-        """Prompts with exactly the same terms, by a hash of these: no other prompt can be as near."""
+        """Prompts with exactly the same terms, by a hash of the terms; no other prompt can be as near."""
         self._term: dict[str, int] = {}
-        """A number for each term."""
+        """Number of each term."""
 
-        # Terms are not kept but computed again for each search, since they would take up most of the memory.
+        # Do not store terms but compute them again for each search, since they would take up most of the memory.
         terms, counts, row = array("i"), array("i"), array("i")
         for place, (prompt, _) in enumerate(answers):
             words = Counter(_terms(prompt))
@@ -214,19 +214,20 @@ class _Index:
             counts.extend(words.values())
             row.extend([place] * len(words))
 
-        # A term that occurs in every prompt still counts a little, so that no vector has length 0.
+        # Give a term that occurs in every prompt a small weight too, so that no vector has length 0.
         number = np.bincount(terms, minlength=len(self._term))
         self._weight = np.log(len(answers) / number) + 1
         values = np.array(counts) * self._weight[terms]
         values /= np.sqrt(np.bincount(row, weights=values**2))[row]
 
-        # An inverted index: the prompts of each term are contiguous, and `_ends` says where each term's range ends.
+        # Build an inverted index: the prompts of each term are contiguous, and `_ends` has the end of each term's
+        # range.
         order = np.argsort(terms, kind="stable")
         self._ends = number.cumsum()
         self._rows, self._values = np.array(row)[order], values[order]
 
     def answer(self, prompt: str, kind: str) -> str:
-        """The answer of the nearest prompt."""
+        """The most frequent answer of the nearest prompts."""
         words = Counter(_terms(prompt))
         near = self._same.get(_mark(words)) or self._nearest(words)
         own = [n for n in near if self._types[n] == kind]
@@ -237,7 +238,7 @@ class _Index:
         return min(votes, key=lambda answer: (-votes[answer], answer))
 
     def _nearest(self, words: Counter[str]) -> list[int]:
-        """The prompts with the highest cosine."""
+        """The numbers of the prompts with the highest cosine."""
         known = [(self._term[term], count) for term, count in words.items() if term in self._term]
         size = float(np.sqrt(sum((count * self._weight[n]) ** 2 for n, count in known)))
 
@@ -257,6 +258,6 @@ def _mark(words: Counter[str]) -> int:
 
 
 def _terms(prompt: str) -> list[str]:
-    """Words and pairs of adjacent words; a text without any word is a term itself."""
+    """Words and pairs of adjacent words; a text without any word is a single term."""
     words = _WORD.findall(prompt.casefold()) or [prompt.strip()]
     return words + [f"{first} {second}" for first, second in pairwise(words)]

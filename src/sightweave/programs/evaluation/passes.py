@@ -1,4 +1,4 @@
-"""The passes of an evaluation: the samples, their answers, and how a task reads and scores them."""
+"""The passes of an evaluation with their samples and answers, and how a task parses and scores the answers."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from sightweave.core.types import Likelihood, Prediction, Sample
 
 SIGHTED = "image"
-"""Name of the pass that asks each sample as it is, with its image."""
+"""Name of the pass in which samples are unchanged, with their images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One pass over the samples, or over those that a control applies to; all mappings are keyed by sample number."""
+    """One pass over the samples, or over those to which a control applies; all mappings are keyed by sample number."""
 
     samples: Mapping[int, Sample]
-    """The samples given to the model; in a control, the modified ones."""
+    """Samples given to the model; in a control, the modified ones."""
     predictions: Mapping[int, Prediction]
     parsed: Mapping[int, str | None]
-    """The answer that the task parsed from each prediction; None if it found none."""
+    """Answer that the task parsed from each prediction; None if it could not be parsed."""
     judged: Mapping[int, Mapping[str, Likelihood]]
-    """Likelihoods of texts as answers to a sample."""
+    """Likelihoods of texts as answers to each sample, by text."""
 
     def asked(self, numbers: Sequence[int]) -> list[int]:
-        """The given samples that this pass includes."""
+        """Those of the given samples that this pass includes."""
         return [number for number in numbers if number in self.samples]
 
     def answers(self, numbers: Sequence[int]) -> list[str | None]:
@@ -33,7 +33,7 @@ class Pass:
         return [self.parsed[number] for number in numbers]
 
     def likelihoods(self, number: int, texts: Sequence[str]) -> list[Likelihood]:
-        """The likelihoods of texts as answers to one sample; empty if this pass did not ask it."""
+        """The likelihoods of texts as answers to one sample; empty if this pass does not include the sample."""
         if number not in self.judged:
             return []
         return [self.judged[number][text] for text in texts]
@@ -46,15 +46,15 @@ class Task:
     name: str
     parse: Callable[[str], str | None]
     metrics: Mapping[str, Any]
-    """Metrics by name; the first one is the score."""
+    """Metrics by name; the first one gives the score."""
 
     @property
     def first(self) -> str:
-        """Name of the metric that is the score."""
+        """Name of the metric that gives the score."""
         return next(iter(self.metrics))
 
     def judging(self, name: str) -> list[Any]:
-        """The metrics that need likelihoods in a pass; the score needs them in every pass."""
+        """The metrics that need likelihoods in a pass; the metric that gives the score needs them in every pass."""
         return [
             metric
             for other, metric in self.metrics.items()
@@ -64,23 +64,23 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Samples, answers and baselines of an evaluation, shared by all of its tasks."""
+    """The samples, answers and baselines of an evaluation, shared by all of its tasks."""
 
     samples: Sequence[Sample]
     sighted: Pass
     asked: Mapping[str, Pass]
-    """The controls by name."""
+    """Passes of the controls, by name."""
     majority: Mapping[str, str]
-    """The most frequent training answer for each ``task/type``."""
+    """Most frequent training answer for each ``task/type``."""
     neighbours: Sequence[str | None]
-    """The answer of the nearest training prompt to each sample."""
+    """Answer of the nearest training prompt to each sample."""
     seed: int
     notes: list[str]
-    """Notes for the reader; tasks add to it."""
+    """Notes for the reader, to which tasks add."""
 
     @property
     def passes(self) -> dict[str, Pass]:
-        """All passes by name, the one with the images first."""
+        """All passes by name, starting with the one with the images."""
         return {SIGHTED: self.sighted, **self.asked}
 
     def chosen(self, numbers: Sequence[int]) -> list[Sample]:

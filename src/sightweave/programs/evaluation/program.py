@@ -1,4 +1,4 @@
-"""Asks a model every sample of a split, asks again without images and with others, and scores the answers.
+"""Evaluates a model on the samples of a split, also without images and with other images, and scores the answers.
 
 samples --predict--> predictions --tasks.parse--> answers --metrics--> rows --statistics--> scores with intervals
 """
@@ -26,17 +26,17 @@ from sightweave.programs.evaluation.scoring import scored
 
 
 class Predict(Protocol):
-    """Answers samples with one prediction each, in order."""
+    """Function that answers samples with one prediction each, in order."""
 
     def __call__(
         self, samples: Sequence[Sample], texts: Sequence[Sequence[str]], *, write: bool
     ) -> list[Prediction]:
-        """Writes an answer to each sample if `write`, and gives the likelihoods of its `texts` as answers."""
+        """Generates an answer to each sample if `write` is set, and computes the likelihoods of its `texts` as answers."""
         ...
 
 
 Progress = Callable[[str, int], None]
-"""Called with the name of a pass (``image`` or a control) and its number of samples before the pass starts."""
+"""Function that is called before each pass with its name (``image`` or a control) and its number of samples."""
 
 
 def evaluate(
@@ -52,15 +52,15 @@ def evaluate(
     can_score: bool = True,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Scores with intervals, chance levels and controls, per task and per question type (tag ``type``).
+    """Computes scores with intervals, chance levels and controls, per task and per question type (tag ``type``).
 
     Args:
         samples: Samples to ask; each needs a reference.
         predict: Answers samples, including the changed ones of the controls.
         split: Name of the split, for the reader.
-        pictures_total: Images of the whole split, if the samples are about a random part of them.
-        train: Training samples, for the most frequent answer of each type and for the nearest prompt. Neither is known
-            without them, nor for types that they lack. `Baselines` of them can be shared by several evaluations.
+        pictures_total: Number of images in the whole split, if the samples are about a random part of them.
+        train: Training samples, for the most frequent answer of each type and for the nearest prompt. Without them
+            neither baseline exists, nor for types that they lack. `Baselines` can be shared by several evaluations.
         controls: Names of controls in ``controls.py``.
         tasks: Config of a task by its name; the others get their defaults.
         seed: Random seed for exchanging images and for the draws of tests.
@@ -71,18 +71,18 @@ def evaluate(
         DataError: no samples, a sample without a reference, not one prediction per sample, or metrics of the only task
             that do not fit its samples.
         RecipeError: an unknown control, task or metric.
-        BackendError: a task's score needs likelihoods, and `predict` gives none.
+        BackendError: a task's score needs likelihoods, and `predict` provides none.
     """
     _check(samples, controls)
     notes: list[str] = []
     samples = _with_groups_merged(samples, notes)
     built = _tasks(samples, tasks or {}, can_score, notes)
 
-    # Every sample as it is, then again in each control.
+    # Ask every sample as it is, then again in each control.
     sighted = _ask(SIGHTED, dict(enumerate(samples)), predict, built, None, progress)
     asked = _ask_controls(controls, samples, sighted, predict, built, seed, notes, progress)
 
-    # The scores of each task, and those of answers from the training data alone.
+    # Compute the scores of each task, and those of answers from the training data alone.
     known = train if isinstance(train, Baselines) else Baselines(train)
     notes += known.notes()
     common = Asked(samples, sighted, asked, known.majority, known.neighbour.answers(samples), seed, notes)
@@ -109,7 +109,7 @@ def evaluate(
 
 
 def _with_groups_merged(samples: Sequence[Sample], notes: list[str]) -> list[Sample]:
-    """The samples with duplicate images in one group; adds a note if there are any."""
+    """Puts duplicate images into one group; adds a note if there are any."""
     found = merged(samples)
     groups, distinct = _num_groups(samples), _num_groups(found)
     if distinct < groups:
@@ -142,7 +142,7 @@ def _ask_controls(
     notes: list[str],
     progress: Progress | None,
 ) -> dict[str, Pass]:
-    """The pass of each control that can be run; adds notes on those that cannot, and on samples without an image."""
+    """Runs the pass of each control; adds notes on controls that cannot be run, and on samples without an image."""
     asked: dict[str, Pass] = {}
     without = sum(not sample.media for sample in samples)
     for name in controls if without < len(samples) else ():
@@ -152,7 +152,8 @@ def _ask_controls(
                 raise DataError("it applies to none of the samples.")
             asked[name] = _ask(name, changed, predict, tasks, sighted, progress)
         except (DataError, UnansweredError) as error:
-            # Too few images to exchange, or a model that accepts no prompt without one: other results stay valid.
+            # There are too few images to exchange, or the model accepts no prompt without one: other results stay
+            # valid.
             notes.append(f"The control {name} was skipped: {error}")
 
     if without:
@@ -163,14 +164,14 @@ def _ask_controls(
 
 
 def majority_answers(samples: Iterable[Sample]) -> dict[str, str]:
-    """The most frequent right answer for each ``task/type``; ties go to the first in the alphabet."""
+    """The most frequent right answer for each ``task/type``; ties go to the alphabetically first."""
     return Baselines(samples).majority
 
 
 def rescored(config: Any, items: Sequence[Item]) -> tuple[Any, np.ndarray]:
-    """A metric and its rows for stored answers: R K.
+    """A metric, and its rows (R K) for stored answers.
 
-    Likelihoods are not stored, so for a metric that needs them each row says whether the answer was right.
+    Likelihoods are not stored, so for a metric that needs them each row states whether the answer was right.
     """
     metric = config.build()
     if is_of_likelihoods(metric):
@@ -182,7 +183,12 @@ def rescored(config: Any, items: Sequence[Item]) -> tuple[Any, np.ndarray]:
 
 
 def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
-    """A task with its metrics; adds a note on each metric that is left out."""
+    """A task with its metrics; adds a note on each metric that is left out.
+
+    Raises:
+        RecipeError: the task has no metric, lists one twice, or its first metric cannot be the score.
+        BackendError: its first metric needs likelihoods, which the predictor does not provide.
+    """
     config = config if config is not None else catalog.config_class("data.tasks", name)()
     kinds = [configs.kind_of(one) for one in config.metrics]
     if not kinds:
@@ -203,7 +209,12 @@ def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
 
 
 def _check_score(task: str, name: str, metric: Any, can_score: bool) -> None:
-    """Raises if a metric cannot be the score of a task."""
+    """Checks that a metric can be the score of a task.
+
+    Raises:
+        RecipeError: lower is better for the metric, or it compares passes.
+        BackendError: it needs likelihoods, which the predictor does not provide.
+    """
     if getattr(metric, "less_is_better", False):
         raise RecipeError(
             f"task {task!r}: lower is better for {name}, so it cannot be the score; list another metric first."
@@ -243,7 +254,7 @@ def _ask(
     sighted: Pass | None,
     progress: Progress | None,
 ) -> Pass:
-    """One pass over samples; `sighted` is the pass with the images, None during that pass.
+    """Runs one pass over samples; `sighted` is the pass with the images, or None during that pass.
 
     Texts that the metrics score are sent together with the prompts if they are known before the answers.
     """
@@ -257,7 +268,7 @@ def _ask(
             texts.update(dict.fromkeys(metric.candidates(answer, sample)))
         return tuple(texts)
 
-    # The answers, and the likelihoods of texts that are known before them.
+    # Get the answers, and the likelihoods of texts that are known before them.
     before = {n: wanted(n, sighted.parsed[n] if sighted else None) for n in samples}
     given = predict(list(samples.values()), list(before.values()), write=True)
     _check_count(name, given, samples)
@@ -265,7 +276,7 @@ def _ask(
     judged = {n: dict(zip(before[n], one.likelihoods, strict=True)) for n, one in predictions.items()}
     parsed = {n: tasks[samples[n].task].parse(one.text) for n, one in predictions.items()}
 
-    # A metric may also score texts that depend on the answers with the image.
+    # Score texts that depend on the answers with the image, if a metric needs them.
     late: dict[int, list[str]] = {}
     for n in samples if sighted is None else ():
         texts = [text for text in wanted(n, parsed[n]) if text not in judged[n]]
@@ -289,7 +300,7 @@ def _check_count(name: str, given: Sequence[Prediction], samples: Mapping[int, A
 
 
 def _with_holm(tasks: Sequence[TaskScores]) -> tuple[TaskScores, ...]:
-    """The tasks with the p-values of their gains Holm-corrected over all of them."""
+    """The tasks with the p-values of their gains, Holm-corrected over all tasks."""
     tested = [task.gain_p for task in tasks if task.gain_p is not None]
     adjusted = iter(statistics.holm(tested))
     return tuple(task if task.gain_p is None else replace(task, gain_p=next(adjusted)) for task in tasks)

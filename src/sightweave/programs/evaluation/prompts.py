@@ -1,9 +1,10 @@
-"""Rewords questions and reorders their options: a model that understood the question gives the same answer.
+"""Rewords questions and reorders their options: a model that understands the question gives the same answer.
 
-Quantifying Language Models' Sensitivity to Spurious Features in Prompt Design (Sclar et al. 2023, arXiv:2310.11324); Large
-Language Models Are Not Robust Multiple Choice Selectors (Zheng et al. 2023, arXiv:2309.03882). The frames are fixed rules,
-not a model's paraphrases, so they certainly keep the meaning. A model trained from scratch that never saw other wordings may
-fail on all of them; that is what is measured. Samples without an image are excluded, as in all controls.
+Quantifying Language Models' Sensitivity to Spurious Features in Prompt Design (Sclar et al. 2023, arXiv:2310.11324);
+Large Language Models Are Not Robust Multiple Choice Selectors (Zheng et al. 2023, arXiv:2309.03882). The frames are
+fixed rules, not a model's paraphrases, so they certainly keep the meaning. A model trained from scratch that never saw
+other wordings may fail on all of them, which is what this control measures. Samples without an image are excluded, as
+in all controls.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ FRAMES: tuple[Callable[[str, str], str], ...] = (
     lambda text, gap: f"Please tell me: {text}",
     lambda text, gap: f"{text}{gap}Please answer.",
 )
-"""Functions that put words around an unchanged prompt; the gap separates it from words that follow."""
+"""Functions that put words around an unchanged prompt; the gap separates the prompt from words that follow it."""
 _MARKS = "?.!\u3002\uff1f\uff01\u061f\u0964"
-"""Punctuation at the end of a sentence, including that of Chinese, Arabic and Hindi."""
+"""Punctuation at the end of a sentence, including Chinese, Arabic and Hindi marks."""
 
 
 def reworded(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
@@ -42,7 +43,7 @@ def reworded(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
 
 def ways_of(text: str, task: str) -> list[str]:
     """All other wordings of a prompt; a sentence to translate is unchanged and stays alone on its line."""
-    # Words after the last option would be read as a part of it, and words after a sentence as more to translate.
+    # Words after the last option would be read as part of it, and words after a sentence would be translated too.
     gap = "\n" if "\n" in text or task == "translation" else " "
     bare = text if task == "translation" else _bare(text)
     framed = [frame(text, gap) for frame in FRAMES]
@@ -50,7 +51,10 @@ def ways_of(text: str, task: str) -> list[str]:
 
 
 def _bare(text: str) -> str:
-    """The text with its first line uncapitalized and without final punctuation: ``what is it`` for ``What is it?``."""
+    """Removes the capital at the beginning and the punctuation at the end of the first line of a text.
+
+    Example: ``What is it?`` becomes ``what is it``.
+    """
     first, line_end, rest = text.partition("\n")
     shorter = first.rstrip().rstrip(_MARKS).rstrip() or first
     is_word = shorter[1:2].islower()  # TV and "I see" keep their capitals

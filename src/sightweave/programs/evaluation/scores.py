@@ -1,4 +1,4 @@
-"""The results of an evaluation as plain frozen values, to JSON and back."""
+"""The results of an evaluation as frozen dataclasses, with conversion to and from JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMAT_VERSION = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeScores:
-    """The scores of one question type in one task. Rates are fractions from 0 to 1."""
+    """The scores of one question type in one task; rates are fractions from 0 to 1."""
 
     type: str
     count: int
@@ -33,87 +33,88 @@ class TypeScores:
     correct: int
     """Number of right answers."""
     unparsed: int
-    """Number of answers that could not be read; they count as wrong."""
+    """Number of answers that could not be parsed; they count as wrong."""
     score: Estimate
-    """Score by the task's first metric."""
+    """Score according to the task's first metric."""
     chance: float | None
     """Score of guessing among the options; None unless every sample has options."""
     majority: float | None
-    """Score of always giving the most frequent training answer; None if training has no answers of this type."""
+    """Score of always giving the most frequent training answer; None if there are no training answers of this type."""
     majority_answer: str
     """The most frequent training answer; empty if there is none."""
     neighbour: float | None = None
-    """Score of the answers of the most similar training prompts, without images; None without training data."""
+    """Score of the answers to the most similar training prompts, without images; None without training data."""
     controls: Mapping[str, Estimate] = field(default_factory=dict)
-    """Scores of the controls, on the samples that have an image."""
+    """Scores of the controls on the samples that have an image, by name."""
     gain: Estimate | None = None
     """Score minus that of the best usable control (`gain_over`), on the samples that have an image."""
     gain_over: str = ""
-    """Name of the control that the gain is taken over."""
+    """Name of the control that is subtracted in `gain`."""
     metrics: Mapping[str, Estimate | None] = field(default_factory=dict)
-    """Every metric of the task by name; None if no answer counts for it, or if its interval has no bounds."""
+    """Score of every metric of the task, by name; None if no answer counts for it, or if its interval has no bounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricFacts:
-    """What a reader needs to know to interpret the numbers of one metric."""
+    """Facts that a reader needs to interpret the numbers of one metric."""
 
     less_is_better: bool = False
     unit: str = "%"
-    """``%`` for a share, which is shown times 100; else the unit of the plain number."""
+    """``%`` for a share, which is shown multiplied by 100; otherwise the unit of the plain number."""
     signature: str = ""
-    """Exact variant that was computed, if the metric states it."""
+    """Exact variant of the metric that was computed, if the metric states it."""
     totals: Mapping[str, float] = field(default_factory=dict)
     """Further numbers of the metric over the whole task, such as precision and recall, in the same unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskScores:
-    """The scores of one task: unweighted means over its types, and the types."""
+    """The scores of one task: unweighted means over its question types, and the types."""
 
     task: str
     metric: str
-    """Name of the metric that is the score."""
+    """Name of the metric that gives the score."""
     count: int
     pictures: int
     correct: int
     unparsed: int
     score: Estimate
     chance: float | None
-    """Mean chance over the types; None unless all have one."""
+    """Mean of the types' chance scores; None unless all types have one."""
     majority: float | None
-    """Mean majority score over the types; None unless all have one."""
+    """Mean of the types' majority scores; None unless all types have one."""
     neighbour: float | None = None
-    """Mean neighbour score over the types; None unless all have one."""
+    """Mean of the types' neighbour scores; None unless all types have one."""
     detectable: float | None = None
-    """The smallest true difference from another model's score on these samples that a test of two independent scores
-    finds four times in five; paired tests find smaller ones. None if the interval is unknown."""
+    """Smallest true difference from another model's score on these samples that a test of two independent scores
+    detects with 80 % power; paired tests detect smaller ones. None if the interval is unknown."""
     controls: Mapping[str, Estimate] = field(default_factory=dict)
     gain: Estimate | None = None
     """Multimodal gain: score minus that of the best usable control (`gain_over`), on the samples that have an image."""
     gain_over: str = ""
-    """Name of the control among ``no_image``, ``shuffled_image`` and ``blank_image`` that scores highest."""
+    """Name of the highest-scoring control among ``no_image``, ``shuffled_image`` and ``blank_image``."""
     gain_p: float | None = None
     """Two-sided p-value of the gain, Holm-corrected over the tasks of the evaluation."""
     gains: Mapping[str, Estimate] = field(default_factory=dict)
-    """Score minus that of each usable control, and of the baselines ``majority`` and ``neighbour``, paired by sample."""
+    """Score minus that of each usable control and of the baselines ``majority`` and ``neighbour``, paired by sample."""
     broken: Mapping[str, str] = field(default_factory=dict)
-    """Controls whose answers are mostly unreadable or truncated, with the reason: they prove nothing, and no gain is
-    taken over them."""
+    """Controls whose answers are mostly unreadable or truncated, with the reason. They are inconclusive, so no gain is
+    computed over them."""
     leakage: Estimate | None = None
-    """Score of the best usable control minus that of the most frequent answer: what the text alone gives away."""
+    """Score of the best usable control minus that of the most frequent answer: how much the text alone reveals."""
     metrics: Mapping[str, Estimate | None] = field(default_factory=dict)
-    """Means over the types, by metric."""
+    """Means over the question types, by metric."""
     facts: Mapping[str, MetricFacts] = field(default_factory=dict)
-    """Facts on each metric."""
+    """Facts about each metric, by name."""
     calibration: Calibration | None = None
-    """Whether the model knows when it is right; None if it does not report probabilities."""
+    """How well the model's confidence predicts right answers; None if it does not report probabilities."""
     uses_image: str = "unknown"
-    """``yes``, ``hardly``, ``no`` or ``unknown``: see ``verdict.py``."""
+    """Verdict ``yes``, ``hardly``, ``no`` or ``unknown``; see ``verdict.py``."""
     needs_image: bool = True
-    """Whether this task can show that the image is used; if its texts say everything, it does not count for the model."""
+    """Whether this task can show that the image is used. It cannot if its texts alone suffice for an answer; the task
+    then does not count for the model."""
     sentence: str = ""
-    """The verdict in words, with the numbers."""
+    """The verdict as a sentence, with the numbers."""
     types: tuple[TypeScores, ...] = ()
 
 
@@ -123,19 +124,19 @@ class Answer:
 
     text: str
     parsed: str | None
-    """The answer that the task read in the text; None if it found none."""
+    """Answer that the task parsed from the text; None if it could not be parsed."""
     right: bool
-    """Whether this answer alone has the full score."""
+    """Whether this answer has the full score."""
     logprob: float | None
     """Mean natural-log probability per token; None if unknown."""
     finish: str
     image: str
-    """Key of the image that was shown; empty for none."""
+    """Key of the image that was shown; empty if there was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One sample with the answers to it, with and without its image."""
+    """One sample with its answers, with and without its image."""
 
     id: str
     group: str
@@ -150,7 +151,7 @@ class Item:
 
     @property
     def sample(self) -> Sample:
-        """The sample without its images: enough for any metric to score the answer again."""
+        """The sample without its images, which is enough for any metric to score the answer again."""
         return Sample(
             id=self.id,
             task=self.task,
@@ -170,19 +171,19 @@ class Evaluation:
     seed: int
     count: int
     pictures: int
-    """Number of images that the samples are about."""
+    """Number of images to which the samples refer."""
     pictures_total: int | None = None
-    """Number of images in the whole split if only a random part of it was evaluated; else None."""
+    """Number of images in the whole split if only a random part of it was evaluated; otherwise None."""
     tasks: tuple[TaskScores, ...]
     uses_image: str = "unknown"
     """Verdict over the tasks that need the image: ``yes``, ``hardly``, ``partly``, ``no`` or ``unknown``; see
     ``verdict.py``."""
     sentence: str = ""
-    """The verdict in words."""
+    """The verdict as a sentence."""
     notes: tuple[str, ...] = ()
     """Sentences on what was left out and why."""
     intervals: str = METHOD
-    """How the intervals were computed."""
+    """Description of how the intervals were computed."""
     items: tuple[Item, ...] = ()
     format_version: int = FORMAT_VERSION
     media: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -197,12 +198,12 @@ class Evaluation:
         return notebook.evaluation(self.to_json(), rows, pictures)
 
     def to_json(self) -> dict[str, Any]:
-        """The scores as dicts, lists and scalars, without the items (see ``predictions``)."""
+        """The scores as dicts, lists and scalars, without the items (see `predictions`)."""
         names = [f.name for f in dataclasses.fields(self) if f.name not in ("items", "media")]
         return {name: _plain(getattr(self, name)) for name in names}
 
     def predictions(self) -> Iterator[dict[str, Any]]:
-        """One flat row per sample, for ``predictions.jsonl`` and the gallery of a report."""
+        """Yields one flat row per sample, for ``predictions.jsonl`` and the gallery of a report."""
         for item in self.items:
             yield {
                 "split": self.split,
@@ -222,7 +223,7 @@ class Evaluation:
     def from_json(
         cls, values: Mapping[str, Any], predictions: Iterable[Mapping[str, Any]] = ()
     ) -> Evaluation:
-        """The evaluation from the values of ``to_json`` and, optionally, the rows of ``predictions``.
+        """Restores an evaluation from the result of `to_json` and, optionally, the rows of `predictions`.
 
         Raises:
             DataError: another format version, or invalid values.
@@ -241,13 +242,13 @@ class Evaluation:
 
 
 def in_short(found: Evaluation) -> str:
-    """The score of each task in one line: ``vqa 88.0 % (83.1..92.0), captioning ...``."""
+    """The scores of all tasks in one line: ``vqa 88.0 % (83.1..92.0), captioning ...``."""
     scores = ", ".join(f"{task.task} {_shown(task)}" for task in found.tasks)
     return terminal.in_short(scores or "no task was scored")
 
 
 def _shown(task: TaskScores) -> str:
-    """A task's score with its unit and interval."""
+    """A task's score as text, with its unit and interval."""
     facts, score = task.facts.get(task.metric, MetricFacts()), task.score
     times, digits = (100, ".1f") if facts.unit == "%" else (1, ".4g")
     interval = f"{times * score.low:{digits}}..{times * score.high:{digits}}"
@@ -260,13 +261,16 @@ def few_rows(found: Evaluation) -> list[Mapping[str, Any]]:
 
 
 def few(found: Evaluation, media: Mapping[str, Medium]) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
-    """The same selection with the addresses of thumbnails, by image key, for images that are among the media."""
+    """The rows of `few_rows`, and the addresses of thumbnails of their images, by key.
+
+    Images that are not in `media` have no thumbnail.
+    """
     rows = few_rows(found)
     pictures = {}
     for row in rows:
         key = row["image"]
         if key in media and key not in pictures:
-            for address in thumbnails.addresses([media[key]]):  # none if the file is gone by now
+            for address in thumbnails.addresses([media[key]]):  # none if the file no longer exists
                 pictures[key] = address
     return rows, pictures
 
@@ -284,20 +288,20 @@ def _row(answer: Answer) -> dict[str, Any]:
 
 
 def _first(error: pydantic.ValidationError) -> str:
-    """The first error with its path; a damaged file may have thousands."""
+    """The first error with its path, since a damaged file may have thousands of errors."""
     fault = error.errors(include_url=False)[0]
     path = ".".join(map(str, fault["loc"])) or "the whole"
     return f"{path}: {fault['msg']} (got {str(fault['input'])[:80]!r})"
 
 
 _ANSWER = ("parsed", "right", "logprob", "finish", "image")
-"""Fields of `Answer` with the same name in a row of ``predictions.jsonl``."""
+"""Names of `Answer`'s fields that are the same in a row of ``predictions.jsonl``."""
 _ITEM = ("id", "group", "task", "type", "prompt", "references", "options", "tags")
-"""Fields of `Item` with the same name in a row of ``predictions.jsonl``."""
+"""Names of `Item`'s fields that are the same in a row of ``predictions.jsonl``."""
 
 
 def _answer(row: Any) -> Any:
-    """The fields of an `Answer` from a row; other values are returned as they are, for validation to reject."""
+    """The fields of an `Answer` from a row; a value that is not a mapping is returned as it is, to be rejected later."""
     if not isinstance(row, Mapping):
         return row
     return {"text": row.get("answer"), **{name: row[name] for name in _ANSWER if name in row}}
@@ -307,7 +311,7 @@ def item_of(row: Mapping[str, Any]) -> Item:
     """The item of one row of ``predictions.jsonl``.
 
     Raises:
-        DataError: a missing value, or one of another type.
+        DataError: a value is missing or has another type.
     """
     controls = row.get("controls")
     if isinstance(controls, Mapping):

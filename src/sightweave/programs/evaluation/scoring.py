@@ -1,4 +1,4 @@
-"""Scores the answers of one task: rows of its metrics, estimates over images, and the verdict.
+"""Scores the answers of one task: computes metric rows, estimates over images, and the verdict.
 
 answers of every pass --metrics--> rows --statistics--> estimates, gains --verdict--> TaskScores
 """
@@ -21,17 +21,17 @@ from sightweave.programs.evaluation.scores import MetricFacts, TaskScores, TypeS
 from sightweave.programs.evaluation.statistics import Estimate
 
 _STAND_IN = "exact_match"
-"""The score of a task if none of its own metrics can be computed; it needs only references."""
+"""Metric that gives the score if none of the task's own metrics can be computed; it needs only references."""
 _NEARLY = 1e-6
-"""How far rounding and smoothing may lower the score of a perfect answer."""
+"""Tolerance for a perfect score, which rounding and smoothing may lower."""
 _CURVE_POINTS = 101
-"""Points of a risk-coverage curve that are kept."""
+"""Number of points that are kept of a risk-coverage curve."""
 
 
 _Rows = dict[int, np.ndarray]
-"""What each answer adds to the sums of a metric (K), by sample number."""
+"""Row (K statistics) that each answer adds to the sums of a metric, by sample number."""
 _Right = dict[tuple[str, int], bool]
-"""Whether an answer is right, by pass and sample number."""
+"""Whether each answer is right, by pass and sample number."""
 _Compared = TypeVar("_Compared")
 
 
@@ -42,12 +42,16 @@ def _score_rows(metric: Any, name: str, numbers: Sequence[int], common: Asked) -
     if is_of_likelihoods(metric):
         return _judged_rows(metric, here, [done], common)
 
-    # A control may have changed the options, so the pass's own samples are the ones that count.
+    # A control may have changed the options, so use the pass's own samples.
     return _rows_of(metric, here, done.answers(here), done.samples)
 
 
 def _further_rows(metric: Any, numbers: Sequence[int], common: Asked) -> _Rows:
-    """Rows of any metric of a task, over all passes that the metric names."""
+    """Rows of any metric of a task, over all passes that the metric names.
+
+    Raises:
+        DataError: the metric names a control that was not run.
+    """
     if not is_of_likelihoods(metric):
         return _rows_of(metric, numbers, common.sighted.answers(numbers), common.samples)
 
@@ -76,13 +80,13 @@ def _rows_of(
     answers: Sequence[str | None],
     samples: Sequence[Sample] | Mapping[int, Sample],
 ) -> _Rows:
-    """Rows of a metric that scores written answers."""
+    """Rows of a metric that scores generated answers."""
     found = metric.rows(list(answers), [samples[number] for number in numbers])
     return dict(zip(numbers, found, strict=True))
 
 
 def _stacked(rows: _Rows, numbers: Sequence[int]) -> np.ndarray:
-    """The rows of some samples as one array: R K."""
+    """The rows of some samples as one array, R K."""
     return np.stack([rows[number] for number in numbers])
 
 
@@ -94,9 +98,8 @@ def _best(metric: Any) -> float:
 def scored(task: Task, common: Asked, *, is_alone: bool) -> tuple[TaskScores, dict[tuple[str, int], bool]]:
     """The scores of a task by the first of its metrics that can be computed, and which answers are right.
 
-    A metric may need a tokenizer or program that is missing, or may not know the language. This does not invalidate
-    the answers or the other tasks, so the next metric becomes the score (exact match if no other is listed), with a
-    note.
+    A metric may need a tokenizer or program that is missing, or may not support the language. This does not invalidate
+    the answers or the other tasks, so the next metric gives the score (exact match if no other is listed), with a note.
 
     Raises:
         DataError: the metrics of the only task do not fit its samples.
@@ -136,7 +139,7 @@ def _with_score(task: Task, known: Mapping[str, Any], name: str, failed: Sequenc
 
 
 def _can_be_score(metric: Any) -> bool:
-    """Whether a metric can stand in as the score: more is better, and it needs no likelihoods."""
+    """Whether a metric can replace the score: higher is better, and it needs no likelihoods."""
     return not getattr(metric, "less_is_better", False) and not is_of_likelihoods(metric)
 
 
@@ -151,30 +154,34 @@ class _Scoring:
     pictured: frozenset[int]
     """Numbers of the samples that have an image."""
     rows: Mapping[str, _Rows]
-    """Rows of the score, by the name of a pass."""
+    """Rows of the score, by the name of the pass."""
     of_texts: Any
-    """The metric that scores the baselines' texts: the score itself, or exact match if the score needs likelihoods."""
+    """Metric that scores the baselines' texts: that of the score, or exact match if the score needs likelihoods."""
     baselines: Mapping[str, _Rows]
-    """Rows of `of_texts`, by the name of a baseline."""
+    """Rows of `of_texts`, by the name of the baseline."""
     majority: Mapping[str, str]
-    """The most frequent answer by question type."""
+    """Most frequent answer, by question type."""
     right: _Right
-    """Whether an answer is fully right."""
+    """Whether each answer has the full score."""
     broken: Mapping[str, str]
-    """Why a control proves nothing, by its name."""
+    """The reason why a control is inconclusive, by the control's name."""
 
     @property
     def metric(self) -> Any:
-        """The metric that is the score."""
+        """The metric that gives the score."""
         return self.task.metrics[self.task.first]
 
     @property
     def usable(self) -> list[str]:
-        """Controls that a gain may be taken over."""
+        """Names of the controls over which a gain may be computed."""
         return [name for name in self.common.asked if name in verdict.CONTROLS and name not in self.broken]
 
     def estimate(self, name: str, chosen: Sequence[int]) -> Estimate:
-        """The score of one pass on some samples: the unweighted mean over their types."""
+        """The score of one pass on some samples: the unweighted mean over their question types.
+
+        Raises:
+            DataError: the metric can score none of the answers.
+        """
         groups, types = self.common.groups(chosen), self.common.types(chosen)
         stack = _stacked(self.rows[name], chosen)
         if np.isnan(self.metric.total(stack.sum(0))):
@@ -187,10 +194,10 @@ class _Scoring:
         if found is not None:
             return found
         value = self.reached(name, chosen)
-        return Estimate(value, min(0.0, value), max(_best(self.metric), value))  # nothing bounds it
+        return Estimate(value, min(0.0, value), max(_best(self.metric), value))  # the score has no bounds
 
     def controls(self, chosen: Sequence[int]) -> dict[str, Estimate]:
-        """The score of each control that includes any of some samples."""
+        """The scores of all controls that include any of these samples, by name."""
         found = {}
         for name, done in self.common.asked.items():
             here = done.asked(chosen)
@@ -203,26 +210,26 @@ class _Scoring:
         return self._compared(statistics.paired_difference, name, chosen)
 
     def gain_p(self, name: str, chosen: Sequence[int]) -> float | None:
-        """The two-sided p-value of that gain; slow, since unlike the gain it takes thousands of draws."""
+        """The two-sided p-value of the gain; slow, because unlike the gain it takes thousands of draws."""
         test = self._compared(partial(statistics.paired_test, seed=self.common.seed), name, chosen)
         return None if test is None else test.p_two_sided
 
     def comparable(self, name: str, chosen: Sequence[int]) -> list[int]:
-        """The samples with an image that a control includes, or that a baseline has an answer to.
+        """The samples with an image that a control includes, or for which a baseline has an answer.
 
-        The majority baseline has none for types that training does not know.
+        The majority baseline has no answer for question types that are not in the training data.
         """
         rows = self._rows(name)
         return [number for number in self.with_media(chosen) if number in rows]
 
     def reached(self, name: str, chosen: Sequence[int]) -> float:
-        """The score of a pass or baseline on some samples: the unweighted mean over their types."""
+        """The score of a pass or baseline on some samples: the unweighted mean over their question types."""
         metric = self.of_texts if name in self.baselines else self.metric
         runs = _stacked(self._rows(name), chosen)[None]
         return float(statistics.mean_over_strata(runs, metric.total, self.common.types(chosen))[0])
 
     def leakage(self, name: str) -> Estimate | None:
-        """The score of a control minus that of the most frequent answer."""
+        """The score of a control minus that of the most frequent answer; None if they cannot be compared."""
         if self.of_texts is not self.metric or "majority" not in self.baselines:
             return None
         both = self.with_media(self.numbers)
@@ -230,19 +237,19 @@ class _Scoring:
         return _paired(statistics.paired_difference, first, second, both, self.metric, self.common)
 
     def num_right(self, chosen: Sequence[int]) -> int:
-        """How many answers with the image are right."""
+        """The number of right answers in the pass with the image."""
         return sum(self.right[SIGHTED, number] for number in chosen)
 
     def num_unread(self, name: str, chosen: Sequence[int]) -> int:
-        """How many answers of a pass the task or the metric could not read."""
+        """The number of answers of a pass that the task or the metric could not read."""
         return _are_read(self.metric, self.common.passes[name], chosen).count(False)
 
     def with_media(self, chosen: Sequence[int]) -> list[int]:
-        """The given samples that have an image."""
+        """Those of the given samples that have an image."""
         return [number for number in chosen if number in self.pictured]
 
     def _rows(self, name: str) -> _Rows:
-        """The rows of a baseline or of a pass."""
+        """The rows of a baseline or of a pass, by its name."""
         return self.baselines[name] if name in self.baselines else self.rows[name]
 
     def _compared(
@@ -258,7 +265,7 @@ class _Scoring:
     def _rows_like_baselines(self) -> _Rows:
         if self.of_texts is self.metric:
             return self.rows[SIGHTED]
-        # Likelihoods have no text to compare, so right answers are compared with right answers.
+        # Likelihoods give no text to compare, so compare whether answers are right.
         return {n: np.array([float(self.right[SIGHTED, n]), 1.0]) for n in self.numbers}
 
 
@@ -270,7 +277,7 @@ def _paired(
     metric: Any,
     common: Asked,
 ) -> _Compared | None:
-    """The result of `compare` on the samples that first and second both have; None if there are none."""
+    """The result of `compare` on the samples that both `first` and `second` have; None if there are none."""
     both = [number for number in chosen if number in first and number in second]
     if not both:
         return None
@@ -311,7 +318,7 @@ def _scoring(task: Task, common: Asked) -> _Scoring:
 def _baselines(
     metric: Any, numbers: Sequence[int], majority: Mapping[str, str], common: Asked
 ) -> dict[str, _Rows]:
-    """Rows of the answers that need no model: the most frequent one, and that of the nearest training prompt."""
+    """Rows of the baselines' answers: the most frequent answer, and that of the nearest training prompt."""
     found = {}
     types = dict(zip(numbers, common.types(numbers), strict=True))
     answered = [n for n in numbers if types[n] in majority]
@@ -326,7 +333,7 @@ def _baselines(
 
 
 def _right(metric: Any, rows: Mapping[str, _Rows]) -> _Right:
-    """Which answers of each pass have a full score."""
+    """Whether each answer of each pass has the full score."""
     right: _Right = {}
     for name, each in rows.items():
         if not each:
@@ -338,7 +345,7 @@ def _right(metric: Any, rows: Mapping[str, _Rows]) -> _Right:
 
 
 def _broken(metric: Any, numbers: Sequence[int], common: Asked) -> dict[str, str]:
-    """The image controls whose answers prove nothing, with the reason."""
+    """The image controls whose answers are inconclusive, with the reason."""
     found = {}
     for name, done in common.asked.items():
         here = done.asked(numbers)
@@ -354,7 +361,7 @@ def _task_scores(task: Task, common: Asked) -> tuple[TaskScores, _Right]:
     scoring = _scoring(task, common)
     numbers = scoring.numbers
 
-    # A metric may compare rows across types (consistency does), so each is computed once for the whole task.
+    # Compute each metric once for the whole task, because it may compare rows across types (as consistency does).
     rows: dict[str, _Rows] = {task.first: scoring.rows[SIGHTED]}
     for name, metric in task.metrics.items():
         if name == task.first:
@@ -365,14 +372,14 @@ def _task_scores(task: Task, common: Asked) -> tuple[TaskScores, _Right]:
             why = str(error).removeprefix(f"{name}: ").removeprefix("not computed: ")
             common.notes.append(f"{task.name}: {name} was not computed: {why}")
 
-    # The types, and the task over all of them.
+    # Score each question type, then the task over all of them.
     of_type: dict[str, list[int]] = {}
     for number, kind in zip(numbers, common.types(numbers), strict=True):
         of_type.setdefault(kind, []).append(number)
     types = tuple(_type_scores(scoring, kind, of_type[kind], rows) for kind in sorted(of_type))
     scores = _summary(scoring, types, rows)
 
-    # Further facts about each metric, and about the model's confidence.
+    # Add further facts about each metric, and the calibration.
     facts = {name: _facts(metric, rows.get(name), numbers, common) for name, metric in task.metrics.items()}
     return replace(scores, facts=facts, calibration=_calibration(scoring)), dict(scoring.right)
 
@@ -380,7 +387,7 @@ def _task_scores(task: Task, common: Asked) -> tuple[TaskScores, _Right]:
 def _type_scores(
     scoring: _Scoring, kind: str, chosen: Sequence[int], rows: Mapping[str, _Rows]
 ) -> TypeScores:
-    """The scores of one question type: its samples, and the rows of each metric that was computed."""
+    """The scores of one question type, from its samples and the rows of each metric that was computed."""
     common, task = scoring.common, scoring.task
     near = scoring.baselines.get("neighbour")
     controls = scoring.controls(chosen)
@@ -414,7 +421,7 @@ def _chance(samples: Sequence[Sample]) -> float | None:
 
 
 def _best_of(controls: Mapping[str, Estimate], usable: Sequence[str]) -> str:
-    """The usable control that scores highest; empty if there is none."""
+    """The usable control with the highest score; empty if there is none."""
     found = [name for name in usable if name in controls]
     return max(found, key=lambda name: controls[name].value, default="")
 
@@ -430,14 +437,14 @@ def _of_metric(metric: Any, rows: _Rows | None, chosen: Sequence[int], common: A
 
 
 def _counted(metric: str, types: Sequence[TypeScores], numbers: Sequence[int], common: Asked) -> list[int]:
-    """The samples of the types that have a score by the metric."""
+    """The samples whose question type has a score by the metric."""
     known = {one.type for one in types if one.metrics[metric] is not None}
     kinds = common.types(numbers)
     return [number for number, kind in zip(numbers, kinds, strict=True) if kind in known]
 
 
 def _facts(metric: Any, rows: _Rows | None, numbers: Sequence[int], common: Asked) -> MetricFacts:
-    """The properties of a metric, with its further totals and variant if it was computed (rows)."""
+    """The properties of a metric; if it was computed (has rows), also its further totals and its variant."""
     totals: dict[str, float] = {}
     signature = ""
     if rows is not None and hasattr(metric, "totals"):
@@ -463,12 +470,12 @@ def _are_read(metric: Any, done: Pass, numbers: Sequence[int]) -> list[bool]:
 
 
 def _is_read(metric: Any, answer: str | None, sample: Sample) -> bool:
-    """Whether the metric can read an answer; never if the task could not parse it."""
+    """Whether the metric can read an answer; False if the task could not parse it."""
     return answer is not None and (not hasattr(metric, "reads") or bool(metric.reads(answer, sample)))
 
 
 def _calibration(scoring: _Scoring) -> calibration.Calibration | None:
-    """How well confidence predicts right answers; None if some confidence is unknown or the score is no share."""
+    """How well confidence predicts right answers; None if a confidence is unknown or the score is not a share."""
     if not scoring.metric.is_proportion or is_of_likelihoods(scoring.metric):
         return None
     common, numbers = scoring.common, scoring.numbers
@@ -493,7 +500,7 @@ def _total(metric: Any, rows: _Rows, chosen: Sequence[int]) -> float | None:
 
 
 def _majority_of(task: str, numbers: Sequence[int], common: Asked) -> dict[str, str]:
-    """The most frequent training answer by question type.
+    """The most frequent training answer, by question type.
 
     A type that is not in the training data has none: an answer counted on the scored samples themselves would have
     seen the questions.
@@ -516,18 +523,18 @@ def _majority_of(task: str, numbers: Sequence[int], common: Asked) -> dict[str, 
 
 
 def _majority_score(scoring: _Scoring, kind: str, chosen: Sequence[int]) -> float | None:
-    """The score of always giving the most frequent training answer to one type; None if there is none."""
+    """The score of always giving the most frequent training answer to one question type; None if there is no such answer."""
     if kind not in scoring.majority:
         return None
     return _total(scoring.of_texts, scoring.baselines["majority"], chosen) or 0.0
 
 
 def _summary(scoring: _Scoring, types: tuple[TypeScores, ...], rows: Mapping[str, _Rows]) -> TaskScores:
-    """The task as a whole: unweighted means over its types, and whether it uses the image."""
+    """The scores of the task as a whole: unweighted means over its types, and whether it uses the image."""
     common, task, numbers = scoring.common, scoring.task, scoring.numbers
     groups = common.groups(numbers)
 
-    # Types share images, so their mean is estimated from all rows at once, not from the types' intervals.
+    # Types share images, so estimate their mean from all rows at once, not from the types' intervals.
     controls = scoring.controls(numbers)
     metrics = {}
     for name, metric in task.metrics.items():
@@ -537,7 +544,7 @@ def _summary(scoring: _Scoring, types: tuple[TypeScores, ...], rows: Mapping[str
         scoring.metric, _stacked(scoring.rows[SIGHTED], numbers), groups, common.types(numbers)
     )
 
-    # The gain of the image over each way to answer without it.
+    # Compute the gain of the image over each way to answer without it.
     gains = _gains(scoring, [name for name in scoring.usable if name in controls])
     over = _best_of(controls, [name for name in gains if name in verdict.CONTROLS])
     found = _verdict(scoring, gains)
@@ -570,7 +577,7 @@ def _summary(scoring: _Scoring, types: tuple[TypeScores, ...], rows: Mapping[str
 
 
 def _gains(scoring: _Scoring, controls: Sequence[str]) -> dict[str, Estimate]:
-    """The gain over each control and baseline that has samples to compare."""
+    """The gain over each control and baseline that has samples to compare, by name."""
     gains = {}
     for name in (*controls, *scoring.baselines):
         gain = scoring.gain(name, scoring.numbers)
@@ -580,11 +587,11 @@ def _gains(scoring: _Scoring, controls: Sequence[str]) -> dict[str, Estimate]:
 
 
 def _verdict(scoring: _Scoring, gains: Mapping[str, Estimate]) -> verdict.Verdict:
-    """Whether the answers of this task come from the image."""
+    """The verdict on whether the answers of this task come from the image."""
     common = scoring.common
     sighted = scoring.with_media(scoring.numbers)
 
-    # Rivals are scored on the same samples as their gain, so that the numbers of the sentence add up.
+    # Score rivals on the same samples as their gain, so that the numbers of the sentence add up.
     rivals = []
     for name, gain in gains.items():
         here = scoring.comparable(name, scoring.numbers)
@@ -593,7 +600,7 @@ def _verdict(scoring: _Scoring, gains: Mapping[str, Estimate]) -> verdict.Verdic
             verdict.Rival(name=name, score=scoring.reached(name, here), gain=gain, unreadable=unread)
         )
 
-    # If training has no answers to these types, no answer is known to be the most frequent one.
+    # If there are no training answers of these types, no answer is known to be the most frequent one.
     known = scoring.comparable("majority", scoring.numbers) if "majority" in scoring.baselines else []
 
     return verdict.judge(
@@ -609,6 +616,6 @@ def _verdict(scoring: _Scoring, gains: Mapping[str, Estimate]) -> verdict.Verdic
 
 
 def _mean_of_all(types: Sequence[TypeScores], name: str) -> float | None:
-    """The mean over the types of one of their scores; None unless every type has it."""
+    """The mean of one score over all question types; None unless every type has the score."""
     values = [getattr(one, name) for one in types]
     return None if None in values else float(np.mean(values))

@@ -1,12 +1,12 @@
 """Intervals of scores, differences between scores, and tests of these differences.
 
-Questions about the same image are not independent of each other, so all variances here are over whole images; they come
-from leaving out one image at a time (`clusters`). Shares of right answers, and other scores between 0 and a best value, get
-Wilson's interval (Wilson 1927) with an effective number of answers and Student's t; differences get Student's t. Means over
-question types use the covariance of the types, since these share images. Tests of a difference also resample whole images
-(Efron 1979). If every image has a single question, McNemar's test (1947) needs no resampling. Compositions that were trained
-with several seeds each are compared over images and seeds (`crossed_difference`). Several tests at once are corrected by
-Holm's method (1979).
+Questions about the same image are not independent of each other, so all variances here are over whole images; they are
+computed by leaving out one image at a time (`clusters`). Shares of right answers, and other scores between 0 and a best
+value, get Wilson's interval (Wilson 1927) with an effective number of answers and Student's t; differences get
+Student's t. Means over question types use the covariance of the types, since these share images. Tests of a difference
+also resample whole images (Efron 1979). If every image has a single question, McNemar's test (1947) needs no
+resampling. Compositions that were trained with several seeds each are compared over images and seeds
+(`crossed_difference`). Several tests at once are corrected by Holm's method (1979).
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ METHOD = (
 )
 """Description of the intervals for readers of an evaluation."""
 CONFIDENCE = 0.95
-"""Share of the intervals that contain the true value."""
+"""Probability with which an interval should contain the true value."""
 POWER = 0.8
-"""Probability that a test finds a difference of the size that is called detectable."""
+"""Probability that a test detects a difference of the size that is called detectable."""
 RESAMPLES = 10_000
 """Number of bootstrap draws: enough for the ends of an interval to vary by less than 1 % of its width."""
 _CELLS = 65_536
-"""Maximum draws x groups that are made at a time, to fit into a core's own cache (int64: 512 kB)."""
+"""Maximum number of draws x groups that are generated at once, to fit into a core's own cache (int64: 512 kB)."""
 _ROUNDING = 1e-12
 """Largest difference that rounding may cause between equal means."""
 
@@ -60,23 +60,23 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class PairedTest:
-    """A difference between two scores on the same samples, and whether it may be chance.
+    """A difference between two scores on the same samples, and a test of whether it may be due to chance.
 
-    There are B draws of whole groups, with the difference d* in each. With few groups such draws reject too often, so no
-    p-value is below that of Student's t with the variance of the interval.
+    There are B draws of whole groups, with the difference d* in each. With few groups such draws reject too often, so
+    no p-value is below that of Student's t with the variance of the interval.
     """
 
     difference: Estimate
-    """First minus second."""
+    """Difference first minus second."""
     p_greater: float
     """One-sided p-value (1 + #{d* <= 0}) / (B + 1), small if the first is better; at least that of t."""
     p_two_sided: float
-    """Two-sided p-value: twice the smaller of this tail and (1 + #{d* >= 0}) / (B + 1), small if either is better; at most
-    1, at least that of t, and 1 if nothing is known."""
+    """Two-sided p-value: twice the smaller of `p_greater` and (1 + #{d* >= 0}) / (B + 1), small if either is better; at
+    most 1, at least that of t, and 1 if nothing is known."""
     standard_error: float
     """Square root of the interval's variance; NaN with a single group."""
     detectable: float
-    """The smallest true difference that such a comparison finds four times in five: `detectable_difference`."""
+    """Smallest true difference that such a comparison detects with 80 % power; see `detectable_difference`."""
 
 
 class Scored(Protocol):
@@ -86,14 +86,14 @@ class Scored(Protocol):
     """Whether rows are (1 or 0, 1), so that the score is a share of right answers."""
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The score from sums of rows: ``... K`` to ``...``."""
+        """The score (shape ``...``) from summed rows (shape ``... K``)."""
         ...
 
 
 def wilson(correct: float, count: float, *, quantile: float | None = None) -> Estimate:
-    """Wilson's score interval of a proportion of independent answers.
+    """Wilson's score interval for a proportion of independent answers.
 
-    With p = correct / count and the quantile z:
+    With p = correct / count and the quantile z, the interval is
     (p + z^2/2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
 
     Args:
@@ -102,7 +102,7 @@ def wilson(correct: float, count: float, *, quantile: float | None = None) -> Es
         quantile: Two-sided quantile; by default that of the normal distribution for 95 %.
 
     Raises:
-        ValueError: no samples, or not 0 <= correct <= count.
+        ValueError: `count` is not above 0, or not 0 <= correct <= count.
     """
     if count <= 0 or not 0 <= correct <= count:
         raise ValueError(
@@ -117,7 +117,7 @@ def wilson(correct: float, count: float, *, quantile: float | None = None) -> Es
     scale = 1 + z * z / count
     low, high = (centre - spread) / scale, (centre + spread) / scale
 
-    # At 0 and 1 one end of the formula is the value itself; rounding must not push it past.
+    # At 0 and 1 one end of the formula is the value itself; rounding must not push it beyond.
     return Estimate(share, max(0.0, min(low, share)), min(1.0, max(high, share)))
 
 
@@ -126,14 +126,15 @@ def share(
     groups: Sequence[object] | np.ndarray,
     strata: Sequence[object] | np.ndarray | None = None,
 ) -> Estimate:
-    """A share of right answers of which several may belong to one group; the unweighted mean over strata if given.
+    """A share of right answers with its interval, where several answers may belong to one group.
 
-    Wilson's interval with the effective number of answers n = p (1 - p) / V and Student's t instead of the normal
-    quantile, where V is the variance between groups (`clusters.Combination`), including covariances of strata. At 0 and 1,
-    where V is 0, n is the effective number of groups, since there the correlation within groups is unknown. On such
-    intervals: Dean and Pagano, Evaluating Confidence Interval Methods for Binomial Proportions in
-    Clustered Surveys (2015); Franco et al., Comparative Study of Confidence Intervals for Proportions in Complex Sample
-    Surveys (2019). ``python -m benchmarks.coverage`` prints how often they hold the true value.
+    If strata are given, it is the unweighted mean over them. The interval is Wilson's with the effective number of
+    answers n = p (1 - p) / V and Student's t instead of the normal quantile, where V is the variance between groups
+    (`clusters.Combination`), including covariances of strata. At 0 and 1, where V is 0, n is the effective number of
+    groups, since there the correlation within groups is unknown. On such intervals: Dean and Pagano, Evaluating
+    Confidence Interval Methods for Binomial Proportions in Clustered Surveys (2015); Franco et al., Comparative Study
+    of Confidence Intervals for Proportions in Complex Sample Surveys (2019). ``python -m benchmarks.coverage`` prints
+    how often they contain the true value.
 
     Args:
         rows: R 2, each (1 or 0, 1); or R, right or wrong.
@@ -158,20 +159,20 @@ def score(
     groups: Sequence[object] | np.ndarray,
     strata: Sequence[object] | np.ndarray | None = None,
 ) -> Estimate | None:
-    """A metric's score with its interval; the unweighted mean over strata if given.
+    """A metric's score with its interval; the unweighted mean over strata if these are given.
 
-    Proportions are a `share`. Other scores between 0 and the best one get the same interval with p = score / best, which
-    stays within these bounds. Scores without such bounds (with a unit, or beyond them in some group) get Student's t
-    interval around the value.
+    Proportions are a `share`. Other scores between 0 and the best one get the same interval with p = score / best,
+    which stays within these bounds. Scores without such bounds (with a unit, or beyond them in some group) get
+    Student's t interval around the value.
 
     Args:
         metric: The metric.
-        rows: R K, its rows.
+        rows: R K, the metric's rows.
         groups: R names of independent groups, such as images.
         strata: R names, such as question types.
 
     Returns:
-        None if no row counts, or if nothing bounds the interval.
+        The score; None if no row counts, or if nothing bounds the interval.
     """
     found = _of_metric(metric, rows, groups, strata)
     return None if found is None or math.isnan(found.estimate.low) else found.estimate
@@ -183,10 +184,11 @@ def detectable(
     groups: Sequence[object] | np.ndarray,
     strata: Sequence[object] | np.ndarray | None = None,
 ) -> float | None:
-    """The smallest true difference that is found between two independent scores with the uncertainty of this one.
+    """The smallest true difference that can be detected between two independent scores as uncertain as this one.
 
-    It follows from the interval of `score`, whose half width is t standard errors. `paired_test` finds smaller differences
-    between two models on the same samples. None if nothing is known about the spread.
+    It follows from the interval of `score`, whose half width is t standard errors. `paired_test` detects smaller
+    differences between two models on the same samples. The result is None if nothing is known about the spread.
+    Arguments as in `score`.
     """
     found = _of_metric(metric, rows, groups, strata)
     if found is None or not found.is_known:
@@ -206,10 +208,10 @@ def paired_difference(
 ) -> Estimate:
     """``total(first) - total(second)`` on the same samples, with an interval over whole groups.
 
-    Student's t with the variance between groups. For shares, two answers are added to each stratum first: one that only
-    the first gets right and one that only the second gets right (Bonett and Price 2012), since two models that never differ
-    on a few images may still differ on others. For other scores these two are added only if no group differs. With a
-    single group nothing is known about the spread, and the interval is -best to best.
+    The interval is Student's t with the variance between groups. For shares, two answers are added to each stratum
+    first: one that only the first gets right and one that only the second gets right (Bonett and Price 2012), since two
+    models that never differ on a few images may still differ on others. For other scores these two are added only if no
+    group differs. With a single group nothing is known about the spread, and the interval is -best to best.
 
     Args:
         first: R K, rows of a metric.
@@ -267,9 +269,9 @@ def detectable_difference(
     power: float = POWER,
     freedom: float = math.inf,
 ) -> float:
-    """The smallest true difference that a two-sided test finds with the given power.
+    """The smallest true difference that a two-sided test detects with the given power.
 
-    (t(1 - alpha / 2) + t(power)) * standard error, with alpha = 1 - confidence: 2.80 standard errors at 95 % and
+    It is (t(1 - alpha / 2) + t(power)) * standard error, with alpha = 1 - confidence: 2.80 standard errors at 95 % and
     80 % with many degrees of freedom. For n pairs of single questions of which a share q gets one right and one wrong
     answer, the standard error is about sqrt(q / n).
     """
@@ -277,7 +279,7 @@ def detectable_difference(
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """Exact two-sided p-value of two models' right and wrong answers to the same questions.
+    """Exact two-sided p-value of two models' right and wrong answers to the same questions (McNemar's test).
 
     Only the n questions that exactly one of them gets right matter: with k the smaller number of the two sides and X
     binomial(n, 1/2), p = min(1, 2 P(X <= k)). The questions must be independent: if several share an image, use
@@ -288,7 +290,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
         second: bool R, the same for the second model.
 
     Raises:
-        ValueError: not the same number of answers.
+        ValueError: the numbers of answers differ.
     """
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     if first.shape != second.shape or first.ndim != 1:
@@ -298,20 +300,21 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
 
     n = int((first != second).sum())
     k = min(int((first & ~second).sum()), int((second & ~first).sum()))
-    # P(X = k) by logarithms, then the terms below it by their ratios, which never exceed 1.
+    # Compute P(X = k) by logarithms, then the terms below it by their ratios, which never exceed 1.
     largest = math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2))
     below = np.arange(k, 0, -1, dtype=np.float64)
     return min(1.0, 2 * largest * (1 + float(np.cumprod(below / (n - below + 1)).sum())))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The adjusted p-values of several tests: the chance of any false positive among those under 0.05 is at most 5 %.
+    """Adjusts the p-values of several tests (Holm 1979), in the given order.
 
-    Step-down (Holm 1979): the i-th smallest of m, counted from 0, becomes the maximum of (m - j) p_j over j <= i, but at
-    most 1. The tests may depend on each other.
+    The probability of any false positive among the tests with an adjusted p-value under 0.05 is at most 5 %. Step-down:
+    the i-th smallest of m p-values, counted from 0, becomes the maximum of (m - j) p_j over j <= i, but at most 1. The
+    tests may depend on each other.
 
     Raises:
-        ValueError: a p-value outside 0 to 1.
+        ValueError: a p-value is not from 0 to 1.
     """
     values = np.asarray(p_values, dtype=np.float64)
     if not ((values >= 0) & (values <= 1)).all():
@@ -336,13 +339,13 @@ def resampled_sums(
 
 
 def _drawn(sums: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """The totals of each draw of G groups with replacement, from their sums ``G ...``: ``resamples ...``.
+    """The totals of each draw of G groups with replacement, float64 ``resamples ...``, from the groups' sums ``G ...``.
 
-    The result is bitwise independent of the order of additions and the number of threads: sums are rounded to steps that
-    are so coarse that all totals are exact in float64, or are added as float32 if they are integers small enough to be
-    exact there. The error is below G / 2^52 of the largest.
+    The result is bitwise independent of the order of additions and the number of threads: sums are rounded to steps
+    that are so coarse that all totals are exact in float64, or are added as float32 if they are integers small enough
+    to be exact there. The error is below G / 2^52 of the largest sum.
     """
-    # Make the sums exact.
+    # Round the sums so that all totals are exact.
     num_groups = len(sums)
     flat = sums.reshape(num_groups, -1)
     most = np.abs(flat).max(0, initial=0.0) * num_groups
@@ -356,11 +359,11 @@ def _drawn(sums: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     chunk = max(1, min(resamples, _CELLS // num_groups))
     drawn = np.empty((resamples, flat.shape[1]))
-    # With few groups, a call per draw would cost more than the draw itself.
+    # With few groups, one call per draw would cost more than the draw itself.
     offsets = np.arange(chunk)[:, None] * num_groups
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
-        # 32 bits, since each call discards the rest of narrower numbers, and draws would depend on the chunk size.
+        # Use 32 bits: each call discards the rest of narrower numbers, so draws would depend on the chunk size.
         members = rng.integers(num_groups, size=(size, num_groups), dtype=np.uint32) + offsets[:size]
         counts = np.bincount(members.ravel(), minlength=size * num_groups)
         drawn[start : start + size] = counts.reshape(size, num_groups).astype(flat.dtype) @ flat
@@ -397,7 +400,7 @@ class _Found:
     freedom: float
     """Degrees of freedom of t."""
     is_known: bool
-    """Whether any stratum has two or more groups."""
+    """Whether any stratum has at least two groups."""
 
 
 def _of_metric(
@@ -406,13 +409,13 @@ def _of_metric(
     groups: Sequence[object] | np.ndarray,
     strata: Sequence[object] | np.ndarray | None,
 ) -> _Found | None:
-    """The score of a metric; None if no row counts."""
+    """The score of a metric with its uncertainty; None if no row counts."""
     best = float(getattr(metric, "best", 1.0))
     bounded = not hasattr(metric, "unit")
     runs = np.asarray(rows)[None]
     found = _scored(runs, groups, metric.total, strata, best, bounded, metric.is_proportion)
     if found is not None and getattr(metric, "less_is_better", False) and found.estimate.low < 0:
-        # Errors are counts, which cannot be negative.
+        # Error rates are counts, which cannot be negative.
         return replace(found, estimate=replace(found.estimate, low=0.0))
     return found
 
@@ -426,7 +429,7 @@ def _scored(
     bounded: bool,
     is_share: bool,
 ) -> _Found | None:
-    """The mean over runs and strata, with its variance over images and, with several runs, seeds.
+    """The mean over runs and strata, with its variance over images and, if there are several runs, over seeds.
 
     None if no row counts.
     """
@@ -434,7 +437,7 @@ def _scored(
     if found is None:
         return None
 
-    # The variance of the mean.
+    # Estimate the variance of the mean.
     weights = np.full(len(runs), 1 / len(runs))
     combined = Combination(found, weights, best=best, is_share=is_share, bounded=bounded)
     seeds = _of_seeds(found, [slice(0, len(runs))])
@@ -443,10 +446,10 @@ def _scored(
     variance = pictures + seeds.variance
     freedom = seeds.freedom(pictures, combined.freedom(variances))
     if combined.is_inside and variance <= NOTHING * best**2:
-        freedom = math.inf  # no variance is estimated: all groups have the same answers
+        freedom = math.inf  # no variance is estimated, because all groups have the same answers
     t = _student(0.5 + CONFIDENCE / 2, freedom)
 
-    # The ends of the interval.
+    # Compute the ends of the interval.
     if not found.has_spread.any():
         low, high = (0.0, best) if bounded else (math.nan, math.nan)
     elif combined.is_inside:
@@ -474,7 +477,7 @@ def _bounded_ends(combined: Combination, variance: float, t: float) -> tuple[flo
 
 
 def _ratio(sums: np.ndarray) -> np.ndarray:
-    """The total of a share: ``... 2`` to ``...``, NaN without rows."""
+    """The total of a share, from ``... 2`` to ``...``; NaN without rows."""
     found = np.full(sums.shape[:-1], np.nan)
     np.divide(sums[..., 0], sums[..., 1], out=found, where=sums[..., 1] > 0)
     return found
@@ -485,7 +488,7 @@ class CrossedTest:
     """A difference between two means over runs, tested over images and seeds."""
 
     difference: Estimate
-    """First minus second."""
+    """Difference first minus second."""
     p_two_sided: float
     """Two-sided p-value of Student's t; 1 if nothing is known."""
     standard_error: float
@@ -493,9 +496,9 @@ class CrossedTest:
     freedom: float
     """Degrees of freedom of t, by Satterthwaite."""
     detectable: float
-    """The smallest true difference that such a comparison finds four times in five."""
+    """Smallest true difference that such a comparison detects with 80 % power."""
     covers_seeds: bool
-    """Whether each side has two or more runs; if not, the variation between seeds is not included."""
+    """Whether each side has at least two runs; if not, the variation between seeds is not included."""
 
 
 def crossed_mean(
@@ -509,8 +512,8 @@ def crossed_mean(
 ) -> Estimate:
     """The mean score of runs that differ only in their seed, with an interval over images and seeds.
 
-    Arguments as in `crossed_difference`. With a single group the interval is 0 to `best`; with a single run it covers only
-    the images and equals that of `score`.
+    `runs` (n R K) has the rows of a metric for each run; the other arguments are as in `crossed_difference`. With a
+    single group the interval is 0 to `best`; with a single run it covers only the images and equals that of `score`.
     """
     found = _scored(np.asarray(runs), groups, total, strata, best, True, is_share)
     if found is None:
@@ -578,7 +581,7 @@ def _compared(
             Estimate(combined.value, -best, best), 1.0, nothing, nothing, nothing, covers_seeds
         )
 
-    # The variance over images, and what seeds add to it.
+    # Add the variance over images and that between seeds.
     centres, variances = _with_two_answers(combined, is_share)
     seeds = _of_seeds(found, [slice(0, one), slice(one, one + other)])
     pictures = combined.variance(variances)
@@ -602,18 +605,17 @@ def _compared(
 
 
 def _with_two_answers(combined: Combination, is_share: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The centre and variance of each stratum's difference with two answers added: S each.
+    """The centre and the variance of each stratum's difference with two answers added; S each.
 
-    n answers with mean d and mean square q, together with one of +best and one of -best, have the mean d n / (n + 2) and
-    the mean square (n q + 2 best^2) / (n + 2).
+    n answers with mean d and mean square q, together with one of +best and one of -best, have the mean d n / (n + 2)
+    and the mean square (n q + 2 best^2) / (n + 2).
     """
     known = ~combined.is_equal & (combined.variances > NOTHING)
     count = combined.found.effective.copy()
     if is_share:
         np.divide(combined.of_one, combined.variances, out=count, where=known)
-    square = (
-        combined.square if is_share else combined.values**2
-    )  # used for other scores if all groups are equal
+    # For other scores, this is used only if all groups are equal.
+    square = combined.square if is_share else combined.values**2
     square = (count * square + 2 * combined.best**2) / (count + 2)
     centres = combined.values * count / (count + 2)
     variances = (square - centres**2) / (count + 2)
@@ -621,7 +623,7 @@ def _with_two_answers(combined: Combination, is_share: bool) -> tuple[np.ndarray
         centres = np.where(known, combined.values, centres)
         variances = np.where(known, combined.variances, variances)
 
-    alone = ~combined.found.has_spread  # nothing is known about their spread
+    alone = ~combined.found.has_spread  # nothing is known about the spread of these strata
     return np.where(alone, combined.values, centres), np.where(alone, combined.best**2, variances)
 
 
@@ -630,19 +632,24 @@ class _Seeds:
     """The variation between seeds."""
 
     variance: float
-    """Variance beyond what the images explain."""
+    """Variance beyond that explained by the images."""
     uncertain: float
-    """Sum over sides of the squared variance of their mean divided by its degrees of freedom."""
+    """Sum over sides of the squared variance of their mean, divided by its degrees of freedom."""
 
     def freedom(self, pictures: float, of_pictures: float) -> float:
-        """Degrees of freedom of the sum of the images' variance, with its own degrees of freedom, and this one."""
+        """Degrees of freedom of the total variance over images and seeds.
+
+        Args:
+            pictures: Variance over images.
+            of_pictures: Degrees of freedom of that variance.
+        """
         whole = pictures + self.variance
         uncertain = pictures**2 / of_pictures + self.uncertain
         return max(1.0, whole**2 / uncertain) if uncertain else of_pictures
 
 
 def _of_seeds(found: Clusters, sides: Sequence[slice]) -> _Seeds:
-    """The variation between the runs of each side."""
+    """Estimates the variation between the runs of each side."""
     scores, shifts = found.values.mean(0), found.of_groups()
     variance, uncertain = 0.0, 0.0
 
@@ -660,13 +667,13 @@ def _of_seeds(found: Clusters, sides: Sequence[slice]) -> _Seeds:
 def mean_over_strata(
     runs: np.ndarray, total: Total, strata: Sequence[object] | np.ndarray | None = None
 ) -> np.ndarray:
-    """The score of each run as the unweighted mean over strata (R names): rows ``n R K`` to ``n``."""
+    """The score of each run (n) as the unweighted mean over strata (R names), from rows ``n R K``."""
     stratum = np.zeros(runs.shape[1], dtype=np.intp) if strata is None else numbered(strata)
     return _mean_of_known(total(sums_of(runs, stratum, int(stratum.max()) + 1)).T)
 
 
 def _mean_of_known(scores: np.ndarray) -> np.ndarray:
-    """The mean over the last axis without NaN, since a draw may miss a small stratum entirely."""
+    """The mean over the last axis, ignoring NaN, since a draw may miss a small stratum entirely."""
     counts = (~np.isnan(scores)).sum(-1)
     return np.where(counts > 0, np.nansum(scores, axis=-1) / np.maximum(counts, 1), np.nan)
 

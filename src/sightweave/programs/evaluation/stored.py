@@ -14,13 +14,13 @@ from sightweave.programs.evaluation.scores import FORMAT_VERSION, Evaluation
 _MOST_BYTES = 128 << 20
 """Maximum size of ``evaluation.json``."""
 _MOST_INDEX_BYTES, _MOST_PICTURES = 8 << 20, 10_000
-"""Maximum size of the gallery's index, and number of images that are read from it."""
+"""Maximum size of the gallery's index in bytes, and maximum number of images that are read from it."""
 EVALUATION, PREDICTIONS = "evaluation.json", "predictions.jsonl"
 GALLERY = "gallery"
 
 
 def read_document(folder: Path) -> Mapping[str, Any]:
-    """The contents of ``evaluation.json``: the scores of each split, and the settings that they depend on.
+    """The contents of ``evaluation.json``: the scores of each split, and the settings that affect them.
 
     Raises:
         DataError: the file is missing, damaged, or of another format version.
@@ -46,7 +46,8 @@ def read_evaluations(folder: Path) -> list[Evaluation]:
     """The evaluation of each split with all of its answers.
 
     Raises:
-        DataError: the evaluation is missing, damaged, or of another format version; the message has the file and the line.
+        DataError: the evaluation is missing, damaged, or of another format version; the message names the file and
+            line.
     """
     rows: dict[str, list[Mapping[str, Any]]] = {}
     for row in read_predictions(folder):
@@ -66,13 +67,13 @@ def read_scores(folder: Path) -> list[Evaluation]:
     """The evaluation of each split without its answers.
 
     Raises:
-        DataError: as `read_evaluations`.
+        DataError: as raised by `read_evaluations`.
     """
     return _typed(folder, {})
 
 
 def _typed(folder: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Evaluation]:
-    """The evaluations of a folder with validated types; `rows` are the predictions by split."""
+    """The evaluations of a folder with validated types; `rows` has the predictions by split."""
     found = []
     for one in read_document(folder)["splits"]:
         split = one.get("split") if isinstance(one, Mapping) else None
@@ -106,7 +107,7 @@ def read_predictions(folder: Path) -> list[dict[str, Any]]:
 def read_gallery(folder: Path) -> dict[str, Path]:
     """Files of the images that were saved for the pages, by image key; missing files are left out.
 
-    The folder may be from somebody else, so its index must not make a page show files from elsewhere.
+    The folder may come from an unknown source, so its index must not make a page show files from elsewhere.
 
     Raises:
         DataError: the index is damaged, or names anything but files of the gallery itself.

@@ -1,6 +1,6 @@
 """Writes answers in the file formats of evaluation servers.
 
-Each format needs the ids of the original dataset; answers without an id cannot be submitted.
+Each format needs the ids of the original dataset, so answers without an id cannot be submitted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def write(kind: str, rows: Iterable[Mapping[str, Any]]) -> str:
 
     Args:
         kind: ``coco``, ``vqa_v2`` (also OK-VQA), ``vizwiz``, ``gqa``, ``textvqa`` or ``nlvr2``.
-        rows: Rows with ``id`` and ``answer``, as `answer_all` returns them.
+        rows: Rows with ``id`` and ``answer``, as returned by `answer_all`.
 
     Raises:
         DataError: an unknown format, no rows, or an id that is missing, duplicate, or not a number as the format needs.
@@ -77,7 +77,7 @@ def _gqa(answers: Answers) -> str:
 
 
 def _nlvr2(answers: Answers) -> str:
-    """CSV lines of identifier and true or false, the only words that the server accepts; only true and yes are true."""
+    """CSV lines of identifier and true or false, the only words that the server accepts; only true and yes give true."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     for name, text in answers:
@@ -93,4 +93,4 @@ LAYOUTS: Mapping[str, Callable[[Answers], str]] = {
     "textvqa": _textvqa,
     "nlvr2": _nlvr2,
 }
-"""Writers by the name of the dataset."""
+"""Functions that write a submission, by the name of the dataset."""

@@ -1,4 +1,4 @@
-"""An evaluation for the terminal: the verdict, the scores with their controls, and further metrics."""
+"""Shows an evaluation in the terminal: the verdict, the scores with their controls, and further metrics."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sightweave.programs.evaluation.statistics import Estimate
 
 
 def show(evaluation: Evaluation, console: Console, *, types: bool = True) -> None:
-    """Prints the whole evaluation; fits 80 columns."""
+    """Prints the whole evaluation within 80 columns."""
     console.print(f"[bold]{markup(evaluation.sentence)}[/bold]")
     for task in evaluation.tasks:
-        # The table only has the gain over the controls, which does not explain the verdict.
+        # The table shows only the gain over the controls, which does not explain the verdict.
         if task.needs_image and task.uses_image in (NO, HARDLY) and task.sentence:
             console.print(markup(task.sentence), highlight=False)
 
@@ -53,7 +53,7 @@ def score_table(evaluation: Evaluation, *, types: bool = True) -> Table:
 
 
 def control_tables(evaluation: Evaluation, *, types: bool = True) -> list[Table]:
-    """The scores of the controls; several tables if there are many controls."""
+    """Tables of the controls' scores; several if there are many controls."""
     controls: dict[str, None] = {}
     for task in evaluation.tasks:
         for kind in task.types:
@@ -68,11 +68,11 @@ def control_tables(evaluation: Evaluation, *, types: bool = True) -> list[Table]
 
 
 _CONTROLS_IN_A_ROW = 3
-"""Number of controls in one table."""
+"""Maximum number of controls in one table."""
 
 
 def _control_table(evaluation: Evaluation, shown: Sequence[str], *, types: bool, is_first: bool) -> Table:
-    """The table of some controls; the first one also has the gain and the verdict."""
+    """The table of some controls; the first such table also has the gain and the verdict."""
     table = _table(
         "with other images or words",
         "gain: score minus that of the best control without the right image, in points",
@@ -98,7 +98,7 @@ def _control_table(evaluation: Evaluation, shown: Sequence[str], *, types: bool,
 
 
 def _use(scores: TaskScores | TypeScores) -> str:
-    """Whether a task uses the image; empty for a single type."""
+    """Whether a task uses the image, as text; empty for a single question type."""
     if not isinstance(scores, TaskScores):
         return ""
     return use_of_image(scores.uses_image, needs_image=scores.needs_image).replace(" ", "\n")
@@ -111,7 +111,7 @@ def _table(title: str, caption: str) -> Table:
 
 
 def _lines(evaluation: Evaluation, types: bool) -> Iterator[tuple[str, TaskScores | TypeScores, str]]:
-    """The name, scores and style of each row."""
+    """Yields the name, the scores and the style of each row."""
     for task in evaluation.tasks:
         yield markup(task.task), task, "bold"
         for kind in task.types if types else ():
@@ -119,7 +119,7 @@ def _lines(evaluation: Evaluation, types: bool) -> Iterator[tuple[str, TaskScore
 
 
 def detectable_lines(evaluation: Evaluation) -> list[str]:
-    """For each task, a line with the smallest detectable difference from an independent score; none if it is unknown."""
+    """A line with the smallest detectable difference of each task; an empty list if none is known."""
     known = [
         f"{task.task} {100 * task.detectable:.1f}" for task in evaluation.tasks if task.detectable is not None
     ]
@@ -129,7 +129,7 @@ def detectable_lines(evaluation: Evaluation) -> list[str]:
 
 
 def further_table(evaluation: Evaluation) -> Table:
-    """The further metrics of each task with their facts."""
+    """A table of the further metrics of each task with facts about them."""
     table = _table("further metrics", "% unless a unit is given; mean over question types")
     table.add_column("metric", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
@@ -143,7 +143,7 @@ def further_table(evaluation: Evaluation) -> Table:
 
 
 def _more(facts: MetricFacts) -> str:
-    """Further numbers of a metric, and how to interpret it."""
+    """Further numbers of a metric, and how to interpret it, as text."""
     parts = []
     for name, number in facts.totals.items():
         shown = f"{100 * number:.1f}" if facts.unit == "%" else f"{number:.4g}"
@@ -177,7 +177,7 @@ def calibration_lines(evaluation: Evaluation) -> list[str]:
 
 
 def _further(task: TaskScores) -> dict[str, Estimate | None]:
-    """All metrics but the score, which is included only if it has further numbers."""
+    """All metrics of a task except that of its score, which is included only if it has further numbers."""
     found = {}
     for name, value in task.metrics.items():
         if name != task.metric or task.facts.get(name, MetricFacts()).totals:
@@ -198,7 +198,7 @@ def _share(value: float | None) -> str:
 
 
 def _pictures(evaluation: Evaluation) -> str:
-    """The number of images, and the number that they were drawn from."""
+    """The number of images, and the number from which they were drawn if that is known."""
     if evaluation.pictures_total is None:
         return f"{evaluation.pictures:,} images"
     return f"{evaluation.pictures:,} of {evaluation.pictures_total:,} images"

@@ -1,16 +1,17 @@
 """Decides whether a model uses the image: a word and a sentence for each task, and for all tasks together.
 
-A single control proves little. A model that was never trained without an image may fail without one, and seem to need it.
-So the gain of the image is the score with it *above the best* of every other way to answer: without the image, with another
-one, with a grey one, and two baselines that only read the text. The interval of each difference must be above the
-threshold, so the best rival need not be known beforehand (an intersection-union test: Berger 1982,
+A single control proves little. A model that was never trained without an image may fail without one, and so seem to
+need it. The gain of the image is therefore the score with it *above the best* of every other way to answer: without the
+image, with another one, with a grey one, and two baselines that only read the text. The interval of each difference
+must be above the threshold, so the best rival need not be known beforehand (an intersection-union test: Berger 1982,
 doi:10.1080/00401706.1982.10487790).
 
 On text-only baselines: Making the V in VQA Matter (Goyal et al. 2017, arXiv:1612.00837).
 
-A task whose texts already say everything cannot show whether the image is used, so it does not count for the model. But a
-missing gain does not prove that a task is of this kind: a model that ignores its images gains nothing anywhere. So a task
-needs its images if the same text has different answers with different images (`left_open`).
+A task whose texts alone suffice for an answer cannot show whether the image is used, so it does not count for the
+model. But a missing gain does not prove that a task is of this kind: a model that ignores its images gains nothing
+anywhere. A task is therefore said to need its images if the same text has different answers with different images
+(`left_open`).
 """
 
 from __future__ import annotations
@@ -24,29 +25,31 @@ from sightweave.core.verdicts import HARDLY, NO, NOT_NEEDED, PARTLY, UNKNOWN, YE
 from sightweave.programs.evaluation.statistics import Estimate
 
 FEW_PICTURES = 10
-"""With fewer images than this, the verdict is unknown."""
+"""Number of images below which the verdict is unknown."""
 CLEAR_GAIN = 0.05
-"""Five points, as a fraction of the best possible score: a gain that is surely above it means yes."""
+"""Gain above which the image clearly matters, as a fraction of the best possible score (five points)."""
 BROKEN = 0.5
-"""A control proves nothing if more than this share of its answers is unreadable or truncated."""
+"""Share of unreadable or truncated answers above which a control is inconclusive."""
 ENOUGH = 0.9
-"""A task does not need the image if text alone reaches this share of the best possible score."""
+"""Share of the best possible score at which text alone counts as sufficient, so that the task does not need the
+image."""
 INFORMATIVE = 2.0
-"""Text is informative if it alone scores more than this many times the most frequent answer."""
+"""Text counts as informative if it alone scores more than this many times the score of the most frequent answer."""
 WORTH_SAYING = 0.01
-"""Smallest share of unreadable answers that the sentence mentions."""
+"""Smallest share of unreadable answers that is mentioned in the sentence."""
 
 CONTROLS = {
     "no_image": "without it",
     "shuffled_image": "with another image",
     "blank_image": "with a grey image",
 }
-"""The controls that a verdict uses. All others change the prompt or keep the image recognisable."""
+"""Descriptions of the controls that a verdict uses. All other controls change the prompt or keep the image
+recognisable."""
 BASELINES = {
     "majority": "by always giving the most frequent answer",
     "neighbour": "by the answer of the nearest training prompt",
 }
-"""Ways to answer from text alone, without any model."""
+"""Descriptions of the baselines, which answer from text alone without any model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,7 @@ class Rival:
     """A way to answer the same prompts without looking at their image."""
 
     name: str
-    """A key of `CONTROLS` or `BASELINES`."""
+    """Key in `CONTROLS` or `BASELINES`."""
     score: float
     gain: Estimate
     """Score of the model with the image minus that of the rival, paired by sample."""
@@ -64,17 +67,17 @@ class Rival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether the answers of one task come from the image."""
+    """The verdict on whether the answers of one task come from the image."""
 
     word: str
-    """``yes``, ``hardly``, ``no`` or ``unknown``."""
+    """The verdict ``yes``, ``hardly``, ``no`` or ``unknown``."""
     sentence: str
     needs_image: bool
-    """Whether this task can show that the image is used; it cannot if its texts say everything."""
+    """Whether this task can show that the image is used; it cannot if its texts alone suffice for an answer."""
 
 
 def broken(predictions: Sequence[Prediction], is_read: list[bool]) -> str:
-    """Why the answers of a control prove nothing; empty if they can be used.
+    """The reason why the answers of a control are inconclusive; empty if they can be used.
 
     Args:
         predictions: Answers of the control.
@@ -133,15 +136,16 @@ def judge(
 ) -> Verdict:
     """The verdict on one task.
 
-    ``yes``: the gain over each rival is surely above five points. ``hardly``: it is surely above 0. ``no``: over some
-    rival it is not. ``unknown``: fewer than ten images, or no usable control. ``yes`` and ``hardly`` need the control
-    with another image, since only that one shows the model the kind of input that it was trained on.
+    The intervals of the gains over all rivals decide. ``yes``: each is above five points. ``hardly``: each is above 0.
+    ``no``: some interval is not above 0. ``unknown``: there are fewer than ten images, or no usable control. ``yes``
+    and ``hardly`` need the control with another image, because only that control shows the model the kind of input on
+    which it was trained.
 
     Args:
         task: Name of the task.
         score: Score with the image, on the samples that have one; None if there are none.
         rivals: Usable controls and baselines.
-        broken_controls: Why the other controls prove nothing, by name.
+        broken_controls: The reason why each other control is inconclusive, by name.
         pictures: Number of distinct images.
         best: The best possible score.
         prior: Score of always giving the most frequent answer.
@@ -156,7 +160,7 @@ def judge(
         why = f"{pictures} distinct image(s) are too few to tell; {FEW_PICTURES} are needed."
         return Verdict(word=UNKNOWN, sentence=f"{begin} unknown - {why}", needs_image=True)
 
-    # The rivals decide the word; the scores of text alone decide whether the task can tell at all.
+    # The rivals determine the word; the scores of text alone determine whether the task can show any use.
     word, why = _word(rivals, broken_controls, best)
     texts = [rival.score for rival in rivals if rival.name in BASELINES or rival.name == "no_image"]
     texts_alone = max(texts, default=0.0)
@@ -169,7 +173,7 @@ def judge(
     )
     needs_image = word == YES or not (is_enough or is_as_good)
 
-    # The sentence states the numbers.
+    # Build the sentence with the numbers.
     sign = " %" if best == 1 else ""  # CIDEr goes up to 1,000 and is not a share
     if not needs_image and word in (NO, HARDLY):
         why += f" Text alone reaches {100 * texts_alone:.1f}{sign}, so these prompts do not need the image."
@@ -181,7 +185,7 @@ def judge(
 
 
 def _word(rivals: Sequence[Rival], broken_controls: Mapping[str, str], best: float) -> tuple[str, str]:
-    """The word, and the sentences that follow the numbers."""
+    """The verdict's word, and the sentences that follow the numbers."""
     names = {rival.name for rival in rivals}
     broken_ones = "".join(
         f" The control {name} is inconclusive: {why}." for name, why in broken_controls.items()
@@ -206,11 +210,14 @@ def _word(rivals: Sequence[Rival], broken_controls: Mapping[str, str], best: flo
 
 
 def overall(tasks: Iterable[tuple[str, str, bool]]) -> tuple[str, str]:
-    """A word and a sentence over all tasks, from (name, word, whether the task needs the image).
+    """The verdict over all tasks, as a word and a sentence.
 
-    Tasks that need the image decide: ``yes`` if each of them surely uses it and one clearly does, ``partly`` if some
-    clearly use it and others do not, and ``no`` or ``hardly`` if none shows more than that. Tasks that do not need it
-    only count if there are no others.
+    Only tasks that need the image count, or all tasks if none needs it. The word is ``yes`` if at least one of them has
+    ``yes`` and none has ``no``, ``partly`` if both words occur, and otherwise the word that all known verdicts share,
+    or ``hardly`` if they differ.
+
+    Args:
+        tasks: Name of each task, its word, and whether it needs the image.
     """
     found = list(tasks)
     deciding = [task for task in found if task[2]] or found
@@ -220,7 +227,7 @@ def overall(tasks: Iterable[tuple[str, str, bool]]) -> tuple[str, str]:
     else:
         word = known.pop() if len(known) == 1 else HARDLY if known else UNKNOWN
 
-    # A clause for the tasks of each use.
+    # Build a clause for the tasks of each verdict.
     names: dict[str, list[str]] = {}
     for name, word_of_task, needs_image in found:
         names.setdefault(use_of_image(word_of_task, needs_image=needs_image), []).append(name)
@@ -236,7 +243,7 @@ _CLAUSES = {
     NOT_NEEDED: "it does not need it in {}, where the text alone does as well",
     UNKNOWN: "nothing can be said about {}",
 }
-"""The clause of the sentence for each use of the image, in this order."""
+"""The clause of the sentence for each verdict, in this order."""
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -244,7 +251,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _rival_scores(rivals: Sequence[Rival], sign: str) -> list[str]:
-    """The score of each rival in words, the best one first."""
+    """The score of each rival as text, the best one first."""
     parts = []
     for rival in sorted(rivals, key=lambda rival: -rival.score):
         is_worth_saying = rival.unreadable >= WORTH_SAYING

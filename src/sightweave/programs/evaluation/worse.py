@@ -1,7 +1,7 @@
-"""Images degraded in ways that hardly bother a person: a model's score on them shows how brittle it is.
+"""Degrades images in ways that hardly affect a person: a model's score on them shows how brittle the model is.
 
 Benchmarking Neural Network Robustness to Common Corruptions and Perturbations (Hendrycks and Dietterich 2019,
-arXiv:1903.12261). Every change is the same on each call.
+arXiv:1903.12261). All changes are deterministic.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sightweave.data.inputs.image_files import load
 Pixels = UInt8[np.ndarray, "Hp Wp 3"]
 _QUALITY = 30
 _BLUR = 0.01
-"""Radius of the blur as a share of the shorter side; at least one pixel."""
+"""Radius of the blur as a share of the shorter side; the radius is at least one pixel."""
 _KEPT = 0.9
 """Share of each side that a centre crop keeps."""
 _BRIGHTER = 1.3
@@ -28,20 +28,20 @@ _DEGREES = 10.0
 
 
 def jpeg_30(pixels: Pixels) -> Pixels:
-    """Compressed as JPEG of quality 30."""
+    """Compresses the image as JPEG of quality 30."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY)
     return load(Medium(stream.getvalue(), "jpeg_30"))
 
 
 def blurred(pixels: Pixels) -> Pixels:
-    """Blurred by a Gaussian whose radius is 1 % of the shorter side, at least one pixel."""
+    """Blurs the image by a Gaussian whose radius is 1 % of the shorter side, at least one pixel."""
     radius = max(1.0, _BLUR * min(pixels.shape[:2]))
     return np.array(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)))
 
 
 def cropped(pixels: Pixels) -> UInt8[np.ndarray, "h w 3"]:
-    """Cropped to the middle nine tenths of each side."""
+    """Crops the image to the middle nine tenths of each side."""
     height, width = pixels.shape[:2]
     down, across = max(1, round(height * _KEPT)), max(1, round(width * _KEPT))
     top, left = (height - down) // 2, (width - across) // 2
@@ -49,17 +49,17 @@ def cropped(pixels: Pixels) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def brighter(pixels: Pixels) -> Pixels:
-    """Every value times 1.3, clipped at white."""
+    """Multiplies every value by 1.3, clipped at white."""
     return np.minimum(np.rint(pixels * _BRIGHTER), 255).astype(np.uint8)
 
 
 def darker(pixels: Pixels) -> Pixels:
-    """Every value times 0.7."""
+    """Multiplies every value by 0.7."""
     return np.rint(pixels * _DARKER).astype(np.uint8)
 
 
 def rotated(pixels: Pixels) -> Pixels:
-    """Rotated counterclockwise by ten degrees; corners get the mean colour."""
+    """Rotates the image counterclockwise by ten degrees; the corners get the mean colour."""
     mean = tuple(int(value) for value in pixels.reshape(-1, 3).mean(0))
     turned = Image.fromarray(pixels).rotate(_DEGREES, Image.Resampling.BICUBIC, fillcolor=mean)
     return np.array(turned)
@@ -73,4 +73,4 @@ WORSE: Mapping[str, Callable[[Pixels], Pixels]] = {
     "darker": darker,
     "rotated": rotated,
 }
-"""Changes by the name that users write."""
+"""Functions that degrade an image, by the name that users write."""

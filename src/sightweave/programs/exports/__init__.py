@@ -1,1 +1,1 @@
-"""Exports of a trained model to the formats of other programs, each loaded there and compared with the original."""
+"""Exports a trained model to the formats of other programs; each export is loaded there and compared with the original."""

@@ -1,4 +1,4 @@
-"""The result of an export: how the answers of the target program compare with ours."""
+"""The result of an export: how the answers of the target program compare with Sightweave's own."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ from sightweave.data.inputs.processor import Processor
 from sightweave.models.vlm import VLM
 
 ANSWER_TOKENS = 32
-"""Maximum tokens of the answers that are compared."""
+"""Maximum number of tokens of the answers that are compared."""
 TOLERANCE = 1e-3
-"""Largest difference of two fp32 logits that is due to other kernels, as a share of the largest logit; a wrong part makes a
-difference a thousand times larger."""
+"""Largest difference of two fp32 logits that other kernels may cause, as a share of the largest logit; a wrong part
+causes a difference a thousand times larger."""
 _TINY = 1e-12
-"""Denominator of a share if every logit is 0."""
+"""Smallest denominator of a share, for the case that every logit is 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One sample in both programs."""
+    """The comparison of one sample in both programs."""
 
     id: str
     largest: float
     """Largest difference between two logits, over all text positions."""
     ours: str
-    """Our greedy answer."""
+    """Greedy answer of Sightweave."""
     theirs: str
+    """Greedy answer of the other program."""
     lead: float
-    """Along their answer, the largest lead of our best token over their token: 0 where it is greedy for us, infinite if it
-    was cut short."""
+    """Largest lead of our best token over their token, in logits along their answer: 0 if their answer is greedy for
+    us, infinite if it was cut short."""
     scale: float = 1.0
-    """Magnitude of our largest logit: differences are compared as a share of it."""
+    """Magnitude of our largest logit; differences are compared as a share of it."""
 
     @property
     def share(self) -> float:
@@ -78,12 +79,12 @@ def compared(
         theirs: Their logits T V for each of these ids, if known.
     """
     prompt, batch = processor.encode(sample), processor.batch([sample])
-    assert batch.target is not None  # a batch of samples has targets
+    assert batch.target is not None  # batches of samples always have targets
 
     count = len(prompt.trunk) + len(prompt.prompt)
     ids = torch.tensor([list(said)])
 
-    # Our logits along their answer.
+    # Compute our logits along their answer.
     batch.target = extended(first(batch.target, count), ids)
     logits = model(batch, at=torch.arange(count - 1, count - 1 + len(said))).logits
     leads = logits.max(-1).values - logits.gather(-1, ids.T)[:, 0]
@@ -95,9 +96,9 @@ def compared(
     broke_off = len(said) < ANSWER_TOKENS and said[-1] != processor.tokenizer.end_id
     return Compared(
         id=sample.id,
-        largest=float(torch.stack(differences).max()),  # torch's max keeps NaN
+        largest=float(torch.stack(differences).max()),  # torch's max propagates NaN
         ours=ours.text,
-        # Decode both answers here: decoders differ over bytes that form no character.
+        # Decode both answers here, because decoders differ on bytes that form no character.
         theirs=processor.tokenizer.decode(list(said)),
         lead=math.inf if broke_off else float(leads.max()),
         scale=float(logits.abs().max()),
@@ -105,13 +106,13 @@ def compared(
 
 
 def up_to_end(ids: Sequence[int], end: int) -> list[int]:
-    """The ids of an answer without the padding after its end."""
+    """The ids of an answer without the padding after its end token."""
     found = list(ids)
     return found[: found.index(end) + 1] if end in found else found
 
 
 def with_longer(processor: Processor, samples: Sequence[Sample]) -> list[Sample]:
-    """The samples, and after them one with a longer prompt than any, so that in a batch all others are padded."""
+    """The samples, followed by one with a longer prompt than any of them, so that all others are padded in a batch."""
     lengths: dict[int, Sample] = {}
     for sample in samples:
         encoded = processor.encode(sample)
@@ -122,7 +123,7 @@ def with_longer(processor: Processor, samples: Sequence[Sample]) -> list[Sample]
 
 
 def longer(sample: Sample) -> Sample:
-    """The sample with a longer prompt: its last user turn is repeated.
+    """A copy of the sample with a longer prompt: its last user turn is repeated.
 
     In a batch with it, the prompt of every sample that is not longer than the given one is padded.
     """
@@ -143,7 +144,7 @@ def first(tokens: TokenSequence, count: int) -> TokenSequence:
 
 
 def extended(tokens: TokenSequence, ids: Tensor) -> TokenSequence:
-    """Rows without padding, continued by further text tokens (int64 B S)."""
+    """Continues rows without padding by further text tokens (int64 B S)."""
 
     def more(values: Tensor, added: Tensor | int) -> Tensor:
         return torch.cat((values, torch.zeros_like(ids, dtype=values.dtype) + added), 1)
@@ -163,18 +164,19 @@ def extended(tokens: TokenSequence, ids: Tensor) -> TokenSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """The folder that was written, and the comparison with its own program."""
+    """The folder that was written, and the comparison with the program that reads it."""
 
     folder: Path
     layout: str
     program: str
-    """Program and version that loaded the folder; empty if none could."""
+    """Name and version of the program that loaded the folder; empty if none could."""
     compared: tuple[Compared, ...] = ()
-    """Each sample alone."""
+    """Comparison of each sample alone."""
     batched: tuple[Compared, ...] = ()
-    """The same samples in batches of different prompt lengths; empty if the program reads one prompt at a time."""
+    """Comparison of the same samples in batches of different prompt lengths; empty if the program reads one prompt at a
+    time."""
     note: str = ""
-    """Why nothing was compared, and how to do it."""
+    """Reason why nothing was compared, and how to get a comparison."""
 
     @property
     def _all(self) -> tuple[Compared, ...]:
@@ -192,7 +194,7 @@ class Exported:
 
     @property
     def equal_answers(self) -> int:
-        """Number of samples with the same greedy answer, alone and in a batch."""
+        """Number of samples with the same greedy answer in both programs, alone and in a batch."""
         other = {one.id for one in self._all if one.ours != one.theirs}
         return sum(one.id not in other for one in self.compared)
 
@@ -211,7 +213,7 @@ class Exported:
         }
 
     def to_text(self) -> str:
-        """One or two lines for a terminal."""
+        """The result as one or two lines for a terminal."""
         what = f"{self.folder}: {self.layout}"
         if not self.compared:
             return f"{what}; {self.note}"
@@ -230,12 +232,12 @@ class Exported:
         return f"{summary}; the others diverge where our two best tokens are within {lead:.2g} of each other"
 
     def check(self, tolerance: float = TOLERANCE) -> None:
-        """Raises if the other program gives other logits or answers than ours.
+        """Checks that the other program gives the same logits and answers as Sightweave.
 
         Where our two best tokens are closer than rounding, either is a greedy answer.
 
         Args:
-            tolerance: Largest difference of two logits that rounding explains, as a share of the largest logit.
+            tolerance: Largest difference of two logits that rounding may cause, as a share of the largest logit.
 
         Raises:
             ExportError: logits differ by more than rounding, or an answer differs; the message names the worst sample.
@@ -260,6 +262,6 @@ class Exported:
             raise ExportError(
                 f"{self.folder}: {self.program} answers sample {worst.id!r}{way} with {worst.theirs!r}, but "
                 f"Sightweave answers {worst.ours!r}, whose logit leads by {worst.lead:.3g} (rounding gives up to "
-                f"{tolerance * worst.scale:.2g}, {tolerance:g} of the largest); {len(other)} of {len(found)} differ so. "
-                "The folder was kept for inspection; do not use it."
+                f"{tolerance * worst.scale:.2g}, {tolerance:g} of the largest); {len(other)} of {len(found)} "
+                "differ in this way. The folder was kept for inspection; do not use it."
             )

@@ -1,4 +1,4 @@
-"""The model card: the model, its training data, its scores and its cost, from the records of a run.
+"""Writes the model card: the model, its training data, its scores and its cost, from the records of a run.
 
 Follows Model Cards for Model Reporting (Mitchell et al. 2019, arXiv:1810.03993), in the format of the Hugging Face Hub.
 """
@@ -15,7 +15,7 @@ _FACTS = (
     *("training_seconds", "steps", "steps_planned", "device", "precision", "processor", "threads"),
     *("parameters", "seed", "commit"),
 )
-"""Fields of ``run.json`` that the card lists, in this order."""
+"""Names of the fields of ``run.json`` that the card lists, in this order."""
 
 
 def card(
@@ -26,12 +26,12 @@ def card(
     licence: str = "",
     use: str = "",
 ) -> str:
-    """Markdown with a YAML header.
+    """The model card as Markdown with a YAML header.
 
     Args:
         title: The model's name.
         recipe: The resolved recipe as plain data.
-        facts: The content of ``run.json``.
+        facts: The contents of ``run.json``.
         splits: The splits of ``evaluation.json``; empty if nothing was measured.
         licence: SPDX name of the licence of the weights; empty if the user gave none.
         use: Markdown on how to load the files.
@@ -47,7 +47,7 @@ def card(
     if pretrained:
         header["base_model"] = sorted(set(pretrained.values()))
 
-    # What the model is.
+    # Describe the model.
     kinds = ", ".join(_parts(recipe["model"]))
     how = "composed and trained" if facts.get("steps") else "composed"
     sections = [
@@ -57,7 +57,7 @@ def card(
     ]
     if use:
         sections.append(use)
-    # What it was trained on, what it scores and what it cost.
+    # Describe its training data, its scores and its cost.
     sections += [
         "## Data\n\n" + "\n".join(_data(recipe["data"], facts)),
         "## Licence\n\n" + _licence(licence, pretrained),
@@ -69,7 +69,7 @@ def card(
 
 
 def _parts(model: Mapping[str, Any]) -> list[str]:
-    """The kind of each part, those of further modalities included."""
+    """The kind of each part, including those of further modalities."""
     named = [f"{part} `{model[part]['kind']}`" for part in _PARTS if model[part] is not None]
     for modality, parts in model.get("media", {}).items():
         named += [f"{part} of {modality} `{parts[part]['kind']}`" for part in ("encoder", "connector")]
@@ -80,11 +80,11 @@ _PARTS = ("encoder", "connector", "fusion", "language_model")
 
 
 def with_transformers(first: str, *, processor: str = "", model: str = "") -> str:
-    """An example that asks one question about one image with Transformers, to be run in the folder.
+    """A code example that asks one question about one image with Transformers, to be run in the folder.
 
     Args:
         first: Comment at the top.
-        processor: Further arguments of the processor, each after a comma.
+        processor: Further arguments of the processor, each preceded by a comma.
         model: Further arguments of the model, in the same form.
     """
     return f"""```python
@@ -134,7 +134,7 @@ def _licence(licence: str, pretrained: Mapping[str, str]) -> str:
 
 
 def _scores(splits: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A table with one row for each split and task."""
+    """Lines of a table with one row for each split and task."""
     rows = []
     for split in splits:
         rows += [(_named(split), task) for task in split["tasks"]]
@@ -158,7 +158,7 @@ def _scores(splits: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _named(split: Mapping[str, Any]) -> str:
-    """The name of a split, with the number of its images if only some were used."""
+    """The name of a split, followed by the number of its images if only some were used."""
     total = split.get("pictures_total")
     if total is None:
         return str(split["split"])
@@ -166,7 +166,7 @@ def _named(split: Mapping[str, Any]) -> str:
 
 
 def _shown(value: float | None, unit: str) -> str:
-    """A value of a metric with its unit; empty if there is none."""
+    """The value of a metric as text with its unit; empty if there is none."""
     if value is None or not math.isfinite(value):
         return ""
     return f"{100 * value:.1f} %" if unit == "%" else f"{value:.4g} {unit}".rstrip()

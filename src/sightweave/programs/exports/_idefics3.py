@@ -23,7 +23,7 @@ from sightweave.programs.exports._layout import (
 
 
 def _refusals(source: Source) -> list[str]:
-    """Why a composition does not fit the layout; empty if it does."""
+    """The reasons why a composition does not fit the layout; empty if it does."""
     found = common_refusals(source) + framed_refusals(source)
     connector, transform = source.parts.connector, source.transform
     if config.kind_of(connector) != "pixel_shuffle":
@@ -35,7 +35,7 @@ def _refusals(source: Source) -> list[str]:
             f"images are fitted by {transform.fit}, but the format squashes them: train with inputs.fit=squash"
         )
 
-    # The families of the parts can be compared only if the rest fits.
+    # The families of the parts can be compared only if everything else fits.
     if found:
         return found
 

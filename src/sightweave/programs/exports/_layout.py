@@ -1,4 +1,4 @@
-"""Layouts of Transformers models: which compositions fit one, and the names and settings that it needs."""
+"""Layouts of Transformers models: which compositions fit a layout, and the names and settings that it needs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from sightweave.models.vlm import VLM
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The model to export, and everything that belongs to it."""
+    """The model to export, with its processor, the Configs of its parts, and its recipe."""
 
     model: VLM
     processor: Processor
     parts: Any
-    """The Configs of encoder, connector, fusion and language_model, under these names."""
+    """Configs of encoder, connector, fusion and language_model, as attributes with these names."""
     recipe: Mapping[str, Any]
     """The run's resolved recipe as plain data."""
 
     @property
     def transform(self) -> transforms.Config:
-        """How images become tensors.
+        """The transform that converts images to tensors.
 
         Raises:
             ExportError: the model reads other media than images.
@@ -50,19 +50,19 @@ class Layout:
 
     name: str
     refusals: Callable[[Source], list[str]]
-    """Reasons why a composition does not fit; empty if it does."""
+    """Function that returns the reasons why a composition does not fit; empty if it does."""
     tensors: Callable[[Source], dict[str, Tensor]]
-    """All weights under the layout's names."""
+    """Function that returns all weights under the layout's names."""
     config: Callable[[Source], dict[str, Any]]
-    """The content of config.json."""
+    """Function that returns the contents of config.json."""
     processor: Callable[[Source], dict[str, Any]]
-    """The content of processor_config.json, without the image processor's settings."""
+    """Function that returns the contents of processor_config.json, without the image processor's settings."""
     frames_by_processor: bool
-    """Whether the processor itself puts the tokens around an image."""
+    """Whether the processor itself inserts the tokens around an image."""
 
 
 def common_refusals(source: Source) -> list[str]:
-    """Reasons that hold for every layout: a fusion other than causal concatenation, tiles, or unusual resizing."""
+    """The reasons that apply to every layout: a fusion other than causal concatenation, tiles, or unusual resizing."""
     fusion, transform = source.parts.fusion, source.transform
     found = []
 
@@ -90,7 +90,10 @@ def common_refusals(source: Source) -> list[str]:
 
 
 def framed_refusals(source: Source) -> list[str]:
-    """Reasons of a layout whose processor puts tokens around an image: training must have used the same tokens."""
+    """The reasons that apply to layouts whose processor inserts tokens around an image.
+
+    Training must have used the same tokens.
+    """
     template = source.processor.tokenizer.template
     names = ("image", "before_image", "after_image")
     if all(getattr(template, name) == getattr(FRAMED, name) for name in names):
@@ -103,7 +106,7 @@ def framed_refusals(source: Source) -> list[str]:
 
 
 def part_tensors(source: Source, part: str) -> dict[str, Tensor]:
-    """A part's weights under the names of its family in Transformers."""
+    """A part's weights under the names of its Transformers family."""
     keymap, _ = keymaps.describe(part, getattr(source.parts, part))
     return keymap.theirs(getattr(source.model, part).state_dict())
 
@@ -115,13 +118,14 @@ HEAD, TABLE = "lm_head.weight", "model.embed_tokens.weight"
 def with_head(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A language model's weights, including a head that is tied to the token embeddings.
 
-    config.json still says that they are tied. mlx-vlm 0.7.10 needs an Idefics3's head in the file, and rejects a LLaVA's.
+    config.json still states that they are tied. mlx-vlm 0.7.10 needs the head of an Idefics3 in the file, and rejects
+    that of a LLaVA.
     """
     return {HEAD: tensors[TABLE].clone(), **tensors}
 
 
 def part_settings(source: Source, part: str) -> dict[str, Any]:
-    """A part's config under the names of its family; a language model's has the ids of the tokenizer."""
+    """A part's config under the names of its Transformers family; that of a language model has the tokenizer's ids."""
     _, settings = keymaps.describe(part, getattr(source.parts, part))
     if part == "language_model":
         tokenizer = source.processor.tokenizer
@@ -136,7 +140,7 @@ def part_settings(source: Source, part: str) -> dict[str, Any]:
 
 
 def renamed(tensors: Mapping[str, Tensor], *prefixes: tuple[str, str]) -> dict[str, Tensor]:
-    """Weights with the first matching prefix of each name replaced; other names are unchanged."""
+    """Replaces the first matching prefix of each weight's name; other names are unchanged."""
     found = {}
     for name, value in tensors.items():
         old, new = next((pair for pair in prefixes if name.startswith(pair[0])), ("", ""))

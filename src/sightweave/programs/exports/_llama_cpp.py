@@ -1,7 +1,7 @@
 """Runs a pair of GGUF files through llama-cpp-python: its own tokenizer, image encoder, projector and decoder.
 
-llama.cpp's own front end shows an Idefics3 every image as tiles and a whole, even if there is only one tile. Here the model
-is used as it was trained: with the ids of the prompt as they are, and only the whole of each image.
+llama.cpp's own front end shows every image to an Idefics3 as tiles and as a whole, even if there is only one tile. Here
+the model is used as it was trained: with unchanged prompt ids, and only the whole image.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import numpy as np
 from sightweave.core.errors import ExportError
 
 _STDERR = 2
-"""File descriptor that C code writes its log to."""
+"""File descriptor to which C code writes its log."""
 _FP32 = 0
-"""GGML's number for fp32, in which keys and values are kept so that nothing is rounded."""
+"""GGML's number for fp32, the type in which keys and values are cached so that nothing is rounded."""
 
 
 @contextmanager
 def quiet() -> Iterator[Path]:
     """Redirects the standard error of C code to a file inside the block; yields that file.
 
-    llama.cpp writes some two hundred lines while it loads two files, and its parts each have their own log.
+    llama.cpp writes about two hundred lines while it loads two files, and its parts each have their own log.
     """
     sys.stderr.flush()
     terminal = os.dup(_STDERR)
@@ -47,13 +47,13 @@ def quiet() -> Iterator[Path]:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that is not empty."""
+    """The last non-empty line of a log."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1].strip() if lines else "no output"
 
 
 class LlamaCpp:
-    """A text model and a projector, loaded on the CPU.
+    """A text model and a projector, loaded by llama.cpp on the CPU.
 
     Args:
         text: File of the language model.
@@ -61,7 +61,7 @@ class LlamaCpp:
         context: Maximum number of tokens.
 
     Raises:
-        ExportError: llama.cpp cannot load one of them.
+        ExportError: llama.cpp cannot load one of the files.
     """
 
     def __init__(self, text: Path, projector: Path, *, context: int = 2048) -> None:
@@ -71,7 +71,7 @@ class LlamaCpp:
         self._mtmd: Any = mtmd_cpp
         self.version: str = llama_cpp.__version__
         with quiet() as log:
-            # The language model.
+            # Load the language model.
             try:
                 self._model: Any = llama_cpp.Llama(
                     str(text), n_ctx=context, n_gpu_layers=0, type_k=_FP32, type_v=_FP32, verbose=False
@@ -81,7 +81,7 @@ class LlamaCpp:
                     f"{text}: llama.cpp cannot load it: {error} Its log ends: {last_line(log)}"
                 ) from error
 
-            # The image encoder and the projector.
+            # Load the image encoder and the projector.
             settings = self._mtmd.mtmd_context_params_default()
             settings.use_gpu, settings.print_timings, settings.warmup = False, False, False
             self._vision = self._mtmd.mtmd_init_from_file(
@@ -91,7 +91,7 @@ class LlamaCpp:
                 raise ExportError(f"{projector}: llama.cpp cannot load it. Its log ends: {last_line(log)}")
 
     def close(self) -> None:
-        """Frees everything."""
+        """Frees both models."""
         with quiet():
             self._mtmd.mtmd_free(self._vision)
             self._model.close()
@@ -108,11 +108,11 @@ class LlamaCpp:
 
         Args:
             segments: Ids, or an image (uint8 S S 3, in the encoder's size), in order.
-            ends: The id that ends an answer.
-            most: Maximum ids of an answer.
+            ends: Id that ends an answer.
+            most: Maximum number of ids in an answer.
 
         Returns:
-            float32 V after the prompt; the ids of the answer, with the end token if it was reached.
+            The logits after the prompt (float32 V), and the ids of the answer with the end token if it was reached.
         """
         with quiet():
             return self._answer(segments, ends, most)
@@ -157,7 +157,7 @@ class LlamaCpp:
             if mtmd.mtmd_tokenize(self._vision, chunks, ctypes.byref(prompt), images, 1):
                 raise ExportError("llama.cpp cannot preprocess an image.")
 
-            # The last chunk of the image is the whole.
+            # The last chunk of the image is the whole image.
             found = []
             for number in range(mtmd.mtmd_input_chunks_size(chunks)):
                 chunk = mtmd.mtmd_input_chunks_get(chunks, number)

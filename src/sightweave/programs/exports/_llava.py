@@ -25,8 +25,8 @@ _IMAGE_PROCESSORS = {"squash": "SiglipImageProcessor", "crop": "CLIPImageProcess
 
 
 def _refusals(source: Source) -> list[str]:
-    """Why a composition does not fit the layout; empty if it does."""
-    # The connector and the image transform.
+    """The reasons why a composition does not fit the layout; empty if it does."""
+    # Check the connector and the image transform.
     found = common_refusals(source)
     encoder, connector, transform = source.parts.encoder, source.parts.connector, source.transform
 
@@ -45,7 +45,7 @@ def _refusals(source: Source) -> list[str]:
     if transform.fit not in _IMAGE_PROCESSORS:
         found.append(f"images are fitted by {transform.fit}: train with inputs.fit=squash or crop")
 
-    # The encoder.
+    # Check the encoder.
     if config.kind_of(encoder) == "vit" and encoder.post_norm:
         found.append(
             "model.encoder has a final norm, but the format reads the features before it: train with post_norm=false"
@@ -99,7 +99,7 @@ def _config(source: Source) -> dict[str, Any]:
 
 
 def _strategy(source: Source) -> str:
-    """Whether the class token is dropped ("default") or there is none ("full")."""
+    """Name of the feature selection: "default" drops the class token; "full" is for encoders without one."""
     return "default" if source.parts.encoder.class_token else "full"
 
 

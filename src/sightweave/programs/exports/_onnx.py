@@ -1,4 +1,4 @@
-"""What the ONNX layouts share: tracing, a cache of plain tensors, the image encoder, and decoding in onnxruntime."""
+"""Shared by the ONNX layouts: tracing, a cache of plain tensors, the image encoder, and decoding in onnxruntime."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from sightweave.programs.generation.stopping import Limits
 from sightweave.programs.generation.writing import written
 
 PROVIDERS = ("CPUExecutionProvider",)
-"""Providers with which onnxruntime computes the comparison."""
+"""Execution providers with which onnxruntime computes the comparison."""
 
 
 def require() -> None:
     """Checks that the packages for writing graphs are installed.
 
     Raises:
-        BackendError: they are not.
+        BackendError: a package is missing.
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
@@ -42,7 +42,7 @@ def require() -> None:
 
 
 class Past(Cache):
-    """Keys and values as plain tensors: earlier ones are inputs, and all of them are outputs."""
+    """A cache of keys and values as plain tensors: earlier ones are graph inputs, and all of them are graph outputs."""
 
     def __init__(self, past: Sequence[Tensor]) -> None:
         super().__init__(rows=len(past))
@@ -56,7 +56,7 @@ class Past(Cache):
 
 
 class Encoder(nn.Module):
-    """The first graph: encoder and connector.
+    """The graph with the encoder and the connector.
 
     Args:
         path: Encoder and connector of images.
@@ -67,7 +67,7 @@ class Encoder(nn.Module):
         self.encoder, self.connector = path.encoder, path.connector
 
     def forward(self, pixels: Float[Tensor, "I 3 H W"]) -> Float[Tensor, "I Q D"]:
-        """Embeddings of images."""
+        """Embeddings of I images."""
         return self.connector(self.encoder(pixels))  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
 
@@ -90,10 +90,11 @@ def trace(
         file: Output file.
         inputs: Names of the inputs.
         outputs: Names of the outputs.
-        in_one_file: Whether large weights are also stored in the file itself, which then holds at most 2 GB.
+        in_one_file: Whether large weights are stored in the graph's own file, which can hold at most 2 GB, instead of
+            a second file.
     """
     with torch.no_grad(), warnings.catch_warnings(), quiet():
-        # torch warns of its own deprecated calls, and of names that two axes share.
+        # Ignore torch's warnings about its own deprecated calls, and about names that two axes share.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             graph.eval(),
@@ -110,7 +111,7 @@ def trace(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppresses torch's log of operators that this machine lacks."""
+    """Suppresses torch's log messages about operators that this machine lacks."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -120,17 +121,17 @@ def quiet() -> Iterator[None]:
 
 
 class GraphSession(abc.ABC):
-    """Rows that an onnxruntime graph extends, using its cache, with the interface that `generation.Writing` needs.
+    """A session of rows that an onnxruntime graph continues, with the interface that `generation.Writing` needs.
 
-    A subclass reads prompts in its own way, hands the logits of their last tokens to `begin`, and reads one more token
-    of each row in `_read`.
+    A subclass reads prompts in its own way, passes the logits after their last tokens to `begin`, and reads one more
+    token of each row in `_read`.
 
     Args:
-        graph: The decoder, with a ``past`` for each ``present``.
+        graph: The decoder, with a ``past`` input for each ``present`` output.
     """
 
     logits: Tensor
-    """float B V: logits of the next token of each row."""
+    """Logits of the next token of each row, float B V."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
@@ -141,23 +142,27 @@ class GraphSession(abc.ABC):
 
     @abc.abstractmethod
     def _read(self, ids: Tensor) -> Tensor:
-        """Reads one token of each row (int64 B); the logits B V after it."""
+        """Reads one token of each row (int64 B); returns the logits B V after it."""
 
     @abc.abstractmethod
     def _select(self, rows: Tensor) -> None:
-        """Keeps some rows of what `_read` needs in addition to the cache; ``rows[i]`` becomes row i."""
+        """Keeps some rows of the state that `_read` needs in addition to the cache; ``rows[i]`` becomes row i."""
 
     def begin(self, logits: Tensor) -> None:
-        """Starts with the logits B V after prompts that were just read."""
+        """Starts with the logits B V after the prompts that were just read."""
         self._numbers = torch.arange(len(logits))
         self._found = [[] for _ in logits]
         self._take(logits)
 
     def answers(self, end: int) -> list[tuple[list[int], Tensor]]:
-        """Greedy ids after each prompt, the end token included, and the logits T V that they were chosen by."""
+        """Generates greedily after each prompt.
+
+        Returns:
+            For each prompt, the ids including the end token, and the logits T V from which they were chosen.
+        """
         rows = len(self)
         decoder: Decoder = greedy.Config().build(end_id=end)
-        draws = Draws(np.zeros(rows, dtype=np.uint64))  # greedy decoding draws nothing
+        draws = Draws(np.zeros(rows, dtype=np.uint64))  # greedy decoding uses no random numbers
         texts = written(self, decoder, draws, [Limits(ANSWER_TOKENS)] * rows, end_id=end)
         return [
             (text.ids, torch.stack(logits[: len(text.ids)]))
@@ -173,13 +178,13 @@ class GraphSession(abc.ABC):
         self._take(self._read(ids))
 
     def leave(self, is_done: Tensor) -> Tensor:
-        """Removes rows; returns the old numbers of the others, in their order."""
+        """Removes rows; returns the old indices of the others, in the same order."""
         kept = (~is_done).nonzero()[:, 0]
         self._keep(kept)
         return kept
 
     def fork(self, rows: Tensor) -> GraphSession:
-        """Another session, whose row i continues row ``rows[i]``."""
+        """A new session whose row i continues row ``rows[i]``."""
         forked = copy.copy(self)
         forked._keep(rows)
         return forked

@@ -1,8 +1,8 @@
-"""The files that transformers.js opens directly: three graphs in ``onnx/`` next to Transformers' own configs.
+"""Writes the files that transformers.js opens directly: three graphs in ``onnx/`` next to Transformers' own configs.
 
 transformers.js 4.3 (https://github.com/huggingface/transformers.js) looks up token embeddings, replaces those of image
-tokens by image features, and calls a decoder with ``past_key_values``. It creates an empty cache from the names of the axes:
-only one named ``batch_size`` gets the same number of rows as the prompt.
+tokens by image features, and calls a decoder with ``past_key_values``. It creates an empty cache from the names of the
+axes: only an axis named ``batch_size`` gets the same number of rows as the prompt.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ import { AutoModelForImageTextToText, AutoProcessor } from "@huggingface/transfo
 const processor = await AutoProcessor.from_pretrained(FOLDER);
 const model = await AutoModelForImageTextToText.from_pretrained(FOLDER, { dtype: "fp32" });
 ```"""
-"""Usage for the model card."""
+"""Usage example for the model card."""
 _MOST_BYTES = 2 * 10**9
-"""Maximum size of one graph's weights: a file of this format holds at most 2 GiB."""
+"""Maximum size of one graph's weights in bytes: a file of this format holds at most 2 GiB."""
 
 
 def export(
@@ -79,7 +79,7 @@ def export(
 
 
 class _Tokens(nn.Module):
-    """The first graph: ids to embeddings."""
+    """The first graph, from ids to embeddings."""
 
     def __init__(self, language_model: DecoderOnly) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class _Tokens(nn.Module):
 
 
 class _Vision(nn.Module):
-    """The second graph in Idefics3's form: images in rows, in which padding images are hidden."""
+    """The second graph in Idefics3's form: each row has several images, and padding images are masked."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class _Vision(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """The third graph: all blocks and the head."""
+    """The third graph, with all blocks and the head."""
 
     def __init__(self, language_model: DecoderOnly) -> None:
         super().__init__()
@@ -117,12 +117,12 @@ class _Decoder(nn.Module):
         position_ids: Int[Tensor, "B S"],
         past: Sequence[Float[Tensor, "B Hkv P Dh"]],
     ) -> tuple[Tensor, ...]:
-        """Logits of all S new tokens, then keys and values of all K = P + S, by layer."""
+        """Logits of all S new tokens, then keys and values of all K = P + S tokens, layer by layer."""
         model, cache = self.language_model, Past(past)
         new, old = inputs_embeds.shape[1], past[0].shape[2]
 
         asks, answers = torch.arange(new)[:, None] + old, torch.arange(new + old)[None]
-        # Padding attends to itself: attending to nothing would give NaN.
+        # Padding attends to itself, because attending to nothing would give NaN.
         seen = (answers <= asks) & ((attention_mask > 0)[:, None] | (answers == asks))
         mask = Mask(dense=seen[:, None])
 
@@ -177,8 +177,8 @@ def _write_vision(model: VLM, file: Path, layout: Layout) -> None:
     names = ["pixel_values"]
     axes: dict[int, Any] = {0: Dim("batch_size")}
 
-    if layout.frames_by_processor:  # Idefics3's
-        graph = _Vision(graph)  # type: ignore[arg-type]  # made above
+    if layout.frames_by_processor:  # the layout of Idefics3
+        graph = _Vision(graph)  # type: ignore[arg-type]  # created above
         example = (torch.zeros(2, 3, 3, side, side), torch.ones(2, 3, side, side, dtype=torch.bool))
         names = ["pixel_values", "pixel_attention_mask"]
         axes |= {1: Dim("num_images")}
@@ -191,7 +191,7 @@ def _write_decoder(model: VLM, file: Path) -> None:
     """Traces the decoder; the sizes of the example are arbitrary but distinct."""
     rows, new, old = 2, 5, 3
     count = 2 * model.language_model.depth
-    # Separate tensors: the tracer would merge inputs that share one.
+    # Create separate tensors, because the tracer would merge inputs that share one.
     past = [torch.zeros(rows, *_cache_shape(model, old)) for _ in range(count)]
     ones = torch.ones(rows, old + new, dtype=torch.long)
     positions = torch.arange(new).expand(rows, -1).contiguous()
@@ -199,7 +199,7 @@ def _write_decoder(model: VLM, file: Path) -> None:
 
     batch, sequence = Dim("batch_size"), Dim("sequence_length")
     token, layer = {0: batch, 1: sequence}, {0: batch, 2: Dim("past_sequence_length")}
-    # The mask covers old and new tokens; the tracer derives that length itself.
+    # The mask covers old and new tokens; the tracer derives its length itself.
     shapes = (token, {0: batch, 1: Dim.DYNAMIC}, token, [layer] * count)
 
     graph = _Decoder(model.language_model)  # type: ignore[arg-type]  # the layouts allow no other class
@@ -209,7 +209,7 @@ def _write_decoder(model: VLM, file: Path) -> None:
 
 
 def _cache_shape(model: VLM, length: int) -> tuple[int, int, int]:
-    """Shape of the cached keys, or values, of one row and layer."""
+    """Shape of the cached keys, or values, of one row and one layer."""
     attention: Any = model.language_model.blocks[0].attention  # type: ignore[union-attr,index]  # a decoder has blocks
     return attention.num_kv_heads, length, attention.head_dim
 
@@ -225,17 +225,18 @@ def _cache_names(model: VLM, begin: str) -> list[str]:
 def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: Layout) -> Exported:
     """Runs the graphs as transformers.js does: first each sample alone, then all in one batch of different lengths.
 
-    Pixels are ours: transformers.js does not widen the resizing filter when it shrinks an image, so its pixels differ.
+    The pixels are those of our own transform: transformers.js does not widen the resizing filter when it shrinks an
+    image, so its pixels differ.
     """
     model, processor = copy.deepcopy(source.model).to("cpu").float().eval(), source.processor
     theirs = _Session(folder, model, processor, layout)
     answers = generation.generate(model, processor, samples, generation.Options(max_tokens=ANSWER_TOKENS))
 
-    # Each sample alone.
+    # Run each sample alone.
     alone = []
     for sample, ours in zip(samples, answers, strict=True):
         batch = processor.batch([sample])
-        assert batch.target is not None  # a batch of samples has targets
+        assert batch.target is not None  # batches of samples always have targets
         text = (batch.target.item[0] < 0).nonzero()[:, 0]
         own = model(batch, at=text).logits
         read = theirs.read([batch.target.ids[0].tolist()], [batch])[0, text]
@@ -243,7 +244,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: Lay
         ((said, logits),) = theirs.answers_to([sample])
         alone.append(compared(model, processor, sample, largest=largest, ours=ours, said=said, theirs=logits))
 
-    # All in one batch, with a longer prompt so that all samples are padded.
+    # Run all samples in one batch, with a longer prompt so that all of them are padded.
     together = theirs.answers_to(with_longer(processor, samples))[: len(samples)] if samples else []
     batched = []
     for sample, ours, (said, logits) in zip(samples, answers, together, strict=True):
@@ -278,7 +279,7 @@ class _Session(GraphSession):
         self._mask = np.zeros((0, 0), np.int64)
 
     def read(self, rows: Sequence[Sequence[int]], batches: Sequence[Batch]) -> Tensor:
-        """Logits B S V of prompts, padded on the left, with the images of one batch for each."""
+        """Logits B S V of prompts, padded on the left, with one batch for the images of each prompt."""
         tokenizer = self._processor.tokenizer
         width = max(map(len, rows))
         ids = np.array([[tokenizer.pad_id] * (width - len(row)) + list(row) for row in rows])
@@ -304,7 +305,7 @@ class _Session(GraphSession):
         return np.asarray(features)
 
     def answers_to(self, samples: Sequence[Sample]) -> list[tuple[list[int], Tensor]]:
-        """Like `answers`, for samples."""
+        """Like `answers`, but reads the prompts of samples first."""
         processor = self._processor
         encoded = [processor.encode(sample) for sample in samples]
         rows = [one.trunk.ids + one.prompt.ids for one in encoded]

@@ -1,8 +1,8 @@
 """Export to GGUF files for llama.cpp: text model and projector, made by llama.cpp's converter from the Idefics3 layout.
 
-The converter comes from the user's clone of github.com/ggml-org/llama.cpp. It identifies a tokenizer by a hash of its output
-for one text, and rejects any other. Here the tokenizer's way of splitting text is recognised instead, and llama.cpp must
-then give equal ids for a thousand strings.
+The converter comes from the user's clone of github.com/ggml-org/llama.cpp. It identifies a tokenizer by a hash of its
+output for one text, and rejects unknown ones. Here the tokenizer's way of splitting text is recognised instead, and
+llama.cpp must then give equal ids for a thousand strings.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ Numbers = Literal["f32", "f16", "bf16", "q8_0"]
 USE = f"""```bash
 llama-mtmd-cli -m {TEXT} --mmproj {PROJECTOR} --image picture.jpg -p "Describe the image."
 ```"""
-"""Usage for the model card."""
+"""Usage example for the model card."""
 LIMITS = """llama.cpp computes GELU from a table in half precision: logits are off by up to 0.5 % of the largest even in f32.
-Its own front end cuts each image into tiles and shows the whole after them; this model was trained on the whole
-alone."""
+Its own front end splits each image into tiles, followed by the whole image; this model was trained only on whole
+images."""
 """Known problems of llama.cpp, for the model card."""
 _VARIABLE = "LLAMA_CPP"
 _STRINGS = 1000
@@ -57,12 +57,12 @@ base.TextModel.get_vocab_base_pre = lambda self, tokenizer: name
 import convert_hf_to_gguf
 convert_hf_to_gguf.main()
 """
-"""Runs the user's converter, with our name for the tokenizer's way of splitting text."""
+"""Program that runs the user's converter, with our name for the tokenizer's way of splitting text."""
 
 
 @config
 class Config:
-    """Weight format and llama.cpp clone."""
+    """Options of the GGUF export."""
 
     llama_cpp: str = ""
     """Path of a llama.cpp clone; empty means the environment variable LLAMA_CPP."""
@@ -70,7 +70,7 @@ class Config:
     """Number format of the weights: f32, f16, bf16 or q8_0."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
-        """Calls `export` with these settings."""
+        """Exports a model with these options; see the function `export`."""
         return export(source, folder, samples, card=card, llama_cpp=self.llama_cpp, numbers=self.numbers)
 
 
@@ -91,13 +91,13 @@ def export(
         samples: Prompts with images for the comparison.
         card: The model card, in Markdown.
         llama_cpp: Path of a llama.cpp clone; empty means the environment variable LLAMA_CPP.
-        numbers: ``f32``, ``f16``, ``bf16`` or ``q8_0``.
+        numbers: Number format of the weights: ``f32``, ``f16``, ``bf16`` or ``q8_0``.
 
     Raises:
-        ExportError: the composition does not fit the Idefics3 layout, its tokenizer splits text in a way that llama.cpp does
-            not support, or llama.cpp gives other logits or answers.
-        BackendError: no llama.cpp clone, or its converter failed.
-        CheckpointError: the folder cannot be written, or holds other files.
+        ExportError: the composition does not fit the Idefics3 layout, its tokenizer splits text in a way that llama.cpp
+            does not support, or llama.cpp gives other logits or answers.
+        BackendError: there is no llama.cpp clone, or its converter failed.
+        CheckpointError: the folder cannot be written, or contains other files.
     """
     root = Path(llama_cpp or os.environ.get(_VARIABLE, ""))
     if not (root / "convert_hf_to_gguf.py").is_file():
@@ -120,7 +120,7 @@ def export(
         return Exported(folder=folder, layout="idefics3", program="", note=note)
 
     made = compare(source, folder, samples)
-    # llama.cpp takes GELU from a half-precision table; half-precision weights round further.
+    # llama.cpp computes GELU from a half-precision table; half-precision weights add further rounding.
     made.check(tolerance=0.005 if numbers == "f32" else 0.05)
     return made
 
@@ -138,10 +138,10 @@ def cuts_as(content: Mapping[str, Any]) -> str:
     """llama.cpp's name for a tokenizer's way of splitting text.
 
     Args:
-        content: The content of a ``tokenizer.json``.
+        content: The contents of a ``tokenizer.json``.
 
     Raises:
-        ExportError: llama.cpp does not support it.
+        ExportError: llama.cpp does not support this way.
     """
     whole = content.get("pre_tokenizer") or {
         "type": "none; its pieces have scores that only a tokenizer.model holds"
@@ -181,7 +181,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
     """Compares both programs: ids of texts, logits after each prompt, and greedy answers.
 
     Raises:
-        ExportError: any of a thousand strings has other ids.
+        ExportError: one of a thousand strings has other ids.
     """
     processor, model = source.processor, copy.deepcopy(source.model).to("cpu").float().eval()
     theirs = LlamaCpp(folder / TEXT, folder / PROJECTOR)
@@ -192,12 +192,12 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
 
         found = []
         for sample, ours in zip(samples, answers, strict=True):
-            # Their logits after the prompt, and their answer.
+            # Compute their logits after the prompt, and their answer.
             encoded = processor.encode(sample)
             segments = _segments(processor, sample)
             logits, said = theirs.answer(segments, processor.tokenizer.end_id, ANSWER_TOKENS)
 
-            # Ours at the same position.
+            # Compute ours at the same position.
             batch = processor.batch([sample])
             at = torch.tensor([len(encoded.trunk) + len(encoded.prompt) - 1])
             own = model(batch, at=at).logits[0].numpy()
@@ -230,12 +230,16 @@ def _segments(processor: Processor, sample: Sample) -> list[list[int] | np.ndarr
 
 
 def _resized_pixels(processor: Processor, medium: Medium) -> np.ndarray:
-    """The resized pixels of our transform before normalization, since llama.cpp resizes differently."""
+    """The resized pixels of our transform before normalisation, which are used because llama.cpp resizes differently."""
     return processor.images.transform.resize(image_files.load(medium)).values.permute(1, 2, 0).numpy()
 
 
 def _check_ids(processor: Processor, theirs: LlamaCpp, samples: Sequence[Sample]) -> None:
-    """Raises `ExportError` if the texts of the samples, or random ones, are tokenized differently."""
+    """Checks that both programs tokenize the texts of the samples, and random texts, equally.
+
+    Raises:
+        ExportError: a text is tokenized differently.
+    """
     texts: list[str] = []
     for sample in samples:
         texts += [part.content for part in sample.parts if isinstance(part.content, str)]

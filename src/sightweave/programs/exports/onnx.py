@@ -1,9 +1,9 @@
-"""Two graphs for onnxruntime: images to embeddings, and text with embeddings to logits, with a cache.
+"""Exports a model as two graphs for onnxruntime: an encoder from images to embeddings, and a decoder with a cache.
 
-The folder holds ``encoder.onnx``, ``decoder.onnx``, ``onnx.json`` (names, shapes and ids: all that a program in another
-language needs), ``tokenizer.json``, and ``processor.json`` (how images are resized and prompts written). A prompt and each
-later token go through the same decoder: its outputs ``present_...`` are the inputs ``past_...`` of the next call, which are
-empty (length 0) in the first.
+The folder contains ``encoder.onnx``, ``decoder.onnx``, ``onnx.json`` (names, shapes and ids: all that a program in
+another language needs), ``tokenizer.json``, and ``processor.json`` (how images are resized and prompts are written).
+The decoder reads text and embeddings and returns logits. A prompt and each later token go through the same decoder: its
+outputs ``present_...`` are the inputs ``past_...`` of the next call; in the first call, these are empty (length 0).
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from sightweave.programs.exports._layout import Source
 from sightweave.programs.exports._onnx import PROVIDERS, Encoder, GraphSession, Past, require, trace
 
 TOLERANCE = 1e-4
-"""Largest difference between two fp32 logits that is put down to onnxruntime's kernels, as a share of the largest logit."""
+"""Largest difference between two fp32 logits that onnxruntime's kernels may cause, as a share of the largest logit."""
 LAYOUTS = ("sightweave", _transformers_js.NAME)
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 USE = f"""Greedy decoding, one token at a time. Sightweave's processor makes the prompt's ids, positions and pixels; it reads
-the files beside the graphs. `onnx.json` has the sizes for programs in other languages.
+the files next to the graphs. `onnx.json` has the sizes for programs in other languages.
 
 ```python
 # pip install sightweave onnxruntime
@@ -85,28 +85,28 @@ while len(answer) < 32 and processor.tokenizer.end_id not in answer:
     tokens = {{"ids": one, "positions": np.full_like(one, position), "ar": np.ones_like(one), "valid": one == one}}
 print(processor.tokenizer.decode(answer))
 ```"""
-"""For the model card."""
+"""Usage example for the model card."""
 USES = {_transformers_js.NAME: _transformers_js.USE}
-"""For the model card, by layout, for those other than the first."""
+"""Usage examples for the model card, by layout, for layouts other than the first."""
 LIMITS = """Programs that load this folder, and what they get wrong:
 
-- transformers.js 4.3.2 does not widen its filter when it shrinks a picture, so its own pixels differ from those of training
-  by up to 0.76 (Idefics3) and 1.5 (LLaVA) of a range of 2, which can change an answer. Resize pictures to the encoder's size
-  before they are given to it.
-- onnxruntime-genai 0.18 opens neither layout."""
-"""For the model card: faults of other programs."""
+- transformers.js 4.3.2 does not widen its filter when it shrinks an image, so its pixels differ from those of training by
+  up to 0.76 (Idefics3) and 1.5 (LLaVA) of a range of 2, which can change an answer. Resize images to the encoder's size
+  before passing them to it.
+- onnxruntime-genai 0.18 can open neither layout."""
+"""Limitations of other programs, for the model card."""
 
 
 @config
 class Config:
-    """File layout."""
+    """Options of the ONNX export."""
 
     layout: Literal["sightweave", "transformers.js"] = "sightweave"
     """File layout: sightweave (two graphs, for any model with concat and decoder_only) or transformers.js (the files
-    that it opens by itself, if the model fits one of Transformers' layouts)."""
+    that it opens directly, if the model fits one of Transformers' layouts)."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
-        """Calls `export` with these settings."""
+        """Exports a model with these options; see the function `export`."""
         return export(source, folder, samples, card=card, layout=self.layout)
 
 
@@ -118,14 +118,14 @@ def export(
     Args:
         source: The model with its processor and the Configs of its parts.
         folder: Output folder; an existing one is replaced.
-        samples: Prompts to compare.
+        samples: Prompts for the comparison.
         card: The model card, in Markdown.
-        layout: ``sightweave``: two graphs, for any composition of concat and decoder_only; or ``transformers.js``: the files
-            that it opens by itself, for compositions that fit one of Transformers' layouts.
+        layout: ``sightweave``: two graphs, for any composition of concat and decoder_only; or ``transformers.js``: the
+            files that it opens directly, for compositions that fit one of Transformers' layouts.
 
     Raises:
         BackendError: the packages that write ONNX files are not installed.
-        ExportError: an unknown layout, a composition that has no such graphs, or onnxruntime gives other results.
+        ExportError: the layout is unknown, the composition has no such graphs, or onnxruntime gives other results.
         CheckpointError: the folder cannot be written.
     """
     if layout not in LAYOUTS:
@@ -161,7 +161,7 @@ def refuse(source: Source) -> None:
 
 
 class Decoder(nn.Module):
-    """The second graph: concatenation, all blocks, the head.
+    """The second graph: concatenation, all blocks and the head.
 
     Args:
         language_model: The language model.
@@ -197,20 +197,20 @@ class Decoder(nn.Module):
     def _fused(self, hidden: Tensor, ids: Tensor, embeddings: Tensor) -> Tensor:
         """Like `Concat`, without operations whose size depends on values: each image token looks up its own embedding."""
         marks = ids == self.image_id
-        # One more row, so that the look-up of a text without images has a target.
+        # Add one row, so that a text without images has a row to look up.
         rows = nn.functional.pad(embeddings.flatten(0, 1), (0, 0, 0, 1))
         number = (marks.flatten().cumsum(0) - 1).clamp(min=0).view_as(ids)
         return torch.where(marks[..., None], rows[number], hidden)
 
     def _mask(self, ids: Tensor, positions: Tensor, ar: Tensor, valid: Tensor, past_valid: Tensor) -> Mask:
-        """New tokens attend to all earlier tokens, and to each other as `TokenSequence` says."""
+        """The mask in which new tokens attend to all earlier tokens, and to each other as in `TokenSequence`."""
         tokens = text_tokens(ids, positions, ar=ar, valid=valid)
         before = past_valid[:, None, :].expand(-1, ids.shape[1], -1)
         return Mask(dense=torch.cat([before, allowed(tokens)], 2)[:, None])
 
 
 def write(source: Source, folder: Path, card: str = "") -> None:
-    """Writes the folder, whole or not at all.
+    """Writes the folder completely or not at all.
 
     Raises:
         BackendError: the packages that write ONNX files are not installed.
@@ -232,7 +232,7 @@ def _write_graphs(model: VLM, processor: Processor, folder: Path) -> None:
     pictures = ({0: Dim("pictures")},)
     trace(encoder, (torch.zeros(2, 3, side, side),), pictures, folder / ENCODER, ["pixels"], ["embeddings"])
 
-    decoder = Decoder(model.language_model, processor.tokenizer.image_id)  # type: ignore[arg-type]  # `refuse` saw to it
+    decoder = Decoder(model.language_model, processor.tokenizer.image_id)  # type: ignore[arg-type]  # `refuse` ensures it
     names = _names(model)
     example, shapes = _example(model)
     inputs = [
@@ -249,7 +249,7 @@ def _write_graphs(model: VLM, processor: Processor, folder: Path) -> None:
 
 
 def _names(model: VLM) -> list[str]:
-    """Names of the keys and values, in the order of the decoder's inputs and outputs."""
+    """Names of the cached keys and values, in the order of the decoder's inputs and outputs."""
     names = []
     for layer in range(model.language_model.depth):
         names += [f"keys_{layer}", f"values_{layer}"]
@@ -257,7 +257,7 @@ def _names(model: VLM) -> list[str]:
 
 
 def _example(model: VLM) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Example inputs of the decoder, and their axes that may have any length."""
+    """Example inputs of the decoder, and those of their axes that may have any length."""
     rows, new, old, pictures = 2, 5, 3, 2
     attention: Any = model.language_model.blocks[0].attention  # type: ignore[union-attr,index]  # a decoder has blocks
     kept = (rows, attention.num_kv_heads, old, attention.head_dim)
@@ -265,7 +265,7 @@ def _example(model: VLM) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     ids = torch.zeros(rows, new, dtype=torch.long)
     embeddings = torch.zeros(pictures, model.layout.tokens_per_image, model.language_model.dim)
     count = 2 * model.language_model.depth
-    # The tracer takes inputs that are the same tensor for one input, so each has its own tensor.
+    # Use separate tensors, because the tracer would merge inputs that share one.
     past = [torch.zeros(kept) for _ in range(count)]
     seen = torch.ones(rows, old, dtype=torch.bool)
     tensors = (ids, ids.clone(), ids + 1, ids == 0, seen, embeddings, past)
@@ -279,7 +279,7 @@ def _example(model: VLM) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def _description(source: Source) -> dict[str, Any]:
-    """Contents of ``onnx.json``: what a program in another language needs to know."""
+    """The contents of ``onnx.json``, for programs in other languages."""
     model, tokenizer = source.model, source.processor.tokenizer
     attention: Any = model.language_model.blocks[0].attention  # type: ignore[union-attr,index]  # a decoder has blocks
     return {
@@ -300,7 +300,7 @@ def _description(source: Source) -> dict[str, Any]:
 
 @torch.inference_mode()
 def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported:
-    """Runs both graphs and compares logits along prompt and target, and greedy answers that are decoded with the cache.
+    """Runs both graphs and compares logits along prompt and target, and greedy answers decoded with the cache.
 
     Each sample is run alone, and then all samples in one batch of prompts of different lengths.
     """
@@ -312,7 +312,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample]) -> Exported
     alone = []
     for sample, ours in zip(samples, answers, strict=True):
         batch = processor.batch([sample])
-        assert batch.target is not None  # a batch of samples has targets
+        assert batch.target is not None  # batches of samples always have targets
         text = (batch.target.item[0] < 0).nonzero()[:, 0]
         own = model(batch, at=text).logits
         largest = float((own - theirs.read(batch)[0, text]).abs().max())
@@ -337,7 +337,7 @@ def prompts(processor: Processor, samples: Sequence[Sample]) -> Batch:
 
 
 class _Session(GraphSession):
-    """Both graphs in onnxruntime, on the CPU."""
+    """Both graphs in onnxruntime on the CPU."""
 
     def __init__(self, folder: Path, model: VLM) -> None:
         import onnxruntime
@@ -348,7 +348,7 @@ class _Session(GraphSession):
         )
         super().__init__(decoder)
         self._encoder = encoder
-        # A graph that never reads an input does not have it.
+        # A graph has only those inputs that it reads.
         self._wanted = {one.name for one in decoder.get_inputs()}
         self._names = _names(model)
         self._empty = _example(model)[0][-1][0][:1, :, :0]
@@ -358,9 +358,9 @@ class _Session(GraphSession):
         self._positions = torch.zeros(0, dtype=torch.int64)
 
     def read(self, batch: Batch) -> Tensor:
-        """Logits B S V of all tokens of a batch; forgets what was read before."""
+        """Logits B S V of all tokens of a batch; whatever was read before is dropped."""
         tokens, image = batch.target, batch.media.get("image")
-        assert tokens is not None  # a batch of samples has targets
+        assert tokens is not None  # batches of samples always have targets
         self._embeddings = self._none  # a text without images looks nothing up
         if image is not None:
             (self._embeddings,) = self._encoder.run(None, {"pixels": image.dense.numpy()})
@@ -371,8 +371,8 @@ class _Session(GraphSession):
         return self._run(tokens.ids, tokens.positions, tokens.ar, tokens.valid)
 
     def answers_to(self, batch: Batch, end: int) -> list[tuple[list[int], Tensor]]:
-        """Like `answers`, for a batch of prompts."""
-        assert batch.target is not None  # a batch of samples has targets
+        """Like `answers`, but reads a batch of prompts first."""
+        assert batch.target is not None  # batches of samples always have targets
         last = batch.target.valid.sum(1) - 1
         row = torch.arange(len(last))
         self._positions = batch.target.positions[row, last]

@@ -1,7 +1,8 @@
 """Export to a folder that Transformers opens: weights, configs, tokenizer, chat template, image processor and model card.
 
-There are two layouts: Idefics3's, which vLLM and llama.cpp also read, and LLaVA's. Nothing is converted: a composition that
-does not fit a layout is rejected with the reason. Transformers itself is needed only for the comparison.
+There are two layouts: that of Idefics3, which vLLM and llama.cpp also read, and that of LLaVA. Nothing is converted: a
+composition that does not fit a layout is rejected with the reason. Transformers itself is needed only for the
+comparison.
 """
 
 from __future__ import annotations
@@ -41,34 +42,34 @@ from sightweave.programs.exports._layout import HEAD, Layout, Source
 from sightweave.programs.predictors import from_transformers
 
 LAYOUTS: Mapping[str, Layout] = {one.LAYOUT.name: one.LAYOUT for one in (_idefics3, _llava)}
-"""Layouts by name; ``auto`` takes the first that fits."""
+"""Layouts by name; ``auto`` uses the first one that fits."""
 USE = with_transformers(
     "# backend: pixels as in training, which torchvision would round differently (in Transformers 4: use_fast=False).",
     processor=', backend="pil"',
 )
-"""Usage for the model card."""
+"""Usage example for the model card."""
 LIMITS = """Problems of other programs that load this folder:
 
-- Transformers 4.57 reads the patch positions of an Idefics3 one row and column too low; version 5 does not.
-- torchvision, where Transformers 5 uses it to resize, rounds differently from the pixels of training.
+- Transformers 4.57 reads the patch positions of an Idefics3 one row and one column too low; version 5 does not.
+- torchvision, where Transformers 5 uses it to resize, rounds differently than in training.
 - mlx-vlm 0.7.10 always computes quick GELU in the image encoder of a LLaVA: logits are off by 4e-4 to 1.5e-3.
 - optimum-intel 2.2 (OpenVINO 2026.4.1) needs Transformers 4.57, so an Idefics3 is off by 1e-2 there.
-- openvino-genai 2026.4.1 opens no Idefics3, and a LLaVA only if it crops its images: it asks for `crop_size` and
-  `size.shortest_edge` in preprocessor_config.json, which Transformers refuses next to a plain square.
-- onnxruntime-genai 0.18 opens neither.
+- openvino-genai 2026.4.1 cannot open an Idefics3, and opens a LLaVA only if that crops its images: it needs `crop_size` and
+  `size.shortest_edge` in preprocessor_config.json, which Transformers rejects next to a plain square size.
+- onnxruntime-genai 0.18 can open neither.
 - `transformers serve` 5.24 ignores `logprobs` and `n`."""
 """Known problems of other programs, for the model card."""
 
 
 @config
 class Config:
-    """Layout of the Transformers folder."""
+    """Options of the Transformers export."""
 
     layout: Literal["auto", "idefics3", "llava"] = "auto"
-    """Transformers architecture: idefics3, llava, or auto for the first that fits."""
+    """Transformers architecture: idefics3, llava, or auto for the first one that fits."""
 
     def export(self, source: Source, folder: Path, samples: Sequence[Sample], *, card: str = "") -> Exported:
-        """Calls `export` with these settings."""
+        """Exports a model with these options; see the function `export`."""
         return export(source, folder, samples, card=card, layout=self.layout)
 
 
@@ -86,7 +87,7 @@ def export(
         source: The model with its processor and its parts' Configs.
         folder: Output folder; an earlier export is replaced.
         samples: Prompts with images for the comparison.
-        layout: ``idefics3``, ``llava``, or ``auto`` for the first that fits.
+        layout: ``idefics3``, ``llava``, or ``auto`` for the first one that fits.
         card: The model card, in Markdown.
 
     Raises:
@@ -106,10 +107,11 @@ def export(
 
 
 def choose(source: Source, layout: str = "auto") -> Layout:
-    """The layout that a composition fits.
+    """The layout that fits a composition.
 
     Raises:
-        ExportError: no such layout, or the composition does not fit it (or any); lists all reasons, nearest layout first.
+        ExportError: there is no such layout, or the composition does not fit it (or any); the message lists all
+            reasons, nearest layout first.
     """
     if layout != "auto" and layout not in LAYOUTS:
         raise ExportError(f"no layout {layout!r}. {did_you_mean(layout, [*LAYOUTS, 'auto'])}")
@@ -135,7 +137,7 @@ def write(source: Source, folder: Path, layout: Layout, card: str = "", *, repea
         folder: Output folder; an earlier export is replaced.
         layout: A layout that the model fits.
         card: The model card, in Markdown.
-        repeats_head: Whether to write a head that is tied to the token embeddings as well, as some programs need it.
+        repeats_head: Whether to also write a head that is tied to the token embeddings, which some programs need.
     """
     tensors = layout.tensors(source)
     named, texts = documents(source, layout)
@@ -154,7 +156,7 @@ def documents(source: Source, layout: Layout) -> tuple[dict[str, Any], dict[str,
     ids = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     chat = chat_template(tokenizer.template, writes_frame=not layout.frames_by_processor)
 
-    # The image processor resizes and normalizes as in training.
+    # The image processor must resize and normalise as in training.
     processor = layout.processor(source)
     images = processor["image_processor"] | preprocessor.settings(source.transform)
     processor_class = {"processor_class": processor["processor_class"]}
@@ -164,7 +166,7 @@ def documents(source: Source, layout: Layout) -> tuple[dict[str, Any], dict[str,
         "config": config,
         "generation_config": {key: value for key, value in ids.items() if value is not None},
         "processor_config": processor | {"image_processor": images} | processor_class,
-        # Transformers 4 and llama.cpp read the image processor's settings here.
+        # Transformers 4 and llama.cpp read the image processor's settings from this file.
         "preprocessor_config": images | processor_class,
         # The chat template writes the first token; a post-processor would add it a second time.
         FILE_NAME.removesuffix(".json"): {**tokenizer.to_plain(), "post_processor": None},
@@ -175,7 +177,7 @@ def documents(source: Source, layout: Layout) -> tuple[dict[str, Any], dict[str,
             "model_max_length": source.processor.max_length,
             # `generate` appends after the last column, so shorter prompts are padded on the left.
             "padding_side": "left",
-            # Version 4 would also make token_type_ids, which these models reject.
+            # Version 4 would also create token_type_ids, which these models reject.
             "model_input_names": ["input_ids", "attention_mask"],
             "clean_up_tokenization_spaces": False,
             "extra_special_tokens": {"image_token": tokenizer.template.image},
@@ -205,9 +207,9 @@ def chat_template(template: Template, *, writes_frame: bool) -> str:
         image = template.before_image + image + template.after_image
 
     if template.chat:
-        # The exported tokenizer adds nothing at the start, so the template has to.
+        # The exported tokenizer adds nothing at the start, so the template must do it.
         first = f"{{{{- {quoted(template.first)} -}}}}" if template.first else ""
-        # A template that places images itself contains their token; the frame is put around it there.
+        # A template that places images itself contains the image token; the frame is put around that token.
         shown = first + template.chat.replace(template.image, image)
         return shown if template.shows else showing(first + template.chat, image)
 
@@ -225,12 +227,12 @@ def chat_template(template: Template, *, writes_frame: bool) -> str:
 def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str) -> Exported:
     """Compares both programs in fp32 on the CPU: logits along prompt and target, and greedy answers.
 
-    The folder is used as its users would, with its own padding and generation settings: first each sample alone, then all in
-    batches of prompts of different lengths.
+    The folder is used as its users would, with its own padding and generation settings: first each sample alone, then
+    all in batches of prompts of different lengths.
 
     Raises:
         CheckpointError: Transformers cannot load the folder, or a weight is missing.
-        ExportError: the two tokenize a prompt differently.
+        ExportError: the two programs tokenize a prompt differently.
     """
     theirs = _Theirs(folder)
     model = copy.deepcopy(source.model).to("cpu").float().eval()
@@ -238,7 +240,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str
     answers = generation.generate(model, source.processor, samples, options)
     end = source.processor.tokenizer.end_id
 
-    # Each sample alone.
+    # Run each sample alone.
     alone = []
     for sample, ours in zip(samples, answers, strict=True):
         largest = _largest_difference(model, source.processor, theirs, sample)
@@ -247,7 +249,7 @@ def compare(source: Source, folder: Path, samples: Sequence[Sample], layout: str
             compared(model, source.processor, sample, largest=largest, ours=ours, said=said, theirs=logits)
         )
 
-    # In batches, with a longer prompt in each so that all samples are padded.
+    # Run the samples in batches, with a longer prompt in each batch so that all samples are padded.
     batched: dict[int, Compared] = {}
     for places in _same_count(samples):
         rows = [samples[place] for place in places]
@@ -319,7 +321,7 @@ class _Theirs:
 
 
 def _same_count(samples: Sequence[Sample]) -> list[list[int]]:
-    """Indices of the samples, grouped by their number of images, since processors reject mixtures."""
+    """Indices of the samples, grouped by their number of images, because processors reject mixtures."""
     found: dict[int, list[int]] = {}
     for place, sample in enumerate(samples):
         found.setdefault(len(sample.media), []).append(place)
@@ -330,10 +332,10 @@ def _largest_difference(model: VLM, processor: Processor, theirs: _Theirs, sampl
     """Largest difference between two logits, over all text tokens of a sample's prompt and target.
 
     Raises:
-        ExportError: the two tokenize the prompt differently.
+        ExportError: the two programs tokenize the prompt differently.
     """
     batch, prompt = processor.batch([sample]), processor.encode(sample)
-    assert batch.target is not None  # a batch of samples has targets
+    assert batch.target is not None  # batches of samples always have targets
     count = len(prompt.trunk) + len(prompt.prompt)
     inputs = theirs.inputs([sample])
     ids = batch.target.ids

@@ -1,8 +1,8 @@
-"""Prompts to answers: each image is encoded once and shared by its questions, and finished rows leave the batch.
+"""Generates answers to prompts: each image is encoded once and shared by its questions; finished rows leave the batch.
 
-``generate`` answers many samples, and says how likely given texts are as their answers; ``stream`` gives one answer in
-pieces; ``write`` continues a batch of prompts. All of them decode in a ``Session``. A server uses ``Writing`` itself: its
-rows may join and leave at any time.
+``generate`` answers many samples and computes the likelihoods of given texts as their answers; ``stream`` yields one
+answer in pieces; ``write`` continues a batch of prompts. All of them decode in a ``Session``. A server uses ``Writing``
+directly: its rows may join and leave at any time.
 """
 
 from sightweave.programs.generation.answering import generate

@@ -1,4 +1,4 @@
-"""Many samples -> predictions: in rooms (groups of prompts that share images), in batches that fit into memory."""
+"""Answers many samples: in rooms (groups of prompts that share images), and in batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -45,20 +45,23 @@ def generate(
     progress: Callable[[int], None] | None = None,
     memory: MediaMemory | None = None,
 ) -> list[Prediction]:
-    """Answers all samples, in order, and scores given texts as their answers; a prompt is read only once for both.
+    """Answers all samples, in order, and scores given texts as their answers; each prompt is read only once for both.
 
     Args:
-        model: The model. It is put into evaluation mode and back.
+        model: The model, which is in evaluation mode during the call.
         processor: The model's own processor.
         samples: Prompts; their targets are ignored.
-        options: Length and method.
-        texts: For each sample the texts whose likelihood is wanted; empty means none for any.
-        limits: Limits of each sample, instead of those in `options`; empty means those for all.
-        progress: Called with the number of new answers, perhaps from another thread, but never from two at once.
+        options: Length and decoding method.
+        texts: For each sample, the texts to score; an empty sequence scores none.
+        limits: Limits of each sample, instead of those in `options`; an empty sequence uses those for all samples.
+        progress: Called with the number of new answers, possibly from another thread, but never from two at once.
         memory: Caches the embeddings of images for later calls with the same model; None caches nothing.
 
+    Returns:
+        One prediction per sample.
+
     Raises:
-        DataError: not one list of texts or not one limit per sample.
+        DataError: there is not one list of texts, or not one limit, per sample.
         BackendError: a single prompt needs more memory than there is.
     """
     options = options or Options()
@@ -69,7 +72,7 @@ def generate(
     was_training = model.training
     model.eval()
     try:
-        # A sample for which nothing is to be written or scored is not read.
+        # Samples for which nothing is generated or scored are not read.
         asked = [n for n in range(len(samples)) if limits[n].max_tokens or (texts and texts[n])]
         if progress is not None and len(asked) < len(samples):
             progress(len(samples) - len(asked))
@@ -95,7 +98,11 @@ def generate(
 
 
 def _check_length(what: str, given: Sequence[object], samples: Sequence[Sample]) -> None:
-    """Rejects a list that is neither empty nor as long as that of the samples."""
+    """Rejects a list that is neither empty nor of the same length as the samples.
+
+    Raises:
+        DataError: the lengths differ.
+    """
     if given and len(given) != len(samples):
         raise DataError(
             f"generate: {len(given)} {what} for {len(samples)} sample(s); give one for each, in order."
@@ -103,7 +110,7 @@ def _check_length(what: str, given: Sequence[object], samples: Sequence[Sample])
 
 
 def _budget(model: VLM, options: Options, *, batches: int) -> Budget:
-    """The largest size of a batch, where `batches` of them are decoded at the same time."""
+    """The limits of a batch if `batches` of them are decoded at the same time."""
     device = next(model.parameters()).device
     return Budget(
         Shape.of(model.language_model),
@@ -116,11 +123,14 @@ def _budget(model: VLM, options: Options, *, batches: int) -> Budget:
 
 @dataclass
 class _Answering:
-    """One call of `generate`: its prompts, and the answers so far. If memory runs out for a batch, it is halved."""
+    """One call of `generate`: its prompts, and the answers so far.
+
+    If memory runs out for a batch, the batch is halved.
+    """
 
     reader: Reader
     encoded: Mapping[int, Encoded]
-    """Prompts, by the number of their sample."""
+    """Encoded prompts, by the number of their sample."""
     texts: Sequence[Sequence[str]]
     limits: Sequence[Limits]
     """Limits of each sample."""
@@ -150,9 +160,9 @@ class _Answering:
                 self.chunk(chunk, prefix)
 
     def _alike(self, order: Sequence[int]) -> list[list[int]]:
-        """Groups of prompts that may be answered together, each in the given order.
+        """Groups prompts that may be answered together, each group in the given order.
 
-        Prompts with texts to score are read more slowly than others, and beam search needs one maximum of tokens.
+        Prompts with texts to score are read in a slower way than others, and beam search needs one maximum of tokens.
         """
         groups: dict[tuple[Any, ...], list[int]] = {}
         for number in order:
@@ -163,7 +173,7 @@ class _Answering:
         return [groups[kind] for kind in sorted(groups)]
 
     def _lengths(self, number: int, shares: bool) -> tuple[int, int]:
-        """Number of tokens of a prompt with its answer, and how many of them are read at once."""
+        """Number of tokens of a prompt with its answer, and how many of them are processed at once."""
         trunk, prompt = len(self.encoded[number].trunk), len(self.encoded[number].prompt)
         return trunk + prompt + self.limits[number].max_tokens, prompt if shares else trunk + prompt
 
@@ -191,7 +201,7 @@ class _Answering:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """The requests for the prompts of one batch."""
+    """What to generate and to score for the prompts of one batch."""
 
     texts: Sequence[Sequence[str]]
     """Texts to score for each prompt."""
@@ -202,7 +212,7 @@ class _Wanted:
 
 
 def _rows_of(numbers: Sequence[int], width: int) -> Tensor:
-    """Numbers of the rows of some prompts, where each prompt has `width` rows."""
+    """Indices of the rows of some prompts, where each prompt has `width` rows."""
     return (torch.tensor(numbers, dtype=torch.int64)[:, None] * width + torch.arange(width)).flatten()
 
 
@@ -216,20 +226,20 @@ def _too_large(one: Encoded, limits: Limits) -> BackendError:
 
 @dataclass(frozen=True)
 class Prefix:
-    """Images that were read once; all of their prompts continue them."""
+    """Images that were read once, to be continued by all prompts that share them."""
 
     trunks: Trunks
     number: Mapping[TrunkKey, int]
-    """Number of the trunk that holds the images of a prompt."""
+    """Index of the trunk that holds a prompt's images."""
 
     def rows_of(self, encoded: Sequence[Encoded]) -> Tensor:
-        """int64: number of the trunk that each row of a batch continues."""
+        """Index of the trunk that each row of a batch continues, int64."""
         return torch.tensor([self.number[one.trunk_key] for one in encoded])
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads encoded prompts into a session and turns them into predictions."""
+    """Reads encoded prompts into a session and generates predictions for them."""
 
     model: VLM
     processor: Processor
@@ -237,7 +247,7 @@ class Reader:
     memory: MediaMemory | None = None
 
     def prefix(self, encoded: Sequence[Encoded]) -> Prefix:
-        """Reads the images that precede prompts; equal images are read only once."""
+        """Reads the images that precede the prompts; equal images are read only once."""
         firsts: dict[TrunkKey, Encoded] = {}
         for one in encoded:
             firsts.setdefault(one.trunk_key, one)
@@ -255,7 +265,7 @@ class Reader:
         *,
         packed: bool = True,
     ) -> None:
-        """Adds prompts to a session, one per row, with their images unless a prefix holds them."""
+        """Adds prompts to a session, one per row, with their images unless the images are in `prefix`."""
         prompts = self.processor.prompts(encoded, section="whole" if prefix is None else "rest")
         batch = with_media(self.model, self.processor, prompts, self.memory)
         if prefix is None:
@@ -266,13 +276,13 @@ class Reader:
     def answer(
         self, encoded: Sequence[Encoded], wanted: _Wanted, prefix: Prefix | None, budget: Budget
     ) -> list[Prediction]:
-        """Predictions of one batch.
+        """Generates and scores the predictions of one batch.
 
         Args:
             encoded: Prompts.
-            wanted: The requests for these prompts.
-            prefix: Images that have already been read.
-            budget: How much may be read at once.
+            wanted: What to generate and to score for these prompts.
+            prefix: Images that have already been read; None if there are none.
+            budget: Limits of what may be read at once.
         """
         texts, limits = wanted.texts, wanted.limits
         is_writing = limits[0].max_tokens > 0
@@ -281,14 +291,14 @@ class Reader:
             found = classified(self.model, batch, self.processor.answers, texts, write=is_writing)
             return [_stopped(one, limit) for one, limit in zip(found, limits, strict=True)]
 
-        # Read the prompts, unpacked if there are texts to score: packed prompts cannot be continued with a text.
+        # Read the prompts. Do not pack them if there are texts to score, because texts cannot continue packed prompts.
         tokenizer = self.processor.tokenizer
         decoder: Decoder = self.options.decoding.build(end_id=tokenizer.end_id)
         rows = [one for one in encoded for _ in range(decoder.width)]
         session = Session(self.model)
         self.join(session, rows, prefix, packed=not any(texts))
 
-        # Score the texts first, because writing uses up the session.
+        # Score the texts first, because generating uses up the session.
         likelihoods = judged(self.processor, session, texts, decoder.width, budget)
         if not is_writing:
             return [replace(_NOTHING, likelihoods=each) for each in likelihoods]
@@ -302,13 +312,13 @@ class Reader:
 
 
 def _prediction(writer: Writer, text: Written, limits: Limits) -> Prediction:
-    """The writer's prediction for a text, up to the first stop text."""
+    """The writer's prediction for a generated text, which ends before the first stop text."""
     made = _stopped(writer.write(text.ids, text.total), limits)
     return replace(made, finish="stop") if limits.stop and text.has_ended else made
 
 
 def _stopped(prediction: Prediction, limits: Limits) -> Prediction:
-    """A prediction whose text ends before the first stop text."""
+    """Cuts a prediction's text before its first stop text."""
     if not limits.stop or prediction.finish == "none":
         return prediction
     text = before_stop(prediction.text, limits.stop)

@@ -1,4 +1,4 @@
-"""Prompts -> the most likely answer of a list, by a model that classifies."""
+"""Answers prompts with a model that classifies: chooses the most likely answer from a list."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ def classified(
     *,
     write: bool = True,
 ) -> list[Prediction]:
-    """The most likely answer of the list for each prompt; its log-probability is that among all answers of the list.
+    """The most likely answer of the list for each prompt; log-probabilities are relative to all answers of the list.
 
     Args:
         model: A model that classifies.
         batch: Prompts.
         answers: The list of answers.
-        texts: For each prompt, the texts to score; empty means none for any. A text outside the list has probability 0.
-        write: Whether answers are wanted, or only the likelihoods of texts.
+        texts: For each prompt, the texts to score; an empty sequence scores none. A text outside the list has
+            probability 0.
+        write: Whether to return answers, or only the likelihoods of texts.
     """
     # The classifier reads the last token of each prompt.
-    assert batch.target is not None  # prompts are tokens
+    assert batch.target is not None  # prompts always have tokens
     rows, width = batch.target.ids.shape
     at = torch.arange(rows, device=batch.target.ids.device) * width + batch.target.valid.sum(1) - 1
     logprobs = model(batch, at=at).logits.float().log_softmax(-1)

@@ -1,4 +1,4 @@
-"""Names of prompts; they determine the random numbers of each row."""
+"""Names that identify prompts, from which the random numbers of each row are derived."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sightweave.data.inputs import modalities
 
 
 def distinct(samples: Iterable[Sample], seen: Counter[str] | None = None) -> Iterator[Sample]:
-    """The samples, with a number appended to ids that occurred before.
+    """Yields the samples with unique ids: a number is appended to ids that occurred before.
 
-    `generate` gives equal samples of one call different random numbers. A caller that spreads samples over several calls
-    uses this function to do the same across the calls.
+    `generate` gives equal samples of one call different random numbers. A caller that spreads samples over several
+    calls uses this function to achieve the same across the calls.
 
     Args:
         samples: Samples in the order of the calls.
-        seen: How often each id occurred in earlier samples; it is updated.
+        seen: How often each id occurred in earlier samples; updated in place.
     """
     seen = Counter() if seen is None else seen
 
@@ -34,8 +34,9 @@ def distinct(samples: Iterable[Sample], seen: Counter[str] | None = None) -> Ite
 
 
 def draws_of(decoder: Decoder, seed: int, samples: Sequence[Sample]) -> Draws:
-    """A stream of random numbers for each row that answers these samples."""
-    if not getattr(decoder, "is_random", True):  # nothing is drawn, so no image needs to be read for its name
+    """Creates a stream of random numbers for each row that answers these samples."""
+    # Without random numbers, no image needs to be read for a name.
+    if not getattr(decoder, "is_random", True):
         return Draws(np.zeros(len(samples) * decoder.width, dtype=np.uint64))
 
     contents: dict[Medium, str] = {}
@@ -44,13 +45,13 @@ def draws_of(decoder: Decoder, seed: int, samples: Sequence[Sample]) -> Draws:
 
 
 def _name(sample: Sample, contents: dict[Medium, str]) -> list[str]:
-    """What identifies a prompt: its id, its texts and the contents of its media, but not its answer.
+    """The name of a prompt: its id, its texts and the contents of its media, but not its answer.
 
-    The names of the media do not count, so a file gives the same answers from any folder.
+    The paths of the media are left out, so that the answers do not depend on the folder of the files.
 
     Args:
         sample: The prompt.
-        contents: Digests of media that are already known; it is updated.
+        contents: Digests of media that are already known; updated in place.
     """
     parts = list(sample.parts)
     while parts and parts[-1].role == "assistant":
@@ -68,9 +69,9 @@ def _name(sample: Sample, contents: dict[Medium, str]) -> list[str]:
 
 
 def names_of_rows(batch: Batch) -> list[list[str]]:
-    """What identifies each row of a batch of prompts: its tokens and the values of its media."""
+    """The name of each row of a batch of prompts: its tokens, and a digest of each of its media."""
     read = batch.source or batch.target
-    assert read is not None  # prompts are tokens
+    assert read is not None  # prompts always have tokens
     names = [[str(ids[valid].tolist())] for ids, valid in zip(read.ids, read.valid, strict=True)]
 
     for media in batch.media.values():

@@ -1,4 +1,4 @@
-"""How likely given texts are as answers to the prompts of a session."""
+"""Computes the likelihoods of given texts as answers to the prompts of a session."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOGITS = 1 << 26
 def judged(
     processor: Processor, session: Session, texts: Sequence[Sequence[str]], width: int, budget: Budget
 ) -> list[tuple[Likelihood, ...]]:
-    """How likely each prompt's texts are. The session stays as it is.
+    """The likelihoods of each prompt's texts; the session is not changed.
 
     The session's logits predict the first token of each text; each further token is predicted by the one before it.
 
@@ -29,19 +29,22 @@ def judged(
         session: Prompts that joined with ``packed=False``, `width` rows for each.
         texts: Texts to score for each prompt.
         width: Rows per prompt.
-        budget: How much may be read at once.
+        budget: Limits of what may be read at once.
+
+    Returns:
+        For each prompt, one likelihood per text.
     """
     if not any(texts):
         return [()] * (len(session) // width)
 
-    # All texts in one list, with the row that each continues.
+    # Collect all texts in one list, with the row that each continues.
     rows, targets = [], []
     for number, each in enumerate(texts):
         for text in each:
             rows.append(number * width)
             targets.append(processor.tokenizer.answer_ids(text))
 
-    # Texts of about the same length are read together.
+    # Read texts of similar length together.
     totals = [0.0] * len(targets)
     order = sorted(range(len(targets)), key=lambda i: len(targets[i]))
     while order:
@@ -54,7 +57,7 @@ def judged(
         for index, value in zip(chunk, found.tolist(), strict=True):
             totals[index] = value
 
-    # Back to one tuple for each prompt.
+    # Regroup the likelihoods by prompt.
     each_text = [Likelihood(total, len(ids)) for total, ids in zip(totals, targets, strict=True)]
     likelihoods, start = [], 0
     for each in texts:
@@ -66,7 +69,7 @@ def judged(
 def _totals(
     processor: Processor, session: Session, rows: Sequence[int], targets: Sequence[Sequence[int]]
 ) -> Tensor:
-    """float64 T: summed log-probabilities of texts, each continuing its row of the session."""
+    """Summed log-probabilities of T texts, each of which continues its row of the session; float64 T."""
     device = session.logits.device
     chosen = torch.tensor(rows, device=device)
     first = torch.tensor([ids[0] for ids in targets], device=device)
@@ -76,7 +79,7 @@ def _totals(
     if not longer:
         return sums
 
-    # All tokens of each text except the last are read; the logits of each one predict the next.
+    # Read all tokens of each text except the last; the logits after each token predict the next one.
     going = torch.tensor(longer, device=device)
     forked = session.fork(chosen[going])
     fed = [list(targets[number][:-1]) for number in longer]

@@ -1,4 +1,4 @@
-"""Media of prompts -> embeddings: each is encoded once, some at a time, and kept for later calls if required."""
+"""Computes the embeddings of prompts' media: each is encoded once, a few at a time, and optionally cached."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from sightweave.models.vlm import VLM
 
 
 class MediaMemory:
-    """A cache of media embeddings, for callers that show the same media to the same model again.
+    """A cache of media embeddings, for callers that use the same media with the same model repeatedly.
 
-    Entries are keyed by the `Medium` object and not by its key, which may name another image in another call. The oldest
-    entries are dropped when the cache is full. Tiles are not cached: each call cuts them into new objects.
+    Entries are keyed by the `Medium` object and not by its key, which may name another image in another call. The
+    oldest entries are dropped when the cache is full. Tiles are not cached, because each call cuts them into new
+    objects.
 
     Args:
-        max_bytes: Size of all embeddings together.
+        max_bytes: Maximum size of all embeddings together.
     """
 
     def __init__(self, max_bytes: int = 256 << 20) -> None:
@@ -37,11 +38,11 @@ class MediaMemory:
         return MediaMemory, (self.max_bytes,)  # a copy starts empty
 
     def get(self, medium: Medium) -> Tensor | None:
-        """The embeddings Q D of a medium; None if they are not cached."""
+        """The embeddings (Q D) of a medium; None if they are not cached."""
         return self._held.get(medium)
 
     def keep(self, media: Sequence[Medium], embeddings: Sequence[Tensor]) -> None:
-        """Caches embeddings (Q D of each medium)."""
+        """Caches the embeddings (Q D) of each medium."""
         with self._lock:
             for medium, made in zip(media, embeddings, strict=True):
                 size = made.numel() * made.element_size()
@@ -56,7 +57,7 @@ class MediaMemory:
 
 @torch.inference_mode()
 def with_media(model: VLM, processor: Processor, prompts: Prompts, memory: MediaMemory | None) -> Batch:
-    """Prompts on the model's device with the embeddings of their media."""
+    """A batch of prompts on the model's device, with the embeddings of their media."""
     device = next(model.parameters()).device
     prompts = prompts.to(device)
     if not prompts.media:
@@ -71,7 +72,7 @@ def _embedded(
     device: torch.device,
     memory: MediaMemory | None,
 ) -> list[Tensor]:
-    """Q D each: embeddings of media; those that the memory does not hold are encoded now, some at a time."""
+    """The embeddings (Q D) of each medium; those that are not cached are encoded now, a few at a time."""
     found: dict[int, Tensor] = {}
     if memory is not None:
         for number, medium in enumerate(media):
@@ -90,12 +91,12 @@ def _embedded(
 
 
 _VALUES = 1 << 23
-"""Values (of images: pixels times channels) that are encoded at once, 32 MB in fp32; an encoder's activations are about a
-dozen times as large."""
+"""Maximum number of values (of images: pixels times channels) that are encoded at once: 32 MB in fp32. An encoder's
+activations are about a dozen times as large."""
 
 
 def _encoded(model: VLM, processor: Processor, media: Sequence[Medium], device: torch.device) -> list[Tensor]:
-    """Q D each: embeddings of media that are read and encoded now."""
+    """Reads and encodes media; returns the embeddings (Q D) of each."""
     embedded: dict[int, Tensor] = {}
     for modality, (numbers, loaded) in processor.load_media(media).items():
         path = model.encoders.path(modality)

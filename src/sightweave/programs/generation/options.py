@@ -1,4 +1,4 @@
-"""How long an answer may be, and how its tokens are chosen."""
+"""Options for generation: the length of an answer, and how its tokens are chosen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sightweave.programs.generation.stopping import Limits
 
 
 def _as_texts(value: Any) -> Any:
-    """A single stop text as a tuple of one."""
+    """Wraps a single stop text in a tuple."""
     return (value,) if isinstance(value, str) else value
 
 
@@ -31,13 +31,15 @@ class Options:
     writer: Annotated[Any, one_of("answers.writers")] = text.Config()
     """Writer that turns tokens into an answer: a kind in ``answers/writers``, or its Config."""
     seed: int = 0
-    """Random seed for sampling; with it a sample's answer depends on the sample alone, whatever it is batched with."""
+    """Random seed for sampling; with the same seed, a sample's answer does not depend on the other samples in its
+    batch."""
     batch_size: PositiveInt = 256
-    """Maximum samples in a batch."""
+    """Maximum number of samples in a batch."""
     max_batch_tokens: PositiveInt | None = None
-    """Maximum tokens in a batch, padding and answers included. None derives it from free memory. It changes no answer."""
+    """Maximum number of tokens in a batch, including padding and answers; None derives it from free memory. It does not
+    affect the answers."""
 
     @property
     def limits(self) -> Limits:
-        """Where each answer stops before its end token."""
+        """The limits at which an answer stops unless an end token comes first."""
         return Limits(self.max_tokens, self.stop)

@@ -10,27 +10,30 @@ from sightweave.models.vlm import VLM
 from sightweave.programs.budget import Budget
 
 _BATCHES = 4
-"""Batches per room: enough that the prompts of a batch have about the same length."""
+"""Number of batches per room, enough that the prompts of a batch have similar lengths."""
 
 
 @dataclass(frozen=True)
 class Room:
-    """Prompts whose images are read together before they are answered in batches."""
+    """A group of prompts whose images are read together before the prompts are answered in batches."""
 
     numbers: list[int]
     """Indices of the samples; those with the same images are adjacent."""
     shares: bool
-    """Whether the images precede the prompts and are read on their own, once for all of them."""
+    """Whether the images precede the prompts and are read separately, once for all of them."""
 
     def order(self, encoded: Mapping[int, Encoded]) -> list[int]:
-        """The numbers in the order of answering: by length of the prompt if the images are read beforehand."""
+        """The sample indices in the order of answering: by length of the prompt if the images are read beforehand."""
         if not self.shares:
             return self.numbers
-        # Python's sort is stable: prompts about one image stay adjacent.
+        # Python's sort is stable, so prompts about one image stay adjacent.
         return sorted(self.numbers, key=lambda n: len(encoded[n].prompt))
 
     def halves(self, encoded: Mapping[int, Encoded]) -> list[Room]:
-        """Two rooms with half of the images each; with a single image, one room that does not read it beforehand."""
+        """Splits a room into two with half of the images each, to need less memory.
+
+        If the room has a single image, returns one room that does not read it beforehand.
+        """
         keys = list(dict.fromkeys(encoded[n].trunk_key for n in self.numbers))
         if len(keys) == 1:
             return [Room(self.numbers, shares=False)]
@@ -42,7 +45,7 @@ class Room:
 
 
 def rooms_of(model: VLM, encoded: Mapping[int, Encoded], batch_size: int, budget: Budget) -> list[Room]:
-    """Puts all prompts into rooms.
+    """Distributes all prompts to rooms.
 
     A room has at most `batch_size` images, which fit into memory together; each is encoded once.
     """
@@ -50,7 +53,7 @@ def rooms_of(model: VLM, encoded: Mapping[int, Encoded], batch_size: int, budget
     for number, one in encoded.items():
         groups.setdefault(one.trunk_key, []).append(number)
 
-    # Only a causal model with image tokens in the text can continue images that were read alone.
+    # Only a causal model with image tokens in its sequence can continue images that were read separately.
     can_share = model.layout.form == "causal" and model.layout.in_sequence
     sharing: list[list[int]] = []
     others: list[list[int]] = []
@@ -73,7 +76,7 @@ def _plain_rooms(groups: Sequence[Sequence[int]], batch_size: int) -> list[Room]
 
 
 def _sharing_rooms(groups: Sequence[Sequence[int]], batch_size: int, most_images: int) -> list[Room]:
-    """Fills rooms with one group after another; a group that is too large is split."""
+    """Fills rooms with one group of prompts after another; a group that is too large is split."""
     most_prompts = _BATCHES * batch_size
     rooms: list[Room] = []
     numbers: list[int] = []

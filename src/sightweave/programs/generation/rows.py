@@ -1,4 +1,4 @@
-"""What the rows of a session have generated so far, and the resulting texts."""
+"""The tokens generated so far in the rows of a session, and the resulting texts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Written:
-    """The text that was generated after one prompt."""
+    """The text generated after one prompt."""
 
     ids: list[int]
-    """Its tokens, including the end token and those of a stop text."""
+    """Generated tokens, including the end token and those of a stop text."""
     total: float
     """Sum of the log-probabilities of the tokens."""
     has_ended: bool
-    """Whether its end token or a stop text ended it, rather than its maximum number of tokens."""
+    """Whether the text ended with the end token or a stop text, rather than at its maximum number of tokens."""
 
 
 @dataclass
@@ -32,15 +32,15 @@ class Rows:
     """The tokens generated so far in each row of a session."""
 
     ids: Int[Tensor, "B T"]
-    """One column for each step of the session; a row's own tokens begin at its column `starts`."""
+    """Token ids, with one column for each step of the session; a row's own tokens begin at its column in `starts`."""
     totals: Tensor
-    """float B: sum of the log-probabilities of a row's tokens."""
+    """Sum of the log-probabilities of each row's tokens, float B."""
     lengths: Int[Tensor, " B"]
-    """Number of tokens of each row."""
+    """Number of tokens in each row."""
     has_ended: Bool[Tensor, " B"]
-    """Whether its end token or a stop text ended a row."""
+    """Whether each row has ended with the end token or a stop text."""
     is_done: Bool[Tensor, " B"]
-    """Whether a row is finished, for any reason including its maximum number of tokens."""
+    """Whether each row is finished, for any reason including its maximum number of tokens."""
     starts: list[int]
     """Column of each row's first token."""
     last: list[int]
@@ -48,11 +48,11 @@ class Rows:
     numbers: list[int]
     """Number of each row's prompt."""
     watches: list[Watch | None]
-    """The object that looks for each row's stop texts; None for a row without any."""
+    """The object that detects each row's stop texts; None for a row without stop texts."""
 
     @classmethod
     def new(cls, limits: Sequence[Limits], width: int, first: int, column: int, device: torch.device) -> Rows:
-        """Rows of new prompts, with nothing written yet.
+        """Rows for new prompts, without tokens.
 
         Args:
             limits: Limits of each prompt.
@@ -76,7 +76,7 @@ class Rows:
         )
 
     def select(self, rows: Int[Tensor, " b"]) -> Rows:
-        """Rows whose row i is row ``rows[i]`` of these."""
+        """A selection of these rows: its row i is row ``rows[i]``."""
         chosen = rows.tolist()
 
         def of(values: list[T]) -> list[T]:
@@ -95,7 +95,7 @@ class Rows:
         )
 
     def joined(self, other: Rows) -> Rows:
-        """These rows and then the other's, which have nothing written yet."""
+        """These rows followed by those of `other`, which must not have any tokens yet."""
         return Rows(
             ids=torch.cat([self.ids, self.ids.new_zeros(len(other.ids), self.ids.shape[1])]),
             totals=torch.cat([self.totals, other.totals]),
@@ -112,7 +112,7 @@ class Rows:
         """The texts of some rows, by the number of their prompt."""
         parts = (self.ids[rows], self.lengths[rows], self.totals[rows], self.has_ended[rows])
         found = {}
-        # Each part is copied to Python once for all rows: copying row by row takes longer.
+        # Copy each tensor to Python once for all rows, because copying row by row takes longer.
         for row, ids, length, total, ended in zip(rows.tolist(), *map(Tensor.tolist, parts), strict=True):
             start = self.starts[row]
             found[self.numbers[row]] = Written(ids[start : start + length], total, ended)

@@ -1,4 +1,4 @@
-"""A session: texts that a model continues token by token, each with its own cache of keys and values.
+"""A session: texts that a model continues token by token, with a cache of keys and values.
 
 ::
 
@@ -27,28 +27,30 @@ from sightweave.models.nn.fast_decoding import FastDecoding
 from sightweave.models.vlm import VLM
 
 _ROOM = 16
-"""Tokens that a cache reserves after prompts: most answers are shorter, and unused space costs time."""
+"""Number of tokens for which a cache reserves space after the prompts: most answers are shorter, and unused space costs
+time."""
 
 
 def fast_decoding(model: VLM) -> FastDecoding | None:
-    """The faster decoding of single tokens, if the language model has one and no fusion acts between its blocks."""
+    """The language model's faster decoding of single tokens; None if it has none or a fusion acts between its blocks."""
     return None if "layer" in model.fusion.places else model.language_model.fast_decoding()
 
 
 @dataclass(frozen=True)
 class Trunks:
-    """Beginnings of prompts that are read once for all prompts that share them."""
+    """Beginnings of prompts (trunks), each read once for all prompts that share it."""
 
     cache: Cache
-    """Keys and values, one row for each trunk."""
+    """Keys and values, one row per trunk."""
     shared: Shared | None
-    """The same for fast decoding; None if the trunks differ in length, or if the model has no fast decoding."""
+    """The same keys and values for fast decoding; None if the trunks differ in length, or if the model has no fast
+    decoding."""
 
     @classmethod
     @torch.inference_mode()
     def read(cls, model: VLM, batch: Batch) -> Trunks:
-        """Reads one trunk per row."""
-        assert batch.target is not None  # trunks are tokens
+        """Reads a batch with one trunk per row."""
+        assert batch.target is not None  # trunks always have tokens
         rows, length = batch.target.ids.shape
         cache = Cache(rows, capacity=length)
         model(batch, cache=cache, at=torch.zeros(0, dtype=torch.int64, device=batch.target.ids.device))
@@ -60,17 +62,17 @@ class Trunks:
 
 
 class Session:
-    """Texts that a model continues, one per row; single tokens are read in the fastest way that the model has.
+    """Texts that a model continues, one per row; single tokens are read in the model's fastest way.
 
     Args:
-        model: In evaluation mode. Its weights must not change while the session lasts.
-        room: Tokens to reserve in the cache after prompts. It does not affect the result.
+        model: The model, in evaluation mode. Its weights must not change while the session is in use.
+        room: Number of tokens for which to reserve space in the cache after the prompts. It does not affect the result.
     """
 
     logits: Float[Tensor, "B V"]
     """Logits of each row's next token."""
     positions: Int[Tensor, " B"]
-    """Position of that token."""
+    """Position of each row's next token."""
     cache: Cache
     """Keys and values of each row."""
 
@@ -82,7 +84,7 @@ class Session:
         self.logits = torch.zeros(0, 0, device=device)
         self.positions = torch.zeros(0, dtype=torch.int64, device=device)
         self._largest = 0
-        """A number that no position exceeds; asking the tensor for it would take time in every step."""
+        """Upper bound on all positions, kept here because reading it from the tensor would take time in every step."""
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -101,10 +103,10 @@ class Session:
 
         Args:
             batch: Prompts, padded on the right.
-            trunks: Beginnings of the prompts that were read before.
-            rows: int64 on the CPU: the trunk that each row continues.
-            packed: Whether prompts of text alone may be read without padding, which is faster. Rows that `read` is to
-                continue may not.
+            trunks: Beginnings of the prompts that have already been read.
+            rows: int64 B on the CPU: index of the trunk that each row continues.
+            packed: Whether text-only prompts may be read without padding, which is faster. Must be False for rows on
+                which `read` will be called.
         """
         made = None
         is_text = batch.embeddings is None and not batch.media and batch.source is None
@@ -122,7 +124,7 @@ class Session:
     def _read_packed(self, batch: Batch, shared: Shared | None) -> tuple[Tensor, Tensor, Cache] | None:
         """Reads prompts without padding and without copying what rows share; None if that is not possible."""
         fast, tokens = self._fast, batch.target
-        assert tokens is not None  # prompts are tokens
+        assert tokens is not None  # prompts always have tokens
         if fast is None or not tokens.plain or not self.model.fusion.in_sequence:
             return None
         if not fast.fits(tokens.ids, shared):
@@ -131,7 +133,7 @@ class Session:
         cache = Cache(len(tokens.ids), capacity=tokens.ids.shape[1] + self.room)
         cache.shared = shared
 
-        # The tokens of all rows, one row after another.
+        # Concatenate the tokens of all rows.
         row, slot = tokens.valid.nonzero(as_tuple=True)
         hidden = self.model.language_model.embed(tokens.ids[tokens.valid][None])[0]
         positions = tokens.positions[tokens.valid]
@@ -143,14 +145,14 @@ class Session:
     def _read_whole(
         self, batch: Batch, trunks: Trunks | None, rows: Tensor | None
     ) -> tuple[Tensor, Tensor, Cache]:
-        """Reads prompts with the whole model."""
-        assert batch.target is not None  # prompts are tokens
+        """Reads padded prompts with the complete model."""
+        assert batch.target is not None  # prompts always have tokens
         valid = batch.target.valid
         count, width = valid.shape
         if trunks is None:
             cache = Cache(count, capacity=width + self.room)
         else:
-            assert rows is not None  # given with the trunks
+            assert rows is not None  # always given together with trunks
             cache = trunks.cache.select(rows.to(valid.device))
 
         lengths = valid.sum(1)
@@ -159,7 +161,7 @@ class Session:
         return logits, batch.target.positions[row, lengths - 1] + 1, cache
 
     def _add(self, logits: Tensor, positions: Tensor, cache: Cache) -> None:
-        """Adds rows that were read."""
+        """Appends rows that have been read."""
         self._largest = max(self._largest, int(positions.max()))
         if not len(self):
             self.logits, self.positions, self.cache = logits, positions, cache
@@ -171,7 +173,7 @@ class Session:
 
     @torch.inference_mode()
     def step(self, ids: Int[Tensor, " B"]) -> None:
-        """Reads one token of each row."""
+        """Reads one token of each row and updates `logits`."""
         model, fast = self.model, self._fast
         if fast is not None and model.fusion.in_sequence:  # the fusion does nothing for a text token
             hidden = model.language_model.embed(ids[:, None])
@@ -191,7 +193,7 @@ class Session:
 
     @torch.inference_mode()
     def read(self, tokens: TokenSequence) -> Float[Tensor, "N V"]:
-        """Reads several tokens of each row. The rows must have joined with ``packed=False``.
+        """Reads several tokens of each row, which must have joined with ``packed=False``.
 
         Args:
             tokens: At least one token per row, at the row's next positions.
@@ -210,10 +212,10 @@ class Session:
 
     @torch.inference_mode()
     def leave(self, is_done: Bool[Tensor, " B"]) -> Int[Tensor, " b"]:
-        """Removes finished rows. The last rows move into the gaps, so that few are copied.
+        """Removes finished rows; the last rows move into the gaps, so that few rows are copied.
 
         Returns:
-            The old numbers of the rows that stay, in their new order.
+            The old indices of the remaining rows, in their new order.
         """
         kept = _kept_rows(~is_done)
         if len(kept):
@@ -225,7 +227,7 @@ class Session:
 
     @torch.inference_mode()
     def fork(self, rows: Int[Tensor, " b"]) -> Session:
-        """Another session, whose row i continues row ``rows[i]`` of this one. This one stays as it is."""
+        """A new session whose row i continues row ``rows[i]`` of this one, which is not changed."""
         forked = object.__new__(Session)
         forked.model, forked.room, forked._fast = self.model, self.room, self._fast
         forked._largest = self._largest
@@ -235,7 +237,7 @@ class Session:
 
 
 def _kept_rows(is_going: Tensor) -> Tensor:
-    """Indices of the rows that stay: each in its place, and the last ones in the gaps left by those that leave."""
+    """Indices of the remaining rows: rows keep their place, except that the last ones fill the gaps."""
     count = int(is_going.sum())
     kept = torch.arange(count, device=is_going.device)
     kept[~is_going[:count]] = is_going[count:].nonzero()[:, 0] + count

@@ -1,8 +1,8 @@
-"""Where an answer stops before its end token: at its own maximum number of tokens, or at a stop text.
+"""The limits of an answer: it stops at its maximum number of tokens or at a stop text, even without an end token.
 
-A text stops at the stop text that is completed first; if several end at the same character, at the longest. The
-stop text is not part of the answer. What counts is the decoded text, so a stop text may span several tokens or begin in the
-middle of one.
+An answer stops at the stop text that is completed first; if several end at the same character, at the longest. The stop
+text is not part of the answer. Stop texts are searched for in the decoded text, so they may span several tokens or
+begin in the middle of one.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from sightweave.data.inputs.tokenizer import StreamDecoder, Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Where one answer stops before its end token.
+    """The limits at which one answer stops unless an end token comes first.
 
     Raises:
-        ValueError: a negative maximum, or an empty stop text.
+        ValueError: `max_tokens` is negative, or a stop text is empty.
     """
 
     max_tokens: int
-    """Maximum tokens, including the end token; 0 generates nothing."""
+    """Maximum number of tokens, including the end token; 0 generates nothing."""
     stop: tuple[str, ...] = ()
     """Stop texts."""
 
@@ -33,10 +33,10 @@ class Limits:
 
 
 def checked(stop: tuple[str, ...]) -> tuple[str, ...]:
-    """The stop texts.
+    """Checks stop texts and returns them.
 
     Raises:
-        ValueError: one is empty, and would stop every answer before its first letter.
+        ValueError: a stop text is empty, which would stop every answer before its first character.
     """
     if "" in stop:
         raise ValueError(f"stop: every stop text needs at least one character (got {list(stop)!r}).")
@@ -44,14 +44,14 @@ def checked(stop: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class StopTexts:
-    """Finds stop texts in a text that comes in pieces, and holds back text that may be the beginning of one.
+    """Finds stop texts in a text that arrives in pieces, and holds back text that may be the beginning of one.
 
     Args:
         stop: Stop texts.
     """
 
     is_found: bool
-    """Whether a stop text was complete."""
+    """Whether a complete stop text has been found."""
 
     def __init__(self, stop: Sequence[str]) -> None:
         self._stop = tuple(stop)
@@ -59,7 +59,7 @@ class StopTexts:
         self.is_found = False
 
     def push(self, piece: str) -> str:
-        """The text, perhaps empty, that with this piece is certain to precede any stop text."""
+        """Adds a piece and returns the text, possibly empty, that is now certain to precede any stop text."""
         if self.is_found:
             return ""
         text = self._held + piece
@@ -73,12 +73,12 @@ class StopTexts:
         return text[:certain]
 
     def close(self) -> str:
-        """The text held back, at the end of the answer."""
+        """Returns the text that is still held back, at the end of the answer."""
         rest, self._held = self._held, ""
         return rest
 
     def _beginning(self, text: str) -> int:
-        """Length of the longest suffix of a text that is the beginning of a stop text."""
+        """Length of the longest suffix of a text with which a stop text begins."""
         longest = max((len(one) for one in self._stop), default=0)
         for length in range(min(longest - 1, len(text)), 0, -1):
             end = text[-length:]
@@ -87,14 +87,14 @@ class StopTexts:
         return 0
 
     def fork(self) -> StopTexts:
-        """A copy that continues from here."""
+        """A copy that continues from the current state."""
         forked = StopTexts(self._stop)
         forked._held, forked.is_found = self._held, self.is_found
         return forked
 
 
 def _first(text: str, stop: Sequence[str]) -> int | None:
-    """Start of the stop text that is completed first, the longest if several are; None if there is none."""
+    """Start of the stop text that is completed first (the longest if there are several); None if there is none."""
     found = []
     for one in stop:
         start = text.find(one)
@@ -104,7 +104,7 @@ def _first(text: str, stop: Sequence[str]) -> int | None:
 
 
 def before_stop(text: str, stop: Sequence[str]) -> str:
-    """A whole text up to its first stop text."""
+    """A complete text up to its first stop text."""
     return text[: _first(text, stop)]
 
 
@@ -120,12 +120,12 @@ class Watch:
         self._decoder, self._texts = StreamDecoder(tokenizer), StopTexts(stop)
 
     def push(self, token_id: int) -> bool:
-        """Whether the text contains a stop text with one more id."""
+        """Adds an id and returns whether the text now contains a stop text."""
         self._texts.push(self._decoder.push(token_id))
         return self._texts.is_found
 
     def fork(self) -> Watch:
-        """A copy that continues from here, for a beam."""
+        """A copy that continues from the current state, for a beam."""
         forked = object.__new__(Watch)
         forked._decoder, forked._texts = self._decoder.fork(), self._texts.fork()
         return forked

@@ -1,4 +1,4 @@
-"""One sample -> its answer, piece by piece."""
+"""Answers one sample and yields the answer piece by piece."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sightweave.programs.generation.stopping import StopTexts, Watch
 
 
 def stream(model: VLM, processor: Processor, sample: Sample, options: Options | None = None) -> Iterator[str]:
-    """One answer in pieces of whole characters; joined, they are what `generate` returns.
+    """Yields one answer in pieces of whole characters; joined, they are the text that `generate` returns.
 
     Text that may be the beginning of a stop text is held back until it is known not to be one.
     """

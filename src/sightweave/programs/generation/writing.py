@@ -1,4 +1,4 @@
-"""The loop that writes: choose a token for each row, let finished rows leave, read the chosen tokens."""
+"""The generation loop: choose a token for each row, let finished rows leave, read the chosen tokens."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from sightweave.programs.generation.session import Session
 from sightweave.programs.generation.stopping import Limits, Watch
 
 _ENOUGH = 0.85
-"""Finished rows leave the session when no more than this share of its rows is still being written."""
+"""Share of unfinished rows at or below which the finished rows leave the session."""
 
 
 class Continuing(Protocol):
-    """What `Writing` needs of a session: a `Session` of a PyTorch model, or another program's."""
+    """The session interface that `Writing` uses: a `Session` of a PyTorch model, or one of another program."""
 
     logits: Tensor
-    """float B V: logits of the next token of each row."""
+    """Logits of the next token of each row, float B V."""
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -38,16 +38,16 @@ class Continuing(Protocol):
         ...
 
     def leave(self, is_done: Bool[Tensor, " B"]) -> Int[Tensor, " b"]:
-        """Removes rows; returns the old numbers of the others in their new order."""
+        """Removes rows; returns the old indices of the others in their new order."""
         ...
 
     def fork(self, rows: Int[Tensor, " b"]) -> Continuing:
-        """Another session, whose row i continues row ``rows[i]``."""
+        """A new session whose row i continues row ``rows[i]``."""
         ...
 
 
 class Writing:
-    """Texts being generated for the prompts of a session, each up to its own limits.
+    """Texts that are being generated for the prompts of a session, each up to its own limits.
 
     ::
 
@@ -61,7 +61,7 @@ class Writing:
     Rows may join between any two steps. The text of a row does not depend on when it joined or on the other rows.
 
     Args:
-        session: Consumed: rows leave it some time after their text is finished.
+        session: The session, which is used up: rows leave it some time after their text is finished.
         decoder: Chooses tokens.
         end_id: Token that ends a text.
         tokenizer: Decodes texts to detect stop texts; not needed if there are none.
@@ -73,7 +73,7 @@ class Writing:
         self._session, self._decoder = session, decoder
         self._end_id, self._tokenizer = end_id, tokenizer
         self._is_fixed = decoder.width > 1
-        """Whether the decoder keeps state of its rows, so that none may join or leave."""
+        """Whether the decoder keeps state of its rows, so that no row may join or leave."""
         self._draws: Draws | None = None
         self._rows: Rows | None = None
         self._column = self._count = 0
@@ -96,7 +96,8 @@ class Writing:
             The number of each prompt, counted from 0 over all calls.
 
         Raises:
-            ValueError: limits do not fit the rows that joined, or the decoder keeps state of its rows and cannot take more.
+            ValueError: the limits do not fit the rows that joined, or the decoder keeps state of its rows and cannot
+                accept more.
         """
         self._check(limits)
         device = self._session.logits.device
@@ -104,7 +105,7 @@ class Writing:
         for row, number in enumerate(new.numbers):
             stop = limits[number - self._count].stop
             if stop:
-                assert self._tokenizer is not None  # `_check` saw to it
+                assert self._tokenizer is not None  # ensured by `_check`
                 new.watches[row] = Watch(self._tokenizer, stop)
                 self._some_watched = True
 
@@ -142,7 +143,7 @@ class Writing:
             )
 
     def _make_room(self) -> None:
-        """Adds columns for the tokens that the rows may still write, and drops those before the start of all rows."""
+        """Adds columns for the tokens that the rows may still generate, and drops those before the start of all rows."""
         rows = self._rows
         assert rows is not None
         unused = min(rows.starts)
@@ -171,7 +172,7 @@ class Writing:
             self._move(choice.rows)
         finished = self._record(choice)
 
-        # Most steps finish no text, and end here with the model's own step.
+        # Most steps finish no text; they end here with the model's own step.
         ids = choice.ids
         if self._some_done:
             is_done = self._rows.is_done
@@ -187,7 +188,7 @@ class Writing:
         return finished
 
     def _move(self, sources: Int[Tensor, " B"]) -> None:
-        """Moves texts between rows, as beams do."""
+        """Moves texts between rows, as beam search does."""
         assert self._rows is not None
         self._is_fixed = True
         self._session = self._session.fork(sources)
@@ -196,7 +197,7 @@ class Writing:
             self._rows.watches = [None if one is None else one.fork() for one in self._rows.watches]
 
     def _record(self, choice: Choice) -> dict[int, Written]:
-        """Writes the chosen tokens down; returns the texts that they finish."""
+        """Stores the chosen tokens and returns the texts that they finish."""
         rows = self._rows
         assert rows is not None
         rows.ids[:, self._column] = choice.ids
@@ -205,7 +206,7 @@ class Writing:
         if self._some_watched:
             self._watch(choice.ids, ends)
 
-        # In most steps no row is finished; these are kept short.
+        # In most steps no row is finished, so these return early.
         is_last = self._column >= self._next_last
         self._some_done = self._some_done or is_last or bool(ends.any())
         if not self._some_done:
@@ -224,7 +225,7 @@ class Writing:
         return self._finished(is_going)
 
     def _watch(self, ids: Int[Tensor, " B"], ends: Bool[Tensor, " B"]) -> None:
-        """Adds the rows whose text now contains a stop text to those that end."""
+        """Marks the rows whose text now contains a stop text as ended."""
         assert self._rows is not None
         pushed = zip(
             self._rows.watches, ids.tolist(), ends.tolist(), self._rows.is_done.tolist(), strict=True
@@ -241,13 +242,13 @@ class Writing:
         assert rows is not None
         if self._decoder.width == 1:
             return rows.written((was_going & rows.is_done).nonzero()[:, 0])
-        # The best beam is known when no beam can change any more.
+        # The best beam is known only when no beam can change any more.
         if not bool(rows.is_done.all()):
             return {}
         return rows.written(self._decoder.best(rows.totals, rows.lengths))
 
     def _is_worth_leaving(self, going: int) -> bool:
-        """Whether finished rows should leave now: moving rows of the cache costs about as much as a step of them does.
+        """Whether finished rows should leave now: moving rows of the cache costs about as much as one step of them.
 
         A row that has reached its maximum length leaves at once, since there may be no further positions for it.
         """
@@ -255,7 +256,7 @@ class Writing:
         return going <= _ENOUGH * len(self) or self._column >= self._next_last
 
     def _leave(self) -> Int[Tensor, " b"]:
-        """Removes finished rows; returns the old numbers of the others in their new order."""
+        """Removes finished rows; returns the old indices of the others in their new order."""
         assert self._rows is not None
         assert self._draws is not None
         kept = self._session.leave(self._rows.is_done)
@@ -275,7 +276,7 @@ def written(
     end_id: int,
     tokenizer: Tokenizer | None = None,
 ) -> list[Written]:
-    """Generates after every prompt of a session until each text ends. The session cannot be used again.
+    """Generates after every prompt of a session until all texts have ended; the session cannot be used again.
 
     Args:
         session: Prompts that were just read, ``decoder.width`` rows for each.
@@ -283,7 +284,7 @@ def written(
         draws: Random numbers of each row.
         limits: Limits of each prompt.
         end_id: Token that ends a text.
-        tokenizer: Needed for stop texts only.
+        tokenizer: Needed only for stop texts.
     """
     writing = Writing(session, decoder, end_id=end_id, tokenizer=tokenizer)
     numbers = writing.add(draws, limits)
@@ -297,14 +298,14 @@ def written(
 def write(
     model: VLM, batch: Batch, options: Options, *, end_id: int, tokenizer: Tokenizer | None = None
 ) -> list[list[int]]:
-    """Ids of the answer to each row of a batch of prompts, with the end token if it was reached.
+    """Generates the answer to each row of a batch of prompts; returns its ids, with the end token if it was reached.
 
     Args:
-        model: In evaluation mode; it writes texts.
-        batch: Whole prompts, padded on the right.
-        options: Length and method.
+        model: A model that generates text, in evaluation mode.
+        batch: Complete prompts, padded on the right.
+        options: Length and decoding method.
         end_id: Token that ends an answer.
-        tokenizer: Needed for stop texts only.
+        tokenizer: Needed only for stop texts.
     """
     decoder: Decoder = options.decoding.build(end_id=end_id)
     draws = Draws.of(options.seed, names_of_rows(batch), width=decoder.width)

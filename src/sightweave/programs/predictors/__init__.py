@@ -1,1 +1,1 @@
-"""Predictors, which answer prompts: a run, a Transformers folder, an endpoint, a file of answers. One file per kind."""
+"""Predictors, which answer prompts: a run, a Transformers folder, an endpoint, or a file of answers; one module per kind."""

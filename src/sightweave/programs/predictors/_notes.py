@@ -1,9 +1,10 @@
-"""Notes on answers that are missing, cut or odd, as plain sentences, from the predictions alone: resumed ones count too.
+"""Notes on answers that are missing, cut or odd, as plain sentences.
 
-Keys of ``Prediction.extra`` that predictors set and that are read here:
+They depend only on the predictions, so cached predictions count too. Predictors set these keys of ``Prediction.extra``,
+which are read here:
 
     unanswered      why the prompt has no answer, in the server's words; the text is empty
-    may_pass        the reason may be gone next time; such a prediction is not kept
+    may_pass        the reason may no longer apply next time; such a prediction is not cached
     thought         the thoughts before the answer (`_thinking`)
     finish_reason   why the server ended the answer, if it was neither its end nor its length
     declined        the model's own words if it declined to answer
@@ -19,7 +20,7 @@ from sightweave.core.types import Prediction
 from sightweave.programs.predictors._thinking import THOUGHT
 
 Asked = Sequence[tuple[str, Prediction]]
-"""Ids of samples and their predictions."""
+"""Pairs of a sample's id and its prediction."""
 _SHOWN = 5
 _RAISE = "raise evaluate.max_tokens"
 
@@ -35,7 +36,7 @@ def on(name: str, asked: Asked, max_tokens: int | None) -> list[str]:
     Args:
         name: Name of the predictor.
         asked: All prompts with their predictions, of all passes.
-        max_tokens: Maximum tokens of an answer; None if answers come from a file, which are never cut here.
+        max_tokens: Maximum number of tokens of an answer; None if answers come from a file, which are never cut here.
     """
     found = [*_on_unanswered(asked), *_on_thoughts(asked, max_tokens)]
     if max_tokens is not None:
@@ -63,7 +64,7 @@ def _on_unanswered(asked: Asked) -> list[str]:
 
 
 def _by_reason(lost: Asked) -> str:
-    """Samples by reason, the most frequent reasons first."""
+    """Names of samples, grouped by reason with the most frequent reasons first, as text."""
     by_reason: dict[str, dict[str, None]] = {}
     for sample, answer in lost:
         by_reason.setdefault(str(answer.extra["unanswered"]), {})[sample] = None
@@ -117,7 +118,7 @@ def _on_answers(asked: Asked, max_tokens: int) -> list[str]:
 
 
 def _kinds(max_tokens: int) -> list[tuple[str, bool, Callable[[Prediction], bool]]]:
-    """For each kind of oddity: what to say, whether to name the samples, and which predictions it applies to."""
+    """For each kind of oddity: a sentence, whether to name the samples, and a function that detects it in a prediction."""
     return [
         (f"were cut at max_tokens={max_tokens}; {_RAISE}", False, lambda answer: answer.finish == "length"),
         (

@@ -1,8 +1,8 @@
-"""Separates a model's thoughts from its answer; they are kept as ``Prediction.extra["thought"]``.
+"""Separates a model's thoughts from its answer; the thoughts are stored as ``Prediction.extra["thought"]``.
 
-Recognises ``<think>...</think>`` and similar tags, and the channels of gpt-oss. A block counts only at the beginning of the
-text or of a line, so that an answer may mention a tag. Chat templates often write the opening tag into the prompt; then the
-text has only the closing tag. A block that is never closed leaves no answer.
+Recognises ``<think>...</think>`` and similar tags, and the channels of gpt-oss. A block counts only at the beginning of
+the text or of a line, so that an answer may mention a tag. Chat templates often write the opening tag into the prompt;
+then the text has only the closing tag. A block that is never closed leaves no answer.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from sightweave.core.types import Prediction
 
 THOUGHT = "thought"
-"""Key of `Prediction.extra` under which the thoughts are kept."""
+"""Key of `Prediction.extra` under which the thoughts are stored."""
 OPENING, CLOSING = "<think>", "</think>"
-"""Tags that predictors put around thoughts that came separately from the answer, or whose block the prompt opened."""
+"""Tags that predictors put around thoughts that were returned separately, or whose block began in the prompt."""
 _NAMES = r"(?:seed:)?(?:think|thinking|thoughts?|reasoning|scratchpad)"
 _OPENS = (
     rf"<{_NAMES}>|\[THINK\]|\u25c1think\u25b7|<\|begin_of_thought\|>|<\|START_THINKING\|>|<unused94>"
@@ -35,12 +35,12 @@ _CHANNEL = re.compile(
     re.DOTALL,
 )
 _BARE_CHANNELS = re.compile(r"\s*analysis(?P<thought>.*?)assistant\s*final(?P<said>.*)", re.DOTALL)
-"""The channels if the tokenizer dropped its special tokens."""
+"""Matches the channels if the tokenizer dropped its special tokens."""
 _WRAPPED = re.compile(
     r"<(?P<name>answer|final_answer|response|conclusion)>(?P<said>.*?)(?:</(?P=name)>|\Z)",
     re.DOTALL | re.IGNORECASE,
 )
-"""Thinking models often put their answer into a separate tag."""
+"""Matches a separate tag around the answer, which thinking models often use."""
 _FRAMES = re.compile(r"<\|(?:START|END)_RESPONSE\|>|<\|(?:begin|end)_of_(?:solution|box)\|>")
 
 
@@ -76,7 +76,7 @@ def without_thoughts(predictions: Sequence[Prediction]) -> list[Prediction]:
         if parts is None and opens and one.finish == "length":
             parts = _Split("", one.text)
         if parts is None or (one.finish != "length" and not parts.answer and not parts.thought):
-            found.append(one)  # an answer of only a tag is about tags
+            found.append(one)  # an answer that is only a tag is about tags
             continue
 
         extra = {**one.extra, THOUGHT: parts.thought}
@@ -125,7 +125,7 @@ def _by_tags(text: str) -> _Split | None:
         if tag["closes"] and not has_thought and mentions:
             continue
 
-        # A block that was closed but never opened began in the prompt, so everything before it is thought.
+        # A block that was closed but never opened began in the prompt, so everything before the tag is thought.
         if tag["closes"] and not is_inside:
             is_headless = is_headless or not thought
             thought += answer

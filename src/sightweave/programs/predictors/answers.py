@@ -1,17 +1,17 @@
-"""Predictor for a file of answers that another program wrote, scored like those of a model here.
+"""Predictor for a file of answers that another program wrote, which are scored like those of a model.
 
-The file holds JSON lines, a JSON array, or CSV, with one answer per row::
+The file has JSON lines, a JSON array, or CSV, with one answer per row::
 
-    {"id": "q-7", "answer": "red"}                     also this project's own predictions.jsonl
+    {"id": "q-7", "answer": "red"}                          also this project's own predictions.jsonl
     {"image": "a.png", "prompt": "...", "answer": "red"}    what ``generate --out`` writes if the data has no ids; in a
                                                             table the prompt is called question
-    {"question_id": 7, "answer": "red"}                VQA v2, OK-VQA, TextVQA
-    {"questionId": "7", "prediction": "red"}           GQA
-    {"image": "VizWiz_val_7.jpg", "answer": "red"}     VizWiz: the id is the name, with or without its suffix
-    {"image_id": 7, "caption": "A red ball."}          COCO
-    test1-0-0-0,true                                   NLVR2, CSV without a header
+    {"question_id": 7, "answer": "red"}                     VQA v2, OK-VQA, TextVQA
+    {"questionId": "7", "prediction": "red"}                GQA
+    {"image": "VizWiz_val_7.jpg", "answer": "red"}          VizWiz: the id is the name, with or without its suffix
+    {"image_id": 7, "caption": "A red ball."}               COCO
+    test1-0-0-0,true                                        NLVR2, CSV without a header
 
-Ids are compared as text with those of the samples. A number as an answer is kept as it is written: 2.50 is "2.50".
+Ids are compared as text with those of the samples. A number as an answer keeps its spelling: 2.50 is "2.50".
 """
 
 from __future__ import annotations
@@ -40,44 +40,47 @@ _SUFFIXES = (".json", ".jsonl", ".csv")
 _IDS = ("id", "question_id", "questionId", "identifier", "image_id")
 _ANSWERS = ("answer", "prediction", "caption")
 _MAX_BYTES = 512 << 20
-"""Maximum size of a file; a million answers with their prompts are smaller."""
+"""Maximum size of a file in bytes; a million answers with their prompts are smaller."""
 _BOM = b"\xef\xbb\xbf"
 _SHOWN = 80
 
 
 def recognise(who: str) -> str:
-    """Describes a file of answers by its name alone, so that `Config.build` can report errors inside; empty for others."""
+    """Describes a file of answers; empty for anything else.
+
+    Only the name is checked, so that `Config.build` can report errors in the contents.
+    """
     is_named = Path(who).suffix.lower() in _SUFFIXES
     return "a file of answers" if is_named and os.path.isfile(who) else ""
 
 
 @config
 class Config:
-    """A file of answers."""
+    """Options of the predictor for a file of answers."""
 
     path: str
     """Path of a .json, .jsonl or .csv file."""
     missing: Literal["error", "wrong"] = "error"
-    """Handling of samples without an answer: error stops the evaluation, wrong counts an empty answer."""
+    """Treatment of samples without an answer: error stops the evaluation, wrong counts an empty answer."""
     split: str = ""
-    """Split to read; rows that name no split are kept. Empty reads all rows."""
+    """Split to read; rows without a split are always read. Empty reads all rows."""
 
     @classmethod
     def at(cls, where: str) -> Config:
-        """The settings for a file of answers, with defaults for everything else."""
+        """The options for a file of answers, with defaults for everything but the path."""
         return cls(path=where)
 
     def build(self) -> Answers:
         """Reads the file.
 
         Raises:
-            DataError: the file cannot be read, or a row is wrong; the message names its line.
+            DataError: the file cannot be read, or a row is invalid; the message names its line.
         """
         return Answers(Path(self.path).expanduser(), missing=self.missing, split=self.split)
 
 
 class _Number(str):
-    """A JSON number, kept as it was written."""
+    """A JSON number with its original spelling."""
 
     __slots__ = ()
 
@@ -96,10 +99,10 @@ class Answers:
     Args:
         path: Path of a .json, .jsonl or .csv file.
         missing: ``error``, or ``wrong`` to count a sample without an answer as an empty answer.
-        split: Split to read; rows that name no split are kept. Empty reads all rows.
+        split: Split to read; rows without a split are always read. Empty reads all rows.
 
     Raises:
-        DataError: the file cannot be read, holds no answers, or a row is wrong.
+        DataError: the file cannot be read, has no answers, or a row is invalid.
     """
 
     can_score = False
@@ -110,9 +113,9 @@ class Answers:
         self.missing = missing
         self.name = str(path)
         self.notes: tuple[str, ...] = ()
-        """Samples that the last call of `predict` left out or found empty, as plain sentences."""
+        """Sentences on samples for which the last call of `predict` found no answer or an empty one."""
 
-        # The fingerprint covers everything that decides the answers.
+        # The fingerprint covers everything that affects the answers.
         data = _read(path)
         self.fingerprint = f"answers {hashlib.sha256(data).hexdigest()} missing={missing} split={split}"
 
@@ -142,10 +145,10 @@ class Answers:
         max_tokens: int = 96,
         progress: Progress | None = None,
     ) -> list[Prediction]:
-        """The answers of the file, in the order of the samples; `max_tokens` cuts none of them.
+        """The answers in the file, in the order of the samples; `max_tokens` does not cut them.
 
         Raises:
-            BackendError: texts to score are given; a file cannot score them.
+            BackendError: there are texts to score, which a file cannot do.
             DataError: no sample has an answer, or with ``missing="error"`` some have none.
         """
         if texts and len(texts) != len(samples):
@@ -198,7 +201,11 @@ class Answers:
                 self._by_stem[stem] = None if stem in self._by_stem else row
 
     def _check_new(self, first: _Row, row: _Row, what: str) -> None:
-        """Raises `DataError` if another row already has this name."""
+        """Checks that no other row already has this name.
+
+        Raises:
+            DataError: the name is already taken.
+        """
         if first is row:
             return
 
@@ -232,7 +239,7 @@ class Answers:
             )
 
     def _example(self) -> str:
-        """The name of one answer of the file, for messages."""
+        """The name of one answer in the file, for messages."""
         names = [*self._by_id, *self._by_image]
         if names:
             return _shown(names[0])
@@ -254,7 +261,11 @@ class Answers:
 
 
 def _read(path: Path) -> bytes:
-    """The content of a file without its byte-order mark, if it is a regular file and not too large."""
+    """The contents of a file without its byte-order mark.
+
+    Raises:
+        DataError: the file cannot be read, is not a regular file, or is too large.
+    """
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -278,7 +289,7 @@ def _read(path: Path) -> bytes:
 
 
 def _rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The place of each row, with lines counted from 1, and its values."""
+    """The location of each row, with lines counted from 1, and its values."""
     if not data.strip():
         raise DataError(f"{path}: the file is empty.")
     if path.suffix.lower() == ".csv":
@@ -309,7 +320,7 @@ def _line_rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _array_rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of a JSON array; parsed one by one, so that each can be reported with its line."""
+    """Yields the rows of a JSON array, parsed one by one so that errors can be reported with their line."""
     text = _decoded(path, data)
     at = text.index("[") + 1
     line, number = 1 + text.count("\n", 0, at), 0
@@ -324,14 +335,14 @@ def _array_rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]
 
     following = skip()
     while following != "]":
-        # One row.
+        # Read one row.
         number += 1
         where = f"{path}:{line} (row {number})"
         start, (value, at) = at, _value(path, text, at, line)
         yield where, _as_object(where, value)
         line += text.count("\n", start, at)
 
-        # A comma and another row, or the end.
+        # Expect a comma and another row, or the end.
         following = skip()
         if following == ",":
             at += 1
@@ -386,7 +397,7 @@ def _as_object(where: str, value: Any) -> dict[str, Any]:
 
 
 def _csv_rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of CSV with a header that names an id and an answer; without a header, two columns are id and answer."""
+    """Yields rows of CSV, with a header that names an id and an answer; without a header, two columns are id and answer."""
     reader = csv.reader(io.StringIO(_decoded(path, data), newline=""), strict=True)
     header: list[str] = []
     last = 0
@@ -401,7 +412,7 @@ def _csv_rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
                 if is_header:
                     continue
 
-            # The values of one row.
+            # Collect the values of one row.
             if len(cells) != len(header):
                 raise DataError(
                     f"{path}:{line}: {len(cells)} value(s) for the {len(header)} columns {', '.join(header)}; quote "
@@ -418,7 +429,7 @@ def _csv_rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _header(path: Path, line: int, cells: Sequence[str]) -> tuple[list[str], bool]:
-    """The column names, and whether the first row holds them."""
+    """The column names, and whether they come from the first row."""
     names = [cell.strip() for cell in cells]
     has_id = any(name in (*_IDS, "image") for name in names)
     is_header = has_id and any(name in _ANSWERS for name in names)
@@ -429,7 +440,7 @@ def _header(path: Path, line: int, cells: Sequence[str]) -> tuple[list[str], boo
 
 
 def _from_own_table(values: dict[str, Any]) -> dict[str, Any]:
-    """A row of a table written by Sightweave, with the fields of our JSON lines: an empty cell means no value."""
+    """Converts a row of a table written by Sightweave to the fields of our JSON lines; an empty cell means no value."""
     named = {"prompt" if name == "question" else name: value for name, value in values.items()}
     if not named["id"]:
         del named["id"]
@@ -492,6 +503,6 @@ def _logprob(value: Any, where: str) -> float | None:
 
 
 def _shown(value: object) -> str:
-    """A value as shown in messages: short, and on one line."""
+    """A value as shown in messages: shortened, and on one line."""
     text = str(value) if isinstance(value, _Number) else repr(value)
     return text if len(text) <= _SHOWN + 2 else text[:_SHOWN] + "..."

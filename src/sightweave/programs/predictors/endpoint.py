@@ -1,13 +1,12 @@
 """Predictor for any server with OpenAI's chat completions API: hosted models, vLLM, llama.cpp, Ollama and others.
 
-Sends ``POST {url}/chat/completions``, greedy (temperature 0, seed 0) where the server allows it, with images as data URLs in
-the request. The API key is read from an environment variable and sent to that host only: redirects are never followed. The
-model behind a server's name may change from one day to the next, and nothing here can detect that.
+Sends ``POST {url}/chat/completions`` with images as data URLs, greedy (temperature 0, seed 0) where the server allows
+it. The API key is read from an environment variable and sent to that host only: redirects are never followed. The model
+behind a server's name may change from one day to the next, which cannot be detected here.
 
 If a server rejects the temperature, the seed, log-probabilities or the system turn, they are left out. A prompt that it
-rejects, or repeatedly fails on, has no answer, nor does one whose image cannot be read; the prediction gives
+rejects, or on which it repeatedly fails, has no answer, nor does one whose image cannot be read; the prediction gives
 the reason (`_notes`). A server that cannot be reached or that rejects the key or the model is an error.
-
 `_endpoint` has the connection, the requests, and the parsing of responses.
 """
 
@@ -44,7 +43,7 @@ from sightweave.programs.predictors._endpoint.threads import side_by_side
 from sightweave.programs.predictors._endpoint.words import Failed, Refused
 
 _MOST_FAILURES = 16
-"""Consecutive prompts that a server may fail on before it counts as down."""
+"""Number of consecutive prompts on which a server may fail before it counts as down."""
 
 
 def recognise(who: str) -> str:
@@ -54,7 +53,7 @@ def recognise(who: str) -> str:
 
 @config
 class Config:
-    """An OpenAI-compatible server."""
+    """Options of the predictor for an OpenAI-compatible server."""
 
     url: str
     """Base URL, to which /chat/completions is appended, such as http://localhost:8000/v1."""
@@ -77,11 +76,11 @@ class Config:
 
     @classmethod
     def at(cls, where: str) -> Config:
-        """The settings for a server, with defaults for everything else."""
+        """The options for a server, with defaults for everything but the address."""
         return cls(url=where)
 
     def build(self) -> Endpoint:
-        """The predictor; if `model` is empty, the server is asked for its name.
+        """Creates the predictor; if `model` is empty, the server is asked for the name of its only model.
 
         Raises:
             RecipeError: `url` is not a valid address.
@@ -126,9 +125,9 @@ class Endpoint:
     can_score = False
     can_control = True
     may_refuse = True
-    """Whether prompts may have no answer."""
+    """Whether prompts may be left without an answer."""
     tells_each = True
-    """Whether `predict` accepts `each`."""
+    """Whether `predict` accepts the argument `each`."""
 
     def __init__(
         self,
@@ -152,12 +151,12 @@ class Endpoint:
         self.fingerprint = (
             f"endpoint {self._server.url} {self.model} max_side={max_side} jpeg_quality={jpeg_quality}"
         )
-        """Identifies the requests, not the answers: the model behind a server's name may change."""
+        """Identifies the requests, but not the answers: the model behind a server's name may change."""
 
         self._refused: frozenset[str] = frozenset()
-        """Fields, and ``system`` for that role, that the server works better without."""
+        """Fields (and ``system`` for that role) that are left out because the server rejects them."""
         self._failures = 0
-        """Consecutive prompts that the server failed on."""
+        """Number of consecutive prompts on which the server failed."""
 
     def predict(
         self,
@@ -173,8 +172,8 @@ class Endpoint:
         `each` is called with complete answers as they arrive; the others are known only when all have arrived.
 
         Raises:
-            BackendError: the server fails or cannot be understood, or texts to score are given.
-            DataError: a medium that is not an image, or not one list of texts per sample.
+            BackendError: the server fails, its response cannot be parsed, or texts to score are given.
+            DataError: a medium is not an image, or there is not one list of texts per sample.
         """
         if texts and len(texts) != len(samples):
             raise DataError(f"{self.name}: {len(texts)} list(s) of texts for {len(samples)} sample(s).")
@@ -185,7 +184,7 @@ class Endpoint:
         if max_tokens == 0:
             return [Prediction("", finish="none") for _ in samples]
 
-        # The same image is often in several prompts in a row.
+        # Cache image data, because consecutive prompts often have the same image.
         address = functools.lru_cache(maxsize=4 * self._num_concurrent)(self._data_url)
         line = self._server.open()
 
@@ -193,12 +192,13 @@ class Endpoint:
             try:
                 turns = messages(sample, address)
             except (MediaError, NothingToAsk) as error:
-                # The image may be repaired before the next try.
+                # The image may be repaired before the next attempt.
                 return Prediction("", extra={"unanswered": str(error).rstrip("."), "may_pass": True})
             return self._answer(sample, turns, max_tokens, line)
 
         def tell(number: int, answer: Prediction) -> None:
-            # Report paid answers at once. Whether a cut one holds thoughts may show only once all have arrived.
+            # Report paid answers at once. Whether a cut answer contains thoughts may be known only once all have
+            # arrived.
             if each is not None and not _notes.is_unanswered(answer):
                 each(number, _thinking.without_thoughts([answer])[0])
             if progress is not None:
@@ -207,7 +207,11 @@ class Endpoint:
         return _thinking.without_thoughts(side_by_side(ask, samples, self._num_concurrent, line, tell))
 
     def _answer(self, sample: Sample, turns: list[dict[str, Any]], max_tokens: int, line: Line) -> Prediction:
-        """The server's answer, or a prediction with the reason why there is none."""
+        """The server's answer, or a prediction with the reason why there is none.
+
+        Raises:
+            BackendError: the server failed on too many prompts in a row.
+        """
         where = f"sample {sample.id!r}"
         try:
             found, refused = self._ask(turns, max_tokens, where, line)
@@ -232,8 +236,8 @@ class Endpoint:
     ) -> tuple[Mapping[str, Any], frozenset[str]]:
         """The server's response, and the fields that were left out because the server rejects them.
 
-        Fields that a rejection names are left out of this request, and of later ones only if that helped: the rejection may
-        just quote the prompt.
+        Fields that a rejection names are left out of this request. They are left out of later requests only if that
+        helped, because the rejection may just quote the prompt.
         """
         refused = self._refused
 
@@ -250,7 +254,7 @@ class Endpoint:
                 left_out = named(error.said, names)
                 if not left_out:
                     raise
-                # Try again without them; each is left out only once, so the loop ends.
+                # Try again without these fields; each is left out only once, so the loop ends.
                 refused |= left_out
             else:
                 self._refused |= refused
@@ -275,7 +279,11 @@ class Endpoint:
 
 
 def _only_model(server: Server) -> str:
-    """The name of a server's model, if it has only one."""
+    """The name of a server's model.
+
+    Raises:
+        BackendError: the server does not have exactly one model.
+    """
     with closing(server.open()) as line:
         found = line.answer("GET", "/models", None, "the list of models")
 

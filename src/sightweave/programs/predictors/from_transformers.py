@@ -1,9 +1,9 @@
 """Predictor for a Transformers folder with an image-text-to-text model and its processor.
 
-Works with every model that ``AutoModelForImageTextToText`` and ``AutoProcessor`` load: LLaVA, Idefics3 and SmolVLM, Qwen-VL
-and others. Code in the folder runs only if the caller allows it, on the command line or in Python; no file can allow it.
-Prompts use the processor's chat template if it has one. Decoding is greedy: of the folder's own generation settings only the
-ids of special tokens apply, and a note names the others.
+Works with every model that ``AutoModelForImageTextToText`` and ``AutoProcessor`` load: LLaVA, Idefics3 and SmolVLM,
+Qwen-VL and others. Code in the folder runs only if the caller allows it, on the command line or in Python; no file can
+allow it. Prompts use the processor's chat template if it has one. Decoding is greedy: of the folder's own generation
+settings only the ids of special tokens are used, and a note names the ignored ones.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 _FINGERPRINTED = (".safetensors", ".json", ".jinja", ".txt", ".model", ".py")
 _BLOCK = 1 << 20
 _ANSWER = "answer"
-"""A word that every chat template leaves unchanged."""
+"""Word that every chat template leaves unchanged."""
 _TOKEN_TYPES = {"paligemma": 1}
-"""``token_type_ids`` of generated tokens by model type; 0 for all others. PaliGemma's 0 marks its bidirectional prefix."""
+"""Token type id of generated tokens by model type; 0 for all others. For PaliGemma, 0 marks the bidirectional
+prefix."""
 _KEPT_SETTINGS = (
     "pad_token_id",
     "bos_token_id",
@@ -52,7 +53,7 @@ _KEPT_SETTINGS = (
     "decoder_start_token_id",
     "forced_bos_token_id",
 )
-"""Generation settings of a folder that are kept: how an answer begins and ends."""
+"""Names of generation settings of a folder that are kept: how an answer begins and ends."""
 _HARMLESS_SETTINGS = (
     "transformers_version",
     "max_length",
@@ -60,9 +61,9 @@ _HARMLESS_SETTINGS = (
     "use_cache",
     "cache_implementation",
 )
-"""Generation settings that change no answer, or that every call sets; not worth a note."""
+"""Names of generation settings that do not affect answers, or that every call sets, so that they need no note."""
 _TOKENS_PER_IMAGE = 576
-"""Estimated tokens of an image whose prompt has a single placeholder for it."""
+"""Estimated number of tokens of an image whose prompt has a single placeholder for it."""
 _MODEL_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError, RuntimeError)
 """Errors that third-party models and processors raise."""
 
@@ -85,7 +86,7 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
 
 @config
 class Config:
-    """Model folder and prompting options."""
+    """Options of the predictor for a Transformers folder."""
 
     path: str
     """Folder with config.json, safetensors weights and the processor's files, or a name on the Hub."""
@@ -94,20 +95,20 @@ class Config:
     precision: PrecisionName = "auto"
     """Numeric precision: fp32, bf16, or auto for the faster one on this machine."""
     batch_size: PositiveInt = 8
-    """Maximum prompts in a batch."""
+    """Maximum number of prompts in a batch."""
     max_batch_tokens: PositiveInt | None = None
-    """Maximum tokens in a batch, padding and answers included. None derives it from free memory."""
+    """Maximum number of tokens in a batch, including padding and answers; None derives it from free memory."""
     template: str = "{images}\n{prompt}"
-    """Prompt format if the processor has no chat template; ``{images}`` becomes its image tokens."""
+    """Prompt format if the processor has no chat template; ``{images}`` is replaced by its image tokens."""
     trust_remote_code: bool = False
-    """Whether to run code from the folder, which can do anything that you can. Read it first."""
+    """Whether to run code from the folder. Such code can do anything that you can, so read it first."""
     resizer: Resizer = "auto"
     """Library that resizes images: pil, torchvision (which rounds differently), or auto for torchvision if it is
     installed."""
 
     @classmethod
     def at(cls, where: str) -> Config:
-        """The settings for a folder, with defaults for everything else."""
+        """The options for a folder, with defaults for everything but the path."""
         return cls(path=where)
 
     def build(self) -> FromTransformers:
@@ -136,19 +137,19 @@ class FromTransformers:
         path: Folder, or name on the Hub.
         device: ``auto``, ``cpu``, ``cuda`` ...
         precision: ``fp32``, ``bf16`` or ``auto``.
-        batch_size: Maximum prompts in a batch.
-        max_batch_tokens: Maximum tokens in a batch; None derives it from free memory.
+        batch_size: Maximum number of prompts in a batch.
+        max_batch_tokens: Maximum number of tokens in a batch; None derives it from free memory.
         template: Prompt with ``{images}`` and ``{prompt}``, used if there is no chat template.
         trust_remote_code: Whether to run code from the folder.
         resizer: ``pil``, ``torchvision`` or ``auto``.
 
     Raises:
         BackendError: Transformers is not installed.
-        CheckpointError: the folder does not exist, its weights are pickled or incomplete, or the model takes no images.
+        CheckpointError: the folder does not exist, its weights are pickled or incomplete, or the model reads no images.
     """
 
     can_score: bool
-    """Whether the likelihood of given texts is available: not for an encoder-decoder, which takes them differently."""
+    """Whether given texts can be scored; not for an encoder-decoder, which would read them in another way."""
     can_control = True
 
     def __init__(
@@ -176,7 +177,7 @@ class FromTransformers:
 
         ignored = _make_greedy(self.model)
         self.notes = (f"{path}: decoding is greedy; its own {ignored} are ignored.",) if ignored else ()
-        """Facts that a reader of the scores must know, as plain sentences."""
+        """Sentences that a reader of the scores must know."""
 
         resized_by = type(getattr(self.processor, "image_processor", None)).__name__
         settings = f"{self.precision.name} {template} {resized_by} {_versions(self.model)} greedy"
@@ -188,7 +189,7 @@ class FromTransformers:
             )
 
         tokenizer = self.processor.tokenizer
-        # Left, so that generated tokens follow the prompt; an encoder counts positions from the first token.
+        # Pad on the left, so that generated tokens follow the prompt. An encoder counts positions from the first token.
         tokenizer.padding_side = "left" if self.can_score else "right"
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(self._end_ids()[0])
@@ -203,7 +204,8 @@ class FromTransformers:
     ) -> list[Prediction]:
         """One prediction per sample, in order.
 
-        A text is scored as if the model had written it: its tokens after the prompt, then any token that ends an answer.
+        A text is scored as if the model had generated it: its tokens after the prompt, then any token that ends an
+        answer.
 
         Raises:
             DataError: not one list of texts per sample, an image that cannot be read, or a prompt that the processor
@@ -227,7 +229,7 @@ class FromTransformers:
                 written = self._generate([prompts[n] for n in batch], media, max_tokens)
             return [replace(said, likelihoods=each) for said, each in zip(written, likelihoods, strict=True)]
 
-        # A stack: the halves of a batch that ran out of memory are tried next.
+        # Use a stack: the halves of a batch that ran out of memory are tried next.
         waiting = list(reversed(self._batches(prompts, samples, budget, max_tokens)))
         while waiting:
             batch = waiting.pop()
@@ -268,8 +270,8 @@ class FromTransformers:
     ) -> list[list[int]]:
         """Indices of the samples, in batches that fit into memory.
 
-        All samples of a batch have the same number of images, since processors reject mixtures, and prompts of similar
-        length, so that little is padded.
+        All samples of a batch have the same number of images, because processors reject mixtures, and prompts of
+        similar length, so that there is little padding.
         """
         order = sorted(range(len(samples)), key=lambda n: (len(samples[n].media), len(prompts[n])))
         lengths = {n: self._length(prompts[n], samples[n].media) for n in order}
@@ -280,7 +282,7 @@ class FromTransformers:
         return batches
 
     def _length(self, prompt: str, media: Sequence[Medium]) -> int:
-        """Approximate number of tokens of a prompt; an image counts as the number that most models use for one."""
+        """Approximate number of tokens of a prompt; each image counts as `_TOKENS_PER_IMAGE` tokens."""
         words = self.processor.tokenizer(prompt, add_special_tokens=False)["input_ids"]
         return len(words) + _TOKENS_PER_IMAGE * len(media)
 
@@ -313,7 +315,7 @@ class FromTransformers:
         return text
 
     def _leading_space(self, sample: Sample, prompt: str) -> str:
-        """White space that the chat template puts before an answer; the answer's first token often includes it."""
+        """White space that the chat template puts before an answer; it is often part of the answer's first token."""
         if not self._has_chat_template():
             return ""
 
@@ -336,10 +338,10 @@ class FromTransformers:
         return alone
 
     def inputs(self, prompts: Sequence[str], media: Sequence[Sequence[Medium]]) -> dict[str, Tensor]:
-        """Prompts and their images as the model takes them.
+        """Prompts and their images in the form that the model takes.
 
         Raises:
-            DataError: an image that cannot be read, or a prompt that the processor rejects.
+            DataError: an image cannot be read, or the processor rejects a prompt.
         """
         images = []
         for each in media:
@@ -370,7 +372,7 @@ class FromTransformers:
         dtype = next(self.model.parameters()).dtype
         inputs = {}
         for name, value in made.items():
-            if name != "labels":  # for training; PaliGemma's processor always adds them
+            if name != "labels":  # PaliGemma's processor always adds labels, which are for training
                 inputs[name] = value.to(self.device, dtype if value.is_floating_point() else value.dtype)
         return inputs
 
@@ -402,7 +404,7 @@ class FromTransformers:
         for prompt, row, each in zip(prompts, ids.tolist(), logprobs.tolist(), strict=True):
             count = next((place + 1 for place, one in enumerate(row) if one in ends), len(row))
             is_whole = bool(count) and row[count - 1] in ends
-            # Drop the end token here, since not every tokenizer treats it as a special token.
+            # Drop the end token here, because not every tokenizer treats it as a special token.
             text = self._decode(row[: count - is_whole]).strip()
             if _thinking.ends_open(prompt):
                 text = f"{_thinking.OPENING}{text}"
@@ -412,7 +414,7 @@ class FromTransformers:
         return predictions
 
     def _decode(self, ids: Sequence[int]) -> str:
-        """The text of some ids, without special tokens except those around thoughts."""
+        """Decodes ids to text, without special tokens except those around thoughts."""
         tokenizer = self.processor.tokenizer
         added = tokenizer.added_tokens_decoder
         special = {number for number, token in added.items() if token.special}
@@ -446,7 +448,7 @@ class FromTransformers:
     def _batch_likelihoods(
         self, prompt: str, media: Sequence[Medium], texts: Sequence[Sequence[int]]
     ) -> list[Likelihood]:
-        """The total log-likelihood of each text and of any token that ends an answer after it."""
+        """The total log-likelihood of each text followed by any token that ends an answer."""
         ends = self._end_ids()
         targets = [[*ids, ends[0]] for ids in texts]
         logprobs = self._target_logits(prompt, media, targets).log_softmax(-1)
@@ -462,18 +464,18 @@ class FromTransformers:
     def _target_logits(
         self, prompt: str, media: Sequence[Medium], targets: Sequence[Sequence[int]]
     ) -> Tensor:
-        """Logits (fp32, R T V) of each token of the targets, all after one prompt, so that nothing is padded on the left."""
+        """Logits of each target token, fp32 R T V; all targets follow the same prompt, so none is padded on the left."""
         inputs = self.inputs([prompt] * len(targets), [media] * len(targets))
         shape = inputs["input_ids"].shape
 
-        # Pad the targets on the right to one width.
+        # Pad the targets on the right to the same width.
         width = max(map(len, targets))
         pad = self.processor.tokenizer.pad_token_id
         padded = torch.tensor([[*ids, *[pad] * (width - len(ids))] for ids in targets])
         lengths = torch.tensor([len(ids) for ids in targets])
         valid = (torch.arange(width) < lengths[:, None]).long()
 
-        # Append them to every input that has one number per token; 0 is "text" wherever token types are marked.
+        # Append them to every input that has one number per token; 0 means "text" wherever token types are marked.
         kind = _TOKEN_TYPES.get(self.model.config.model_type, 0)
         known = {
             "input_ids": padded,
@@ -494,7 +496,11 @@ class FromTransformers:
         return logits[:, shape[1] - 1 : -1].float()
 
     def _check_causal(self, prompt: str, media: Sequence[Medium]) -> None:
-        """Checks once, on two texts that end differently, that no token sees later ones: likelihoods need that."""
+        """Checks once, on two texts that end differently, that no token sees later ones, as likelihoods require.
+
+        Raises:
+            BackendError: tokens see later ones.
+        """
         if self._is_causal:
             return
 
@@ -519,7 +525,7 @@ class FromTransformers:
             raise BackendError(f"{self.name}: the model failed: {_first_line(error)}") from error
 
     def _end_ids(self) -> tuple[int, ...]:
-        """Ids that end an answer."""
+        """Ids of the tokens that end an answer."""
         given = self.model.generation_config.eos_token_id
         if given is None:
             given = self.processor.tokenizer.eos_token_id
@@ -529,9 +535,9 @@ class FromTransformers:
 
 
 def _make_greedy(model: Any) -> str:
-    """Removes penalties, beams, sampling and forced tokens from a model's generation settings; returns what they were.
+    """Removes penalties, beams, sampling and forced tokens from a model's generation settings; returns the removed ones.
 
-    Settings in a call are not enough: those that it leaves open are filled in from the model's own.
+    Setting them in each call would not suffice: settings that a call leaves open are filled in from the model's own.
     """
     own, plain = model.generation_config, type(model.generation_config)()
     ignored = []
@@ -587,18 +593,18 @@ def opened(
     trust_remote_code: bool = False,
     resizer: Resizer = "auto",
 ) -> tuple[Any, Any]:
-    """The model and the processor as Transformers opens them, with their own generation and padding settings.
+    """Opens the model and the processor with Transformers, with their own generation and padding settings.
 
     Args:
         path: Folder, or name on the Hub.
-        device: Device that the model is moved to.
+        device: Device to which the model is moved.
         precision: ``fp32`` or ``bf16``.
         trust_remote_code: Whether to run code from the folder.
         resizer: ``pil``, ``torchvision`` or ``auto``.
 
     Raises:
         BackendError: Transformers is not installed.
-        CheckpointError: as `FromTransformers`.
+        CheckpointError: as raised by `FromTransformers`.
     """
     library = imported()
     folder = Path(path)
@@ -606,7 +612,7 @@ def opened(
         _check_config(folder)
         _check_weights(folder)
 
-    # Transformers 4 knows only fast and slow processors.
+    # Transformers 4 has only fast and slow processors.
     backend: dict[str, Any] = {} if resizer == "auto" else {"backend": resizer}
     if backend and library.__version__.startswith("4."):
         backend = {"use_fast": resizer == "torchvision"}
@@ -625,7 +631,7 @@ def opened(
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{path}: Transformers cannot load it: {_first_line(error)}") from error
 
-    # Both must be complete.
+    # Check that both are complete.
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise CheckpointError(
             f"{path}: it has no processor for text and images (got {type(processor).__name__}); "
@@ -644,7 +650,11 @@ def opened(
 
 
 def _check_config(folder: Path) -> None:
-    """Raises `CheckpointError` if the settings name a kernel on the Hub, which Transformers would download and run."""
+    """Checks that the config names no kernel on the Hub, which Transformers would download and run.
+
+    Raises:
+        CheckpointError: the config names such a kernel.
+    """
     waiting: list[Any] = [_read_config(folder)]
     while waiting:
         for name, value in waiting.pop().items():
@@ -658,7 +668,11 @@ def _check_config(folder: Path) -> None:
 
 
 def _check_template(path: str, processor: Any) -> None:
-    """Raises `CheckpointError` if rendering a chat template would not end, or would produce an endless text."""
+    """Checks that rendering a chat template ends, and does not produce an endless text.
+
+    Raises:
+        CheckpointError: it does not end, or its text is too long.
+    """
     sources: list[Any] = []
     for owner in (processor, processor.tokenizer):
         template = getattr(owner, "chat_template", None)
@@ -673,7 +687,11 @@ def _check_template(path: str, processor: Any) -> None:
 
 
 def _check_index(folder: Path) -> None:
-    """Raises `CheckpointError` if an index of weights points outside the folder or to a pickle."""
+    """Checks that an index of weights lists only safetensors files in the folder.
+
+    Raises:
+        CheckpointError: it lists anything else.
+    """
     for index in folder.glob("*.safetensors.index.json"):
         listed = checkpoint.parse_json(index)
         names = listed.get("weight_map") if isinstance(listed, dict) else None
@@ -704,7 +722,7 @@ def _check_weights(folder: Path) -> None:
 
 
 def _fingerprint(path: str, settings: str) -> str:
-    """A digest of all files of a folder; for a name on the Hub, of the name alone."""
+    """A digest of all files of a folder; for a name on the Hub, a digest of the name alone."""
     is_folder = Path(path).is_dir()
     digest = hashlib.sha256(f"{'' if is_folder else path} {settings}".encode())
     if not is_folder:
@@ -728,5 +746,5 @@ def _versions(model: Any) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of a message."""
+    """The first line of an error message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

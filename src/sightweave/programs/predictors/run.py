@@ -1,4 +1,4 @@
-"""Predictor for a run of Sightweave: a model with its processor, in this process."""
+"""Predictor for a run of Sightweave, whose model and processor are in this process."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def recognise(who: str) -> str:
 
 @config
 class Config:
-    """Batching options."""
+    """Options of the predictor for a run."""
 
     batch_size: PositiveInt = 512
-    """Maximum samples in a batch: more than elsewhere, since most answers of an evaluation end after a few tokens."""
+    """Maximum number of samples in a batch; larger than elsewhere, because most answers in an evaluation are short."""
     max_batch_tokens: PositiveInt | None = None
-    """Maximum tokens in a batch, padding and answers included. None derives it from free memory."""
+    """Maximum number of tokens in a batch, including padding and answers; None derives it from free memory."""
 
     def build(self, *, model: VLM, processor: Processor, name: str, fingerprint: str) -> RunPredictor:
-        """The predictor for a model that is already loaded."""
+        """Creates the predictor for a model that is already loaded."""
         return RunPredictor(
             model=model,
             processor=processor,
@@ -52,15 +52,16 @@ class Config:
 class RunPredictor:
     """Answers greedily, and scores given texts, with a model in this process, whose weights must not change.
 
-    Embeddings of images are kept from one call to the next, so that the passes of an evaluation encode each only once.
+    Embeddings of images are cached between calls, so that the passes of an evaluation encode each image only once.
 
     Args:
         model: Any composition.
         processor: The model's own processor.
         name: Name for readers.
         fingerprint: Digest of the weights and the processor.
-        batch_size: Maximum samples in a batch.
-        max_batch_tokens: Maximum tokens in a batch; None derives it from free memory. It does not change answers.
+        batch_size: Maximum number of samples in a batch.
+        max_batch_tokens: Maximum number of tokens in a batch; None derives it from free memory. It does not change
+            answers.
     """
 
     can_score = True
@@ -90,10 +91,10 @@ class RunPredictor:
         max_tokens: int = 96,
         progress: Progress | None = None,
     ) -> list[Prediction]:
-        """One prediction per sample, in order; images and prompts are read once for answers and likelihoods.
+        """One prediction per sample, in order; images and prompts are read once for both answers and likelihoods.
 
         Raises:
-            DataError: not one list of texts per sample, or an image that cannot be read.
+            DataError: there is not one list of texts per sample, or an image cannot be read.
         """
         options = generation.Options(
             max_tokens=max_tokens, batch_size=self.batch_size, max_batch_tokens=self.max_batch_tokens

@@ -140,6 +140,10 @@ class Pace:
         """Training time of the stage so far, in seconds."""
         return self._now() - self._began
 
+    def pause(self, seconds: float) -> None:
+        """Does not count this many of the latest seconds as training time."""
+        self._began += seconds
+
     def is_over(self, done: int) -> bool:
         """Whether the stage ends after this number of steps; it has at least one."""
         if self._seconds is None:

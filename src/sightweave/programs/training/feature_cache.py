@@ -63,10 +63,16 @@ class FeatureCache:
         return replace(media, features=Features(torch.cat([one.values for one in found]), *grids))
 
     def _encoded(self, modality: str, media: Media, numbers: Mapping[str, int]) -> dict[str, Features]:
-        """Features of some media by their keys; those of one size are encoded together."""
+        """Features of some media by their keys; those of one size are encoded together, except on the CPU.
+
+        There the last bit of a feature may depend on the size of its batch, and so on what is cached already. A resumed
+        training starts with an empty cache, and must compute the same features.
+        """
         alike: dict[tuple[int, ...], list[str]] = {}
         for key, number in numbers.items():
             alike.setdefault(tuple(media.values[number].shape), []).append(key)
+        if self.precision.device.type == "cpu":
+            alike = {(number,): [key] for number, key in enumerate(numbers)}
 
         encoder = self.encoders.path(modality).encoder
         made = {}

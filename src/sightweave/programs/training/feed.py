@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from typing import Any
 
 from sightweave.core.batch import Batch
@@ -38,7 +38,8 @@ _ALONE = World()
 class Step:
     """The input of one microstep."""
 
-    batch: Batch
+    batch: Batch | None
+    """None if this process has nothing to compute."""
     ids: tuple[str, ...]
     """Ids of its samples, for messages."""
     position: int = 0
@@ -49,6 +50,8 @@ class Step:
     """Numbers of its images, counted through all sources."""
     end: int = 0
     """Position after the last of its images, where the next stage begins so that it repeats none of them."""
+    is_readable: bool = True
+    """Whether all of its images can be read. If not, `Feed.updates` makes it again without those that cannot."""
 
 
 _TRANSLATION = "translation"
@@ -83,6 +86,11 @@ def decoding_threads(asked: int) -> int:
     return asked or min(8, max(1, num_cores() - 1))
 
 
+def fingerprint_of(datasets: Sequence[Dataset]) -> str:
+    """SHA-256 over sources: the ``fingerprint`` of each, or its number of images if it has none."""
+    return fingerprint(getattr(dataset, "fingerprint", len(dataset)) for dataset in datasets)
+
+
 class Feed:
     """An endless, repeatable stream of microsteps for one stage.
 
@@ -92,8 +100,8 @@ class Feed:
         too_long: Handling of samples with more tokens than the processor's ``max_length``.
         world: The processes that train together; their number must divide the batch size. All of them step through the same
             positions, and each takes its share of the images of every microstep, or of every window, which it then packs.
-            With several processes, an unreadable image leaves its place empty, since the other processes do not know about
-            it. The same applies to a window, whose rows must not depend on earlier attempts.
+            An unreadable image is replaced by the next one, in all processes alike. In a window it leaves its place empty,
+            since the rows must not depend on earlier attempts.
         workers: Number of threads that decode images; 0 means one fewer than the CPU cores, from 1 to 8.
         tasks: Tasks by name.
         processor: Makes the batches.
@@ -125,7 +133,7 @@ class Feed:
         self.seed, self.quarantine = seed, quarantine
         self.world, self.too_long = world, too_long
         self.workers = decoding_threads(workers)
-        self._fills_gaps = world.size == 1 and stage.pack_window == 1
+        self._fills_gaps = stage.pack_window == 1
 
         if stage.batch_size % world.size:
             raise RecipeError(
@@ -143,8 +151,8 @@ class Feed:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all sources: the ``fingerprint`` of each, or its length if it has none."""
-        return fingerprint(getattr(dataset, "fingerprint", len(dataset)) for dataset in self.datasets)
+        """Fingerprint of the sources (see `fingerprint_of`)."""
+        return fingerprint_of(self.datasets)
 
     def _words(self) -> Words:
         """Source of the words for image embeddings, with auto resolved by a look at the data."""
@@ -187,6 +195,25 @@ class Feed:
             if not allowed or task in allowed:
                 found.append(self.tasks[task].sample(record))
         return found
+
+    def updates(self, start: int = 0, within: int = 0) -> Generator[list[Step], None, None]:
+        """The microsteps of each update from a position on; the arguments are those of `microsteps`.
+
+        All processes must take the same number of updates. If one of them meets an image that cannot be read, all of them
+        leave it out and make the update again, so that its images do not depend on the number of processes.
+        """
+        while True:
+            with closing(self.microsteps(start, within)) as stream:
+                while True:
+                    update = list(islice(stream, self.stage.gradient_accumulation_steps))
+                    if self.world.agree(not all(step.is_readable for step in update)):
+                        break
+                    yield update
+                    start, within = update[-1].position, update[-1].within
+
+            # The threads that add to the set have ended.
+            for unreadable in self.world.gather(sorted(self.quarantine.unreadable)):
+                self.quarantine.unreadable.update(unreadable)
 
     def microsteps(self, start: int = 0, within: int = 0) -> Generator[Step, None, None]:
         """Microsteps from a position on; those of the next update are prepared while the current one is computed.
@@ -234,6 +261,7 @@ class Feed:
             else:
                 step = self._dealt(window, number % self.stage.pack_window, None)
             number += 1
+            assert step.batch is not None  # trials are for single processes
             yield step.batch
 
     def _next(self, position: int, pool: Executor | None) -> Step:
@@ -253,8 +281,9 @@ class Feed:
                 )
             except MediaError:
                 readable = {at: self._readable(group) for at, group in share.items()}
-                if self._fills_gaps:
-                    samples = {at: group for at, group in readable.items() if group}
+                if self.world.size > 1:  # the other processes do not know about the images yet
+                    return Step(None, (), position, end=position, is_readable=False)
+                samples = {at: group for at, group in readable.items() if group}
                 failures += 1
                 if failures > self.size:
                     raise
@@ -273,11 +302,11 @@ class Feed:
         return _Window(start, end, deal(rows, self.stage.pack_window), positions)
 
     def _dealt(self, window: _Window, number: int, pool: Executor | None) -> Step:
-        """One microstep of a window, without unreadable images. It always has at least one."""
+        """One microstep of a window, without unreadable images."""
         count = self.stage.pack_window
         place = (window.start, number + 1) if number + 1 < count else (window.end, 0)
-        # If none of its images can be read, it repeats the next microstep that has some.
-        for offset in range(count):
+        # If none of its images can be read, it repeats the next microstep that has some, or leaves it to other processes.
+        for offset in range(count if self.world.size == 1 else 1):
             rows = self._known_rows(window.hands[(number + offset) % count])
             while rows:
                 try:
@@ -296,6 +325,9 @@ class Feed:
                 except MediaError:
                     self._readable(_samples_of(rows))
                     rows = self._known_rows(rows)
+
+        if self.world.size > 1:
+            return Step(None, (), *place, end=window.end)
         raise DataError(
             f"stage {self.stage.name!r}: none of the images at positions {window.start} to {window.end - 1} can be read; "
             "see the quarantine."
@@ -342,19 +374,8 @@ class Feed:
         return position
 
     def _share(self, samples: dict[int, list[Encoded]]) -> dict[int, list[Encoded]]:
-        """This process's share of the images, without those known to be unreadable. It always has at least one."""
-        if self.world.size == 1:
-            return samples
-        groups = list(samples.items())
-        for first in (self.world.rank, *range(self.world.size)):  # another process's images rather than none
-            known = {at: self._known(group) for at, group in groups[first :: self.world.size]}
-            share = {at: group for at, group in known.items() if group}
-            if share:
-                return share
-        raise DataError(
-            f"stage {self.stage.name!r}: none of the {len(groups)} images at positions {groups[0][0]} to "
-            f"{groups[-1][0]} can be read; see the quarantine."
-        )
+        """This process's share of the images of a microstep."""
+        return dict(list(samples.items())[self.world.rank :: self.world.size])
 
     def _known(self, encoded: Sequence[Encoded]) -> list[Encoded]:
         bad = self.quarantine.unreadable

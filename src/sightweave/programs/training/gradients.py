@@ -1,6 +1,7 @@
 """The gradient of one update, from one batch or several; on a CPU, several are computed in parallel.
 
-The result is bit-identical to that in one thread, batch by batch, since sums keep the order of the batches.
+The result is bit-identical to that in one thread, batch by batch, since sums keep the order of the batches. With several
+processes, each computes the gradient of its own batches, and they are added up.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from sightweave.core.device import Precision, side_by_side
 from sightweave.models.loss import Amounts, amounts, is_chunked, training_loss
 from sightweave.models.vlm import VLM
 from sightweave.programs.training.settings import Stage
+from sightweave.programs.training.world import World
+
+_ALONE = World()
 
 
 class Gradients:
@@ -25,22 +29,70 @@ class Gradients:
         parameters: The parameters to train.
         stage: The stage, with the settings of the loss.
         precision: Device and number format.
+        world: The processes that train together.
     """
 
     def __init__(
-        self, model: VLM, parameters: Sequence[nn.Parameter], stage: Stage, precision: Precision
+        self,
+        model: VLM,
+        parameters: Sequence[nn.Parameter],
+        stage: Stage,
+        precision: Precision,
+        world: World = _ALONE,
     ) -> None:
         self.model, self.parameters, self.stage, self.precision = model, parameters, stage, precision
+        self.world = world
         self.may_go_side_by_side = precision.device.type == "cpu" and not _has_state(model)
 
     def add(self, batches: Sequence[Batch]) -> float:
-        """Adds the gradient of the loss over all batches to the parameters, and returns the loss."""
+        """Adds the gradient of the loss over all batches to the parameters, and returns the loss.
+
+        With several processes, it is the loss over the batches of all of them, of which this one may have none; the
+        parameters must have no gradient before.
+        """
         batches = [batch.to(self.precision.device) for batch in batches]
         each = [amounts(batch, length_power=self.stage.length_power) for batch in batches]
-        of = sum(each, Amounts())
+        of = self._over_all(sum(each, Amounts()))
 
+        loss = self._local(batches, of)
+        return loss if self.world.size == 1 else self._add_up(loss)
+
+    def _over_all(self, own: Amounts) -> Amounts:
+        """The amounts of all processes together."""
+        targets, words = self.world.sum([own.targets, own.words])
+        return Amounts(targets, int(words))
+
+    def _add_up(self, loss: float) -> float:
+        """Adds up the gradients and the losses of all processes."""
+        # A parameter without a gradient in every process keeps none, so that it is not decayed; one with a gradient in some,
+        # such as an encoder's where only some batches have images, counts as zero in the others.
+        has = [parameter.grad is not None for parameter in self.parameters]
+        loss, *counts = self.world.sum([loss, *has])
+
+        gradients: list[Tensor] = []
+        for parameter, count in zip(self.parameters, counts, strict=True):
+            if count:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                gradients.append(parameter.grad)
+        self.world.add_up(gradients)
+        self._average_statistics()
+        return loss
+
+    def _average_statistics(self) -> None:
+        """Averages the running statistics of batch norms, so that all processes have the same model."""
+        found: list[Tensor] = []
+        for module in self.model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+                found += [one for one in (module.running_mean, module.running_var) if one is not None]
+        self.world.add_up(found)
+        for one in found:
+            one /= self.world.size
+
+    def _local(self, batches: Sequence[Batch], of: Amounts) -> float:
+        """The share of this process in the loss; adds its gradient to the parameters."""
         if len(batches) < 2 or not self.may_go_side_by_side:
-            return sum([self._backward(batch, of) for batch in batches])
+            return sum([self._backward(batch, of) for batch in batches], 0.0)
 
         total = 0.0
         for loss, gradients in side_by_side(lambda one: self._alone(one, of), batches, self.precision.device):

@@ -18,6 +18,7 @@ from rich.console import Console
 from sightweave.core import bounded, files, json_lines
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.progress import LiveLine, Rate, clock
+from sightweave.programs.training.early_stopping import LOSS as VALIDATION_LOSS
 
 METRICS = "metrics.jsonl"
 _MOST_STEPS, _LARGEST = 1 << 53, 1e100
@@ -329,6 +330,8 @@ class ProgressLine:
         """Stage of the latest row."""
         self.loss: float | None = None
         """Loss of the latest row."""
+        self.validation_loss: float | None = None
+        """Loss of the latest validation of the stage."""
         self._row: Mapping[str, float | str] = {}
         self._done = first_step
         self._rate = Rate(first_step)
@@ -341,7 +344,7 @@ class ProgressLine:
         if stage != self.stage:
             # Keep the last line of the stage, with its final loss.
             self._line.leave()
-            self.stage, self.loss, self._rate.value = stage, None, None
+            self.stage, self.loss, self.validation_loss, self._rate.value = stage, None, None, None
 
         self._row = {**self._row, **values}
         self._done = max(self._done, step + 1)
@@ -349,6 +352,9 @@ class ProgressLine:
         loss = values.get("loss")
         if isinstance(loss, int | float):
             self.loss = float(loss)
+        validated = values.get(VALIDATION_LOSS)
+        if isinstance(validated, int | float):
+            self.validation_loss = float(validated)
 
         self._line.update(step + 1, total=self.steps, note=self.note(), now=step + 1 == self.steps)
 
@@ -363,9 +369,11 @@ class ProgressLine:
         return None if not self.rate else (self.steps - self._done) / self.rate
 
     def note(self) -> str:
-        """Loss, rate, time left, speeds and memory, as far as they are known; the end may not fit into a terminal."""
+        """Losses, rate, time left, speeds and memory, as far as they are known; the end may not fit into a terminal."""
         where = f"{self.stage}: " if self.stage else ""
         parts = [] if self.loss is None else [f"{where}loss {self.loss:.3f}"]
+        if self.validation_loss is not None:
+            parts.append(f"validation loss {self.validation_loss:.3f}")
         if self.rate is not None and self.seconds_left is not None:
             parts += [f"{self.rate:.2f} steps/s", f"{clock(self.seconds_left)} left"]
 

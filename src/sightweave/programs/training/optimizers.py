@@ -22,6 +22,8 @@ from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError
 from sightweave.models.nn.block import Block
 from sightweave.models.parts import PartName
+from sightweave.programs.training.weight_average import QUANTITY as AVERAGE
+from sightweave.programs.training.weight_average import WeightAverage
 
 Name = Literal["adamw", "muon"]
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -125,6 +127,8 @@ class Optimizer:
         if matrices:
             groups = _groups(matrices, factors, lr=muon_lr, weight_decay=weight_decay)
             self.optimizers.append(Muon(groups, momentum=momentum))
+        self.average: WeightAverage | None = None
+        """The average of the parameters, if there is one; its tensors are part of the optimizer's state."""
         self._peaks = [[float(group["lr"]) for group in one.param_groups] for one in self.optimizers]
 
     def set_factor(self, factor: float) -> None:
@@ -149,15 +153,25 @@ class Optimizer:
         for key, parameter in self.parameters.items():
             for quantity, value in self._state(parameter).items():
                 tensors[f"{key}/{quantity}"] = value
+        if self.average is not None:
+            tensors |= self.average.state_tensors()
         return tensors
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Restores a state from `state_tensors`.
 
         Raises:
-            CheckpointError: the state has a parameter that this optimizer does not train, or another shape. Nothing is
-                changed then.
+            CheckpointError: the state has a parameter that this optimizer does not train, or another shape, or the average
+                is only in one of the two. Nothing is changed then.
         """
+        averages = {name: value for name, value in tensors.items() if name.endswith(f"/{AVERAGE}")}
+        tensors = {name: value for name, value in tensors.items() if name not in averages}
+        if averages and self.average is None:
+            raise CheckpointError(
+                "optimizer state: it has averages of the weights, but the stage has no ema; resume with the recipe that "
+                "wrote it."
+            )
+
         loaded: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for name, value in tensors.items():
             key, _, quantity = name.rpartition("/")
@@ -174,6 +188,8 @@ class Optimizer:
             # The fused kernel of AdamW also needs its counter on the device of the parameter.
             loaded[key][quantity] = value.detach().clone().to(parameter.device)
 
+        if self.average is not None:
+            self.average.load_state_tensors(averages)
         for key, state in loaded.items():
             self._owner(self.parameters[key]).state[self.parameters[key]] = state
 

@@ -1,17 +1,23 @@
-"""Learning rate multipliers of parameters: a factor per part, and a decay from block to block downwards.
+"""Learning rate multipliers: a factor per part, a decay from block to block downwards, and the size of the batch.
 
 Layer-wise decay as in BEiT (Bao et al. 2021, arXiv:2106.08254): decay^(L + 1 - l) for block l of L, where l = 0 before
 the blocks and L + 1 after them.
+
+The linear rule for the batch size is that of Goyal et al. 2017 (arXiv:1706.02677), section 2.1; the square root follows from
+the noise of the gradient and fits Adam (Malladi et al. 2022, arXiv:2205.10287).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 
 from torch import nn
 
 from sightweave.models.parts import PartName
+from sightweave.programs.training.durations import per_step
+from sightweave.programs.training.settings import Settings, Stage
 
 _BLOCK = re.compile(r"(?:encoder_)?blocks\.(\d+)\.")
 _AFTER = ("norm.", "output.", "classifier.", "encoder_norm.")
@@ -46,3 +52,25 @@ def _layer(name: str, count: int) -> int:
     if match is not None:
         return int(match[1]) + 1
     return count + 1 if name.startswith(_AFTER) else 0
+
+
+def batch_factor(settings: Settings, stage: Stage) -> float:
+    """The multiplier of a stage's learning rates for the size of its batch; 1 without scaling."""
+    if settings.scale_lr == "none":
+        return 1.0
+    assert settings.base_batch_size is not None
+    ratio = per_step(stage) / settings.base_batch_size
+    return ratio if settings.scale_lr == "linear" else ratio**0.5
+
+
+def scaled(settings: Settings) -> Settings:
+    """The settings with the learning rates of each stage multiplied by its `batch_factor`, and no further scaling."""
+    if settings.scale_lr == "none":
+        return settings
+
+    stages = []
+    for stage in settings.stages:
+        factor, chosen = batch_factor(settings, stage), stage.optimizer
+        optimizer = dataclasses.replace(chosen, lr=factor * chosen.lr, muon_lr=factor * chosen.muon_lr)
+        stages.append(dataclasses.replace(stage, optimizer=optimizer))
+    return dataclasses.replace(settings, stages=tuple(stages), scale_lr="none", base_batch_size=None)

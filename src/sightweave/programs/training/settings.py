@@ -15,6 +15,7 @@ from sightweave.data.inputs.too_long import Policy
 from sightweave.models.adapters import quantization
 from sightweave.models.adapters.lora import Lora
 from sightweave.models.parts import PART_NAMES, PartName
+from sightweave.programs.training.early_stopping import BY_LOSS
 from sightweave.programs.training.optimizers import OptimizerConfig
 from sightweave.programs.training.schedule import ScheduleConfig, Share
 
@@ -91,6 +92,9 @@ class Stage:
     """Optimizer and its learning rates."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """Learning rate schedule of the stage."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of an exponential moving average of the weights, such as 0.999, with which the stage ends and which is
+    validated and saved; 0 disables it. In the first n updates the decay is at most (1 + n) / (10 + n)."""
     max_grad_norm: NonNegativeFloat = 1.0
     """Maximum norm of the gradient over all parts, to which it is clipped; 0 disables clipping."""
     length_power: Share = 0.0
@@ -189,6 +193,8 @@ class Settings:
     """Number of threads that decode images; 0 means one fewer than the CPU cores, from 1 to 8. Does not affect results."""
     save_every: PositiveInt = 500
     """Steps between checkpoints; the last step is always saved."""
+    keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+    """Number of newest checkpoints kept while training, for resuming; all are removed when training is complete."""
     log_every: PositiveInt = 10
     """Steps between rows of metrics.jsonl."""
     trackers: Annotated[
@@ -196,12 +202,32 @@ class Settings:
     ] = ()
     """Experiment trackers, in addition to TensorBoard: wandb or mlflow, also with settings, such as {kind: wandb, project:
     demo}."""
+    validate_every: NonNegativeInt | None = None
+    """Steps between validations on the validation split, never on a test split; 0 disables them. None chooses an interval:
+    at most 10 validations per stage, with at most one validation image per 20 training images."""
+    validate_images: PositiveInt | None = 128
+    """Maximum images of a validation, sampled from the whole split; None means all."""
+    validate_samples: NonNegativeInt = 0
+    """Number of samples of these images that are also answered and scored in each validation; 0 computes only the loss."""
+    scale_lr: Literal["none", "linear", "sqrt"] = "none"
+    """Scaling of all peak learning rates with the effective batch: linear multiplies them by the ratio of its size to
+    base_batch_size, sqrt by the square root of the ratio."""
+    base_batch_size: PositiveInt | None = None
+    """Number of images per update that the learning rates in the recipe are meant for. Requires scale_lr."""
+    best_by: str = BY_LOSS
+    """What makes a validation the best: loss, score (the mean over tasks) or the name of a task."""
+    keep: Literal["last", "best"] = "last"
+    """Weights that each stage ends with: those of its last step, or those of its best validation."""
+    patience: NonNegativeInt = 0
+    """Number of validations without improvement after which a stage ends early; 0 never ends it early."""
     check: bool = True
     """Whether to check the wiring of the model before the first step, and stop if a check fails."""
     too_long: Policy = "drop_row"
     """Handling of samples over inputs.max_length: error, drop_row, drop_turn (whole turns, oldest first) or shrink_image."""
 
     def __post_init__(self) -> None:
+        self._check_validation()
+        self._check_scaling()
         for stage in self.stages[:-1]:
             self._check_merging(stage)
         for part, form in self.quantize.items():
@@ -215,6 +241,33 @@ class Settings:
                         f"quantize stores {part} as {form}, but it is trained in stage {stage.name!r}: remove it from "
                         "parts there, or train adapters instead (lora)"
                     )
+
+    def _check_validation(self) -> None:
+        if self.patience and self.validate_every == 0:
+            raise ValueError(
+                f"patience is {self.patience}, but validate_every is 0, so nothing is validated; set one of the two"
+            )
+        if self.keep == "best" and self.validate_every == 0:
+            raise ValueError(
+                "keep is best, but validate_every is 0, so nothing is validated; set keep to last, or validate"
+            )
+        if self.best_by != BY_LOSS and not self.validate_samples:
+            raise ValueError(
+                f"best_by is {self.best_by}, but validate_samples is 0, so nothing is scored; set validate_samples to the "
+                "number of samples to score, or best_by to loss"
+            )
+
+    def _check_scaling(self) -> None:
+        if self.scale_lr != "none" and self.base_batch_size is None:
+            raise ValueError(
+                f"scale_lr is {self.scale_lr}, but base_batch_size is none; set it to the number of images per update that "
+                "the learning rates are meant for"
+            )
+        if self.scale_lr == "none" and self.base_batch_size is not None:
+            raise ValueError(
+                f"base_batch_size is {self.base_batch_size}, but scale_lr is none, so it has no effect; set scale_lr to "
+                "linear or sqrt, or remove base_batch_size"
+            )
 
     def _check_merging(self, stage: Stage) -> None:
         """Rejects adapters that a stage before the last one cannot merge."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pydantic
 import torch
@@ -16,6 +16,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
 from sightweave.core.errors import CheckpointError
+from sightweave.programs.training.early_stopping import Best, Stopped, Validated
 from sightweave.programs.training.logs import Averages
 from sightweave.programs.training.optimizers import Optimizer
 from sightweave.programs.training.quarantine import Kept, Quarantine
@@ -69,12 +70,32 @@ class Progress:
     """Language pairs, such as ``en-de``, of the translations trained on; None if a pretrained part may know others."""
     threads: NonNegativeInt = 0
     """Number of torch threads used for training; 0 until it is known."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Number format of the training; ``auto`` until it is known."""
+
+    # The validations.
+    validations: list[list[Validated]] = field(default_factory=list)
+    """All validations, by stage."""
+    best: Best | None = None
+    """The best validation of this stage; after the end, of the last stage."""
+    without_improvement: NonNegativeInt = 0
+    """Number of validations of this stage since the best one."""
+    kept_steps: list[NonNegativeInt] = field(default_factory=list)
+    """Number of updates over all stages that made the weights with which each stage ended."""
+    validation_seconds: NonNegativeFloat = 0.0
+    """Wall time of all validations in seconds."""
+    stopped_early: list[Stopped] = field(default_factory=list)
+    """The stages that ended early."""
 
     # The curve.
     losses: list[list[float]] = field(default_factory=list)
     """Mean loss of every row of the log, by stage."""
     averages: Averages = field(default_factory=Averages)
     """Sums over the updates that are not in the log yet."""
+    recent_losses: list[float] = field(default_factory=list)
+    """Losses of the latest updates of this stage, to find spikes."""
+    is_in_spike: bool = False
+    """Whether the latest loss belongs to a spike that is already in the log."""
 
 
 @dataclass

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean, pstdev
 
 from sightweave.programs.training.durations import Epoch, per_step
+from sightweave.programs.training.rates import batch_factor
 from sightweave.programs.training.settings import Settings, Stage
 from sightweave.programs.training.trial import Trials
 
@@ -18,13 +19,14 @@ _FITTED = 0.05
 """Loss in nats per token below which longer training gains little."""
 
 
-def start(settings: Settings, epochs: Sequence[Epoch], trials: Trials) -> list[str]:
-    """Lines on the data of each stage, the number of passes over it, and the time.
+def start(settings: Settings, epochs: Sequence[Epoch], trials: Trials, *, processes: int = 1) -> list[str]:
+    """Lines on the data of each stage, the number of passes over it, the effective batch, and the time.
 
     Args:
         settings: Settings with steps or minutes for each stage.
         epochs: Epoch of each stage.
         trials: Trials of the stages.
+        processes: Number of processes that share each batch.
     """
     lines = []
     seconds = []
@@ -35,23 +37,55 @@ def start(settings: Settings, epochs: Sequence[Epoch], trials: Trials) -> list[s
         else:
             known = each * (stage.steps or 0) if each else None
         seconds.append(known or None)
-        lines.append(f"stage {stage.name}: {_extent(stage, epoch)}{_about(known)}")
+        lines.append(f"stage {stage.name}: {_extent(stage, epoch, processes)}{_about(known)}")
 
     known_seconds = [one for one in seconds if one is not None]
     if len(seconds) > 1 and len(known_seconds) == len(seconds):
         lines.append(f"training takes{_about(sum(known_seconds)).removeprefix(',')} in all")
-    return [line for line in (*lines, trials.to_text()) if line]
+    return [line for line in (*lines, *scaling(settings), trials.to_text()) if line]
 
 
-def _extent(stage: Stage, epoch: Epoch) -> str:
+def effective_batch(stage: Stage, *, processes: int = 1) -> str:
+    """The number of images per update, and what it is made of: ``8 images (batch_size 4 x ...)``.
+
+    Args:
+        stage: The stage.
+        processes: Number of processes; they share the batch, so that it does not grow with their number.
+    """
+    count, accumulated = per_step(stage), stage.gradient_accumulation_steps
+    made_of = ""
+    if accumulated > 1:
+        made_of = f"batch_size {stage.batch_size} x gradient_accumulation_steps {accumulated}"
+    if processes > 1:
+        made_of += f"{', ' if made_of else ''}shared by {processes} processes"
+    return f"{_images(count)} ({made_of})" if made_of else _images(count)
+
+
+def scaling(settings: Settings) -> Iterator[str]:
+    """A line on the learning rate of each stage if the size of its batch scales it."""
+    if settings.scale_lr == "none":
+        return
+    for stage in settings.stages:
+        lr, factor = stage.optimizer.lr, batch_factor(settings, stage)
+        yield (
+            f"stage {stage.name}: learning rate {lr * factor:.3g} = {lr:.3g} x {factor:.3g} (scale_lr {settings.scale_lr}, "
+            f"{per_step(stage)} images per update, base_batch_size {settings.base_batch_size})"
+        )
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image" if count == 1 else f"{count:,} images"
+
+
+def _extent(stage: Stage, epoch: Epoch, processes: int) -> str:
     data = f"{_count(epoch.pictures)} images with {_count(epoch.samples)} samples"
-    passes = epoch.passes(stage)
+    passes, batch = epoch.passes(stage), effective_batch(stage, processes=processes)
     if passes is None:
-        return f"{stage.minutes:g} minutes on {data}"
+        return f"{stage.minutes:g} minutes with steps of {batch}, on {data}"
     images = (stage.steps or 0) * per_step(stage)
     if images < epoch.pictures:  # typically generated images, whose number is unlimited
-        return f"{stage.steps:,} steps on {images:,} of {data}"
-    return f"{stage.steps:,} steps, {round(passes, 1):g} passes over {data}"
+        return f"{stage.steps:,} steps of {batch}, on {images:,} of {data}"
+    return f"{stage.steps:,} steps of {batch}, {round(passes, 1):g} passes over {data}"
 
 
 def _count(number: float) -> str:

@@ -27,10 +27,10 @@ class Tracking:
         configs: Config of each tracker.
 
     Raises:
-        BackendError: the package of a tracker is not installed.
+        BackendError: The package of a tracker is not installed.
     """
 
-    def __init__(self, configs: Sequence[Any]) -> None:
+    def __init__(self, configs: Sequence[Any] = ()) -> None:
         self._waiting: dict[str, Tracker] = {}
         for one in configs:
             name = config.kind_of(one)
@@ -49,7 +49,7 @@ class Tracking:
             ids: Earlier ids of the run by tracker, to resume them.
 
         Raises:
-            BackendError: a tracker cannot be reached or does not know the run.
+            BackendError: A tracker cannot be reached or does not know the run.
         """
         found = dict(ids)
         for name, tracker in self._waiting.items():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +19,30 @@ from rich.console import Console
 
 from sightweave.core import memory
 from sightweave.core.device import Precision
-from sightweave.core.errors import SightweaveError
-from sightweave.data.inputs.order import Mixing
+from sightweave.core.errors import CheckpointError, DataError, SightweaveError
+from sightweave.data.inputs.order import Mixing, shuffled
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.reading.dataset import Dataset
 from sightweave.models.adapters import lora, quantization
 from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
-from sightweave.programs.training import durations, trial
+from sightweave.programs.training import durations, rates, spikes, trial, validation
+from sightweave.programs.training.early_stopping import Stopped, better
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.logs import Averages, Report, RunLog
 from sightweave.programs.training.quarantine import FILE_NAME
 from sightweave.programs.training.seen import Seen
 from sightweave.programs.training.settings import Settings
+from sightweave.programs.training.shares import Share
 from sightweave.programs.training.state import State
 from sightweave.programs.training.stopping import stop_signals
 from sightweave.programs.training.trial import Trials
+from sightweave.programs.training.validation import Validation
+from sightweave.programs.training.weight_average import WeightAverage
 from sightweave.programs.training.work import Work
 from sightweave.programs.training.world import World
+
+logger = logging.getLogger(__name__)
 
 Save = Callable[[State, VLM], None]
 """Writes a checkpoint from the state to resume from and the model to save.
@@ -59,6 +66,10 @@ class TrainingData:
     """Tasks by name, for the records of the sources."""
     mix: Sequence[Mixing] = ()
     """How often each source is used; if empty, each is used once per epoch."""
+    validation: Sequence[Dataset] = ()
+    """Sources of the validation split, never of a test split; empty for no validation."""
+    task_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Config of each task, for the scores of the validation; the others get their defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +95,16 @@ class Trainer:
         out: Run folder, for metrics, events and the quarantine.
         seed: Random seed of the order, the choice of samples and dropout.
         save: Called every `save_every` steps, at the end, and when interrupted.
+        finish: Called after the last save, to wait until it is on disk.
+        read: Reads the state that was saved after this number of updates, for the best weights of a stage.
         state: State to resume from, in which `run` counts; by default a new one.
-        world: The processes that train together; only one is supported so far.
+        world: The processes that train together. All of them call `run`; the first one writes the files.
 
     Raises:
         RecipeError: a stage names an unknown part, or `data` and `settings` do not fit.
         DataError: no usable training data.
         CheckpointError: the state belongs to different data or different stages.
-        BackendError: a library that the settings need is not installed, or there are several processes.
+        BackendError: a library that the settings need is not installed, or the processes have different data.
     """
 
     def __init__(
@@ -105,12 +118,15 @@ class Trainer:
         out: Path,
         seed: int,
         save: Save,
+        finish: Callable[[], None] = lambda: None,
+        read: Callable[[int], State] | None = None,
         state: State | None = None,
         world: World | None = None,
     ) -> None:
-        self.model, self.precision, self.out, self.save = model, precision, out, save
+        self.model, self.precision, self.out = model, precision, out
+        self.save, self.finish, self.read = save, finish, read
         self.world = world or World()
-        self.world.check_alone()
+        self.seed = seed
         torch.manual_seed(seed)
 
         # Quantize before moving: the full-precision model may not fit on the device.
@@ -122,10 +138,12 @@ class Trainer:
         if has_epochs:
             epochs = durations.epochs(settings.stages, data.datasets, data.tasks, data.mix)
             settings = durations.resolved(settings, epochs)
-        self.settings = settings
+        self.settings = settings = rates.scaled(settings)
 
         self.state = state or State()
-        self.state.quarantine.path = out / FILE_NAME
+        self.state.precision = precision.name
+        self.state.quarantine.path = out / FILE_NAME if self.world.is_first else None
+        self.state.quarantine.is_shared = self.world.size > 1
         self.feeds = [
             Feed(
                 data.datasets,
@@ -142,8 +160,25 @@ class Trainer:
             for stage in settings.stages
         ]
 
+        validation.check(settings, has_data=any(map(len, data.validation)))
+        self.validations = [
+            Validation(
+                data.validation,
+                data.tasks,
+                processor,
+                feed.stage,
+                settings,
+                words=feed.words,
+                precision=precision,
+                task_settings=data.task_settings,
+            )
+            for feed in self.feeds
+        ]
+
+        self.world.check_same("the training data", self._data)
         if self.state.steps:
             self.state.check_fits([stage.name for stage in settings.stages], data=self._data)
+            self.state.quarantine.drop_later()
         else:
             self.state.planned_steps = sum(stage.steps or 0 for stage in settings.stages)
             self.state.seen = Seen(sum(len(dataset) for dataset in data.datasets))
@@ -174,54 +209,64 @@ class Trainer:
         state = self.state
         self._began = time.perf_counter() - state.seconds
 
-        log = RunLog(
-            self.out, steps=state.planned_steps, first_step=state.steps, console=console, report=report
-        )
-        with log, stop_signals() as stop:
-            log.stop = stop
+        with self._open_log(console, report) as log, stop_signals() as stop:
+            if log is not None:
+                log.stop = stop
             resumable = self._train(log, stop)
             state.seconds = self._seconds()
 
             # The last step of a stage with minutes is not known in advance.
             is_timed = any(stage.steps is None for stage in self.settings.stages)
-            is_interrupted = bool(stop) and (is_timed or state.steps < state.planned_steps)
+            signal = max(self.world.gather(stop[0] if stop else 0))
+            is_interrupted = bool(signal) and (is_timed or state.steps < state.planned_steps)
 
             # Save before the outer signal handlers are restored: a signal must not lose the last steps now.
             self._save_last(resumable if is_interrupted else state)
-            log.raise_failure()
-            return Ending(is_interrupted, stop[0] if stop else 0)
+            self.finish()
+            if log is not None:
+                log.raise_failure()
+            return Ending(is_interrupted, signal)
 
-    def _train(self, log: RunLog, stop: Sequence[int]) -> State:
+    def _train(self, log: RunLog | None, stop: Sequence[int]) -> State:
         """The loop. Returns the state to resume from if it was stopped, and the final state, without tensors, if not."""
         state, world = self.state, self.world
 
         while state.stage < len(self.settings.stages):
             work = self._begin_stage()
-            is_over = work.pace.is_over(state.step)
+            is_over = work.pace.is_over(state.step) or self._is_out_of_patience()
 
-            with contextlib.closing(work.feed.microsteps(state.position, state.within)) as feed:
+            with contextlib.closing(work.feed.updates(state.position, state.within)) as updates:
                 while not is_over:
                     # Compute the gradient and update.
-                    factor = work.pace.factor(state.step)
-                    microsteps = self._next(feed, work.stage.gradient_accumulation_steps)
-                    loss = world.mean(work.loss(microsteps))
-                    norm = work.clip()
+                    factor = self._factor(work)
+                    self._seed_update()
+                    microsteps = self._next(updates)
+                    loss = work.loss(microsteps)
+                    norm = work.clip(is_measured=(state.step + 1) % self.settings.log_every == 0)
                     self._check_finite(loss, norm, work, microsteps)
-                    work.update(factor)
+                    work.update(factor, state.step)
 
                     # Count the update, and find out whether it was the last one.
                     self._count(work, microsteps, loss, norm)
-                    is_over = world.agree(work.pace.is_over(state.step) or bool(stop))
-                    state.planned_steps = self._planned(work.pace.expected(state.step))
+                    is_complete = world.agree(work.pace.is_over(state.step))
+                    more = self._spike(loss, microsteps) | self._validate(work, is_last=is_complete)
+                    is_complete = is_complete or world.agree(self._is_out_of_patience())
+                    state.planned_steps = self._planned(work)
 
-                    if state.step % self.settings.log_every == 0 or is_over:
-                        self._log(log, work, factor)
-                    if state.steps % self.settings.save_every == 0 and not stop:
-                        self._save(self._snapshot(work))
+                    # A stop leaves the log as it is: the resumed training completes the row.
+                    if state.step % self.settings.log_every == 0 or is_complete:
+                        self._log(log, work, factor, more)
+                    elif more and log is not None:
+                        log.write(state.steps - 1, more | {"stage": work.stage.name})
+                    is_stopped = world.agree(bool(stop))
+                    is_over = is_complete or is_stopped
+                    is_due = state.steps % self.settings.save_every == 0 or self._is_kept()
+                    if is_due and not is_stopped:
+                        self._save(self._snapshot(work), work.optimizer.average)
 
             if world.agree(bool(stop)):
-                return self._snapshot(work).on_cpu()
-            self._end_stage()
+                return self._stopped(work)
+            self._end_stage(work)
 
         return state
 
@@ -237,13 +282,30 @@ class Trainer:
             state.restore(self.model, work.optimizer, self.precision.device)
         else:
             state.losses.append([])
+            state.validations.append([])
+            state.best, state.without_improvement = None, 0
+            state.recent_losses, state.is_in_spike = [], False
             state.averages = Averages(since=self._seconds())
+
+        # The same commands give the same weights, except for adapters and on machines that round differently.
+        self.world.copy_from_first(list(self.model.state_dict().values()))
         return work
 
-    def _next(self, feed: Iterator[Step], count: int) -> list[Step]:
+    def _factor(self, work: Work) -> float:
+        """The fraction of the peak learning rate; by the clock of the first process if the stage has minutes."""
+        factor = work.pace.factor(self.state.step)
+        return factor if work.stage.steps is not None else float(self.world.from_first(factor))
+
+    def _seed_update(self) -> None:
+        """Seeds the dropout of one update differently in each process, so that resuming needs no random states of theirs."""
+        if self.world.size > 1:
+            number = self.state.steps * self.world.size + self.world.rank
+            torch.manual_seed(shuffled(self.seed, number, 0, 1 << 62))
+
+    def _next(self, updates: Iterator[list[Step]]) -> list[Step]:
         """The microsteps of one update; adds the time spent waiting for them to the state."""
         began = time.perf_counter()
-        microsteps = list(islice(feed, count))
+        microsteps = next(updates)
         waited = time.perf_counter() - began
         self.state.feed_seconds += waited
         self.state.averages.waiting += waited
@@ -253,14 +315,17 @@ class Trainer:
         """Raises `NonFiniteLoss` if an update would make the weights useless."""
         if math.isfinite(loss) and math.isfinite(norm):
             return
-        samples = ", ".join(microsteps[-1].ids[:5])
-        raise NonFiniteLoss(
+        # Every process reaches this together, since loss and norm are the same in all.
+        samples = ", ".join(chain.from_iterable(self.world.gather(list(microsteps[-1].ids[:5]))))
+        error = NonFiniteLoss(
             f"stage {work.stage.name!r}, step {self.state.step}: loss {loss}, gradient norm {norm}; no update was made with "
             f"it. Samples of its last batch: {samples}. Lower the learning rate, or check the samples."
         )
+        error.is_reported = not self.world.is_first
+        raise error
 
     def _count(self, work: Work, microsteps: Sequence[Step], loss: float, norm: float) -> None:
-        """Counts one update. Microsteps that were prepared in advance and not used are not counted."""
+        """Counts one update of all processes. Microsteps that were prepared in advance and not used are not counted."""
         state = self.state
         state.step += 1
         state.steps += 1
@@ -268,45 +333,156 @@ class Trainer:
         state.seconds = self._seconds()
 
         state.position, state.within = microsteps[-1].position, microsteps[-1].within
-        tokens = pictures = samples = 0
         for one in microsteps:
             # Microsteps of one window may hold its images in any order, so a later one may end earlier.
             state.end = max(state.end, one.end)
-            samples += len(one.ids)
-            pictures += len(one.pictures)
-            for number in one.pictures:
-                state.seen.add(number)
-            if one.batch.target is not None:
-                tokens += int(one.batch.target.valid.sum())
-        state.pictures += pictures
-        state.samples += samples
-        state.tokens += tokens
+
+        share = Share.of(microsteps, state.quarantine.news()).over_all(self.world)
+        state.samples += share.samples
+        state.pictures += len(share.pictures)
+        state.tokens += share.tokens
+        for number in share.pictures:
+            state.seen.add(number)
+        if self.world.size > 1:
+            self._merge_quarantine(share)
 
         if state.languages is not None:
             state.languages |= work.feed.languages
-        state.averages.add(loss=loss, norm=norm, tokens=tokens, pictures=pictures, samples=samples)
+        pictures = len(share.pictures)
+        state.averages.add(
+            loss=loss, norm=norm, tokens=share.tokens, pictures=pictures, samples=share.samples
+        )
 
-    def _planned(self, expected: int) -> int:
+    def _merge_quarantine(self, share: Share) -> None:
+        """Records what all processes left out; raises `DataError` in all of them if it is too much."""
+        try:
+            self.state.quarantine.merge(share.left_out)
+            if not self.state.samples:
+                raise DataError(
+                    f"none of the images so far can be read ({self.state.left_out}); see {FILE_NAME} in the run's folder."
+                )
+        except DataError as error:
+            error.is_reported = not self.world.is_first
+            raise
+
+    def _planned(self, work: Work) -> int:
         """Expected updates over all stages; later stages with minutes count as none."""
+        step = self.state.step
+        expected = step if self._is_out_of_patience() else work.pace.expected(step)
         later = self.settings.stages[self.state.stage + 1 :]
         return sum(self.state.stage_steps) + expected + sum(one.steps or 0 for one in later)
 
-    def _log(self, log: RunLog, work: Work, factor: float) -> None:
-        """Writes a row of the means since the last row."""
+    def _validate(self, work: Work, *, is_last: bool) -> dict[str, float | str]:
+        """Validates if it is time to, compares with the best so far, and returns the numbers for the log."""
+        state = self.state
+        validation = self.validations[state.stage]
+        if not validation.is_due(state.step, is_last=is_last):
+            return {}
+
+        began = time.perf_counter()
+        with work.averaged():
+            found = validation.run(self.model, step=state.steps)
+        row: dict[str, float | str] = {}
+        if found is not None:
+            row = found.row()
+            state.validations[-1].append(found)
+            best = better(state.best, found, self.settings.best_by)
+            state.without_improvement = 0 if best else state.without_improvement + 1
+            state.best = best or state.best
+
+        # Neither the stage's clock nor the speed in the log includes it.
+        seconds = time.perf_counter() - began
+        state.validation_seconds += seconds
+        state.averages.since += seconds
+        work.pace.pause(seconds)
+        return row
+
+    def _spike(self, loss: float, microsteps: Sequence[Step]) -> dict[str, float | str]:
+        """The numbers for the log if a spike of the loss begins with this update, with the ids of its first samples."""
+        state = self.state
+        is_spike = spikes.is_spike(loss, state.recent_losses)
+        row: dict[str, float | str] = {}
+        if is_spike and not state.is_in_spike:
+            row = spikes.row(loss, state.recent_losses, [name for one in microsteps for name in one.ids])
+
+        state.is_in_spike = is_spike
+        state.recent_losses = [*state.recent_losses, loss][-spikes.WINDOW :]
+        return row
+
+    def _is_out_of_patience(self) -> bool:
+        """Whether the stage ends early, since no validation was better for too long."""
+        return 0 < self.settings.patience <= self.state.without_improvement
+
+    def _is_kept(self) -> bool:
+        """Whether the stage may end with the present weights, since no validation was better so far."""
+        best = self.state.best
+        return self.settings.keep == "best" and best is not None and best.step == self.state.steps
+
+    def _load_best(self, work: Work) -> int:
+        """Loads the weights of the stage's best validation if the stage ends with them; returns their number of updates.
+
+        If their checkpoint cannot be read, the last weights stay, which is better than no weights.
+        """
+        state, best = self.state, self.state.best
+        if self.settings.keep == "last" or best is None or self._is_kept() or self.read is None:
+            return state.steps
+
+        try:
+            saved = self.read(best.step)
+            if work.optimizer.average is not None:
+                work.optimizer.average.load_state_tensors(saved.optimizer)
+            self.model.load_state_dict(saved.model)
+        except (CheckpointError, OSError) as error:
+            logger.warning(
+                "stage %s ends with its last weights, since those of step %s, the best, cannot be read: %s",
+                work.stage.name,
+                best.step,
+                error,
+            )
+            return state.steps
+        return best.step
+
+    def _open_log(
+        self, console: Console | None, report: Report | None
+    ) -> contextlib.AbstractContextManager[RunLog | None]:
+        """The log of the run; None in the other processes."""
+        if not self.world.is_first:
+            return contextlib.nullcontext()
+        state = self.state
+        return RunLog(
+            self.out, steps=state.planned_steps, first_step=state.steps, console=console, report=report
+        )
+
+    def _log(self, log: RunLog | None, work: Work, factor: float, more: Mapping[str, float | str]) -> None:
+        """Writes a row of the means since the last row, with the numbers of a validation if there was one."""
         state = self.state
         row = state.averages.row(self._seconds())
         row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr}
         row["peak_memory_bytes"] = memory.peak_bytes(self.precision.device)
+        row |= work.norms.take() | more
 
-        log.progress.steps = state.planned_steps
-        log.write(state.steps - 1, row)  # logs count from 0
+        if log is not None:
+            log.progress.steps = state.planned_steps
+            log.write(state.steps - 1, row)  # logs count from 0
 
         state.losses[-1].append(float(row["loss"]))
         state.averages = Averages(since=self._seconds())
 
-    def _end_stage(self) -> None:
-        """Merges adapters for the next stage, which begins after the last image trained on."""
+    def _end_stage(self, work: Work) -> None:
+        """Ends a stage with its best or averaged weights, and merges adapters for the next one.
+
+        The next stage begins after the last image trained on.
+        """
         state = self.state
+        if not work.pace.is_over(state.step):
+            expected = work.pace.expected(state.step)
+            state.stopped_early.append(
+                Stopped(work.stage.name, state.step, expected, state.best, self.settings.patience)
+            )
+
+        state.kept_steps.append(self._load_best(work))
+        if work.optimizer.average is not None:
+            work.optimizer.average.apply()
         if state.stage < len(self.settings.stages) - 1:
             lora.merge(self.model)
 
@@ -321,6 +497,16 @@ class Trainer:
         """The state to resume from, with all its tensors."""
         return self.state.snapshot(self.model, work.optimizer, self.precision.device, data=self._data)
 
+    def _stopped(self, work: Work) -> State:
+        """The state to resume from; leaves the average of the weights, which is saved, in the model."""
+        state = self._snapshot(work).on_cpu()
+        average = work.optimizer.average
+        if average is not None:
+            # On a CPU the snapshot shares memory with the model, which is about to change.
+            state.model = {name: value.clone() for name, value in state.model.items()}
+            average.apply()
+        return state
+
     @cached_property
     def _data(self) -> str:
         """Fingerprint of the data; it is the same for all stages."""
@@ -331,10 +517,11 @@ class Trainer:
         """Whether adapters are saved separately. Only those of the last stage are, since loading expects those or none."""
         return bool(self.settings.kept) and self.state.stage >= len(self.settings.stages) - 1
 
-    def _save(self, state: State) -> None:
-        """Saves during a stage, with ordinary weights."""
+    def _save(self, state: State, average: WeightAverage | None = None) -> None:
+        """Saves during a stage, with ordinary weights, or with their average."""
         if self.world.is_first:
-            self.save(state, whole(self.model, keeps=self._keeps_adapters))
+            self.save(state, whole(self.model, keeps=self._keeps_adapters, average=average))
+        self.world.wait_for_first()
 
     def _save_last(self, state: State) -> None:
         """Saves at the end, and leaves the model with ordinary weights."""
@@ -346,6 +533,7 @@ class Trainer:
             lora.merge(self.model)
         if self.world.is_first:
             self.save(state, self.model)
+        self.world.wait_for_first()
 
     # Time and threads.
 
@@ -355,7 +543,8 @@ class Trainer:
 
     def _choose_threads(self, begins: Callable[[Trials], None] | None) -> None:
         """Sets the number of torch threads: that of the state, or what a trial finds if the settings leave it open."""
-        may_choose = self.settings.num_threads is None and self.precision.device.type == "cpu"
+        is_on_cpu = self.precision.device.type == "cpu"
+        may_choose = self.settings.num_threads is None and is_on_cpu and self.world.size == 1
         if may_choose and self.state.threads:
             torch.set_num_threads(self.state.threads)  # another number may round sums differently
             may_choose = False
@@ -363,19 +552,27 @@ class Trainer:
         if begins is not None:
             present = torch.get_num_threads()
             threads = trial.counts(present) if may_choose else [present]
-            trials = trial.of_stages(self.model, self.feeds, self.settings, self.precision, threads)
+            if self.world.size == 1:
+                trials = trial.of_stages(self.model, self.feeds, self.settings, self.precision, threads)
+            else:
+                trials = Trials.of(self.settings.stages, [None] * len(self.feeds), otherwise=present)
             torch.set_num_threads(trials.threads)
             begins(trials)
         self.state.threads = torch.get_num_threads()
 
 
-def whole(model: VLM, *, keeps: bool) -> VLM:
-    """The model to save: itself, or a copy with ordinary weights, with adapters merged unless `keeps`."""
+def whole(model: VLM, *, keeps: bool, average: WeightAverage | None = None) -> VLM:
+    """The model to save: itself, or a copy with ordinary weights, with adapters merged unless `keeps`.
+
+    With an `average`, a copy with the averages in place of the weights.
+    """
     is_whole = not quantization.is_quantized(model) and (keeps or not lora.is_adapted(model))
-    if is_whole:
+    if is_whole and average is None:
         return model
 
     found = copy.deepcopy(model).to("cpu")
+    if average is not None:
+        average.write_into(found)
     quantization.restore(found)
     if not keeps:
         lora.merge(found)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,8 +22,10 @@ from sightweave.programs.training.feature_cache import FeatureCache
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.gradients import Gradients
 from sightweave.programs.training.optimizers import Optimizer
+from sightweave.programs.training.part_norms import PartNorms
 from sightweave.programs.training.rates import rate_factors
 from sightweave.programs.training.settings import Stage
+from sightweave.programs.training.weight_average import WeightAverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Work:
     optimizer: Optimizer
     pace: Pace
     features: FeatureCache | None
+    norms: PartNorms
 
     @classmethod
     def begin(cls, model: VLM, feed: Feed, stage: Stage, precision: Precision, *, spent: float) -> Self:
@@ -49,33 +54,55 @@ class Work:
             factors = rate_factors(model, named_parts(model), chosen.lr_multipliers, chosen.layer_decay)
             optimizer = chosen.build(model, factors)
             pace = Pace(stage, spent=spent)
+            if stage.ema:
+                optimizer.average = WeightAverage(optimizer.parameters, stage.ema)
         except ValueError as error:
             raise RecipeError(f"train.stages, stage {stage.name!r}: {error}") from error
         enter_training(model, stage.parts)
 
-        gradients = Gradients(model, list(optimizer.parameters.values()), stage, precision)
+        gradients = Gradients(model, list(optimizer.parameters.values()), stage, precision, feed.world)
         features = None
         if stage.cache_features:
             features = FeatureCache(model.encoders, precision, stage.cache_features << 20)
-        return cls(stage, feed, gradients, optimizer, pace, features)
+        norms = PartNorms(model, optimizer.parameters)
+        return cls(stage, feed, gradients, optimizer, pace, features, norms)
 
     def loss(self, microsteps: Sequence[Step]) -> float:
-        """The loss of one update; adds its gradient to the parameters."""
-        batches = [one.batch for one in microsteps]
+        """The loss of one update, over all processes; adds its gradient to the parameters."""
+        batches = [one.batch for one in microsteps if one.batch is not None]
         if self.features is not None:
             batches = [self.features.fill(one) for one in batches]
         return self.gradients.add(batches)
 
-    def clip(self) -> float:
-        """Clips the gradient to the stage's maximum norm, and returns the norm that it had."""
+    def clip(self, *, is_measured: bool = False) -> float:
+        """Clips the gradient to the stage's maximum norm, and returns the norm that it had.
+
+        If `is_measured`, `norms` measures this update.
+        """
+        if is_measured:
+            self.norms.before()
         parameters = list(self.optimizer.parameters.values())
         return float(nn.utils.clip_grad_norm_(parameters, self.stage.max_grad_norm or math.inf))
 
-    def update(self, factor: float) -> None:
-        """Updates the parameters at this fraction of the peak learning rates, and clears the gradients."""
+    def update(self, factor: float, step: int) -> None:
+        """Updates the parameters at this fraction of the peak learning rates, and clears the gradients.
+
+        Args:
+            factor: Fraction of the peak learning rates.
+            step: Number of updates of the stage before this one.
+        """
         self.optimizer.set_factor(factor)
         self.optimizer.step()
         self.optimizer.zero_grad()
+
+        self.norms.after()
+        if self.optimizer.average is not None:
+            self.optimizer.average.update(step)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Puts the averages of the weights into the model, if the stage has any, and the weights back at the end."""
+        average = self.optimizer.average
+        return contextlib.nullcontext() if average is None else average.applied()
 
 
 def prepare(model: VLM, stage: Stage, adapters: Mapping[PartName, Lora] | None) -> None:

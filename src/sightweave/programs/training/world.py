@@ -1,19 +1,53 @@
-"""The processes that train one model together; only this module may use ``torch.distributed``.
+"""The processes that train one model together; only this module uses ``torch.distributed``.
 
-So far a run has one process. The order of the data is already the same for any number of processes (see `Feed`), and the
-training loop calls this module wherever processes have to agree.
+``torchrun`` starts the processes and describes them in their environment. Each process holds the whole model and computes
+the gradient of its share of every batch; the sums over all processes are the same in each of them, so all make the same
+update. A single process never uses ``torch.distributed``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
 
-from sightweave.core.errors import BackendError
+import torch
+from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor
+
+from sightweave.core.config import config
+from sightweave.core.device import Precision
+from sightweave.core.errors import BackendError, RecipeError
+
+_BUCKET_BYTES = 25 << 20
+"""Size up to which tensors are summed in one operation: large enough to use the network well."""
+_PATIENCE = timedelta(days=1)
+"""Maximum time to wait for work that takes long, such as preparing data or saving a large model."""
+
+
+class OtherProcessError(BackendError):
+    """Another process of the run stopped, hangs or cannot be reached."""
+
+
+@config
+class Mesh:
+    """How many processes train the model together."""
+
+    dp: PositiveInt = 1
+    """Number of data-parallel processes, as started by torchrun; each computes its share of every batch."""
+    timeout: PositiveFloat = 600.0
+    """Maximum time in seconds that a process waits for the others before the run stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """The rank of this process, and the number of processes.
+
+    The methods that communicate must be called by all processes in the same order. Each returns the same result in all of
+    them, and raises `OtherProcessError` if a process does not answer in time.
 
     Raises:
         ValueError: no process, or a rank outside of 0 to `size` - 1.
@@ -23,6 +57,10 @@ class World:
     """Number of this process, from 0."""
     size: int = 1
     """Number of processes."""
+    local_rank: int = 0
+    """Number of this process among those on its machine, from 0."""
+    link: Link | None = None
+    """Connection to the other processes; None if it is not open."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.size:
@@ -33,23 +71,307 @@ class World:
         """Whether this process writes the files."""
         return self.rank == 0
 
+    def close(self) -> None:
+        """Disconnects from the other processes; closing again does nothing."""
+        if self.link is not None:
+            self.link.close()
+
+    # Numbers and flags.
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """The sums over all processes, computed in fp64.
+
+        Args:
+            values: The same number of values in each process.
+        """
+        if self.size == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64)
+        with self._talking("sum numbers") as link:
+            link.distributed.all_reduce(total)
+        return total.tolist()
+
     def mean(self, value: float) -> float:
         """The mean of the values of all processes."""
-        self.check_alone()
-        return value
+        return self.sum([value])[0] / self.size
 
     def agree(self, flag: bool) -> bool:
-        """Whether the flag is set in any process; the result is the same in all of them."""
-        self.check_alone()
-        return flag
+        """Whether the flag is set in any process."""
+        return self.sum([float(flag)])[0] > 0
 
-    def check_alone(self) -> None:
-        """Checks that there is only one process, since several are not supported yet.
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, by rank.
+
+        Args:
+            value: A value that JSON can hold; it may have another length in each process.
+        """
+        if self.size == 1:
+            return [value]
+
+        text = bytearray(json.dumps(value).encode())
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        with self._talking("exchange values") as link:
+            link.distributed.all_gather(lengths, torch.tensor([len(text)]))
+            counts = [int(length) for length in lengths]
+
+            # Texts are padded, since all tensors must have the same size.
+            padded = torch.frombuffer(text.ljust(max(counts)), dtype=torch.uint8)
+            texts = [torch.empty_like(padded) for _ in range(self.size)]
+            link.distributed.all_gather(texts, padded)
+
+        return [json.loads(one.numpy().tobytes()[:count]) for one, count in zip(texts, counts, strict=True)]
+
+    def from_first(self, value: Any) -> Any:
+        """The value of the first process, which JSON must be able to hold."""
+        return self.gather(value if self.is_first else None)[0]
+
+    def check_same(self, name: str, value: str) -> None:
+        """Checks that a value is the same in all processes.
 
         Raises:
-            BackendError: there are several processes.
+            BackendError: it differs.
         """
-        if self.size > 1:
-            raise BackendError(
-                f"training with {self.size} processes is not supported yet (this is number {self.rank}); start a single one."
+        found = self.gather(value)
+        for rank, other in enumerate(found):
+            if other != found[0]:
+                raise BackendError(
+                    f"{name} differs between the processes: {found[0]!r} in process 0, but {other!r} in process {rank}; "
+                    "start all of them with the same command, code and data."
+                )
+
+    # Waiting.
+
+    def barrier(self) -> None:
+        """Waits until all processes are here, for up to a day: some may work on something long."""
+        if self.size == 1:
+            return
+        with self._talking("wait for the others") as link:
+            link.wait_for_all(self.size)
+
+    def wait_for_first(self) -> None:
+        """Waits until the first process is here, for up to a day; the first waits for nobody."""
+        if self.size == 1:
+            return
+        with self._talking("wait for process 0") as link:
+            link.wait_for_first(is_first=self.is_first)
+
+    @contextlib.contextmanager
+    def in_turns(self) -> Iterator[None]:
+        """Runs the block first in one process of each machine, then in its others: for work that fills a cache on disk."""
+        if self.local_rank == 0:
+            yield
+        self.barrier()
+        if self.local_rank != 0:
+            yield
+
+    # Tensors.
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replaces each tensor by its sum over all processes; the results have the same bits in all of them.
+
+        Args:
+            tensors: Floating-point tensors, of the same shapes and in the same order in all processes.
+        """
+        if self.size == 1:
+            return
+        running: list[tuple[list[Tensor], Tensor, Any]] = []
+        with self._talking("sum gradients") as link:
+            # Start them all, so that one bucket is copied while another is on its way.
+            for bucket in _buckets(tensors):
+                flat = torch.cat([one.reshape(-1) for one in bucket])
+                running.append((bucket, flat, link.distributed.all_reduce(flat, async_op=True)))
+
+            for bucket, flat, work in running:
+                work.wait()
+                parts = torch.split(flat, [one.numel() for one in bucket])
+                for one, part in zip(bucket, parts, strict=True):
+                    one.copy_(part.view(one.shape))
+
+    @torch.no_grad()
+    def copy_from_first(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrites each tensor with that of the first process.
+
+        Args:
+            tensors: Tensors of the same shapes and types, and in the same order, in all processes.
+        """
+        if self.size == 1:
+            return
+        with self._talking("copy weights") as link:
+            for one in tensors:
+                # As bytes, since not every type can be sent.
+                whole = one.detach().contiguous()
+                link.distributed.broadcast(whole.reshape(-1).view(torch.uint8), src=0)
+                one.copy_(whole)
+
+    # Devices.
+
+    def device(self, device: torch.device) -> torch.device:
+        """The device of this process: the GPU with its local rank if training uses GPUs.
+
+        Raises:
+            RecipeError: a GPU is named by its number, so that all processes would share it.
+            BackendError: the machine has fewer GPUs than processes.
+        """
+        if self.size == 1 or device.type != "cuda":
+            return device
+        if ":" in str(device):
+            raise RecipeError(
+                f"train.device is {device}, which all {self.size} processes would share; set train.device=cuda, and each "
+                "process takes its own GPU."
             )
+
+        count = torch.cuda.device_count()
+        if self.local_rank >= count:
+            raise BackendError(
+                f"process {self.local_rank} of this machine needs a GPU of its own, but there are {count}; start at most "
+                f"{count} processes on it (torchrun --nproc-per-node {count}), or set train.device=cpu."
+            )
+        torch.cuda.set_device(self.local_rank)
+        return torch.device("cuda", self.local_rank)
+
+    def precision(self, precision: Precision) -> Precision:
+        """The precision, with the number format of the first process: machines may measure differently."""
+        name = self.from_first(precision.name)
+        return (
+            precision if name == precision.name else replace(precision, name=name, reason="as in process 0")
+        )
+
+    @contextlib.contextmanager
+    def _talking(self, doing: str) -> Iterator[Link]:
+        """Gives the connection, and turns errors of ``torch.distributed`` into `OtherProcessError`."""
+        if self.link is None:
+            raise BackendError(
+                f"process {self.rank} of {self.size} is not connected to the others; open the connection with "
+                "`world.opened`, in processes that torchrun started."
+            )
+
+        try:
+            yield self.link
+        except RuntimeError as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise OtherProcessError(
+                f"process {self.rank} of {self.size} could not {doing}: another process stopped, hangs for more than "
+                f"mesh.timeout ({self.link.timeout:g} s) or cannot be reached ({reason}). See the messages of the others."
+            ) from error
+
+
+class Link:
+    """An open connection to the other processes.
+
+    Args:
+        store: The ``torch.distributed.Store`` with which they connected.
+        timeout: Maximum time of an operation in seconds.
+    """
+
+    def __init__(self, store: Any, timeout: float) -> None:
+        import torch.distributed
+
+        self.store, self.timeout = store, timeout
+        self.distributed: Any = torch.distributed  # most of its functions have no types
+        self._turns = 0
+        self._is_open = True
+
+    def wait_for_first(self, *, is_first: bool) -> None:
+        """Waits until the first process has called this as often as this one."""
+        self._turns += 1
+        name = f"first/{self._turns}"
+        if is_first:
+            self.store.set(name, "done")
+        else:
+            self.store.wait([name], _PATIENCE)
+
+    def wait_for_all(self, size: int) -> None:
+        """Waits until all processes have called this as often as this one."""
+        self._turns += 1
+        name = f"all/{self._turns}"
+        if self.store.add(f"{name}/count", 1) == size:
+            self.store.set(name, "done")
+        self.store.wait([name], _PATIENCE)
+
+    def close(self) -> None:
+        """Closes the connection, once."""
+        if self._is_open:
+            self._is_open = False
+            self.distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def opened(mesh: Mesh, environment: Mapping[str, str]) -> Iterator[World]:
+    """The processes that torchrun started, connected until the block ends.
+
+    Args:
+        mesh: Number of processes, and how long they wait for one another.
+        environment: The environment variables: ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR`` and
+            ``MASTER_PORT`` of torchrun. Without ``WORLD_SIZE``, there is one process.
+
+    Raises:
+        RecipeError: another number of processes was started.
+        BackendError: the processes cannot be connected.
+    """
+    rank, size, local_rank = (
+        int(environment.get(name, default))
+        for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+    )
+    if size != mesh.dp:
+        raise RecipeError(
+            f"mesh.dp is {mesh.dp}, but {size} process(es) were started (WORLD_SIZE); set mesh.dp={size}, or start "
+            f"{mesh.dp}: torchrun --nproc-per-node {mesh.dp} -m sightweave train ..."
+        )
+    if size == 1:
+        yield World()
+        return
+
+    world = World(rank, size, local_rank, _connected(mesh.timeout, environment))
+    try:
+        yield world
+    finally:
+        world.close()
+
+
+def _connected(timeout: float, environment: Mapping[str, str]) -> Link:
+    """Connects this process to the others; returns when all are connected."""
+    import torch.distributed
+
+    distributed: Any = torch.distributed
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in environment]
+    if missing:
+        raise BackendError(
+            f"{environment['WORLD_SIZE']} processes were started (WORLD_SIZE), but {', '.join(missing)} is not set in the "
+            "environment; start them with torchrun, which sets it."
+        )
+
+    has_gpus = torch.cuda.is_available() and distributed.is_nccl_available()
+    limit = timedelta(seconds=timeout)
+    try:
+        shared, rank, size = next(distributed.rendezvous("env://", timeout=limit))
+        # A program may train several times, and each time needs names of its own.
+        count = shared.add(f"sightweave/opened/{rank}", 1)
+        store = distributed.PrefixStore(f"sightweave/{count}", shared)
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if has_gpus else "gloo",
+            store=store,
+            rank=rank,
+            world_size=size,
+            timeout=limit,
+        )
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise OtherProcessError(
+            f"process {environment['RANK']} of {environment['WORLD_SIZE']} could not connect to the others at "
+            f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']} within mesh.timeout ({timeout:g} s): {reason}. "
+            "Check that all of them were started and that the address can be reached."
+        ) from error
+    return Link(store, timeout)
+
+
+def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The tensors in groups of one type and device, each up to a size."""
+    found: list[list[Tensor]] = []
+    kind, size = None, 0
+    for one in tensors:
+        if (one.dtype, one.device) != kind or size + one.nbytes > _BUCKET_BYTES:
+            found.append([])
+            kind, size = (one.dtype, one.device), 0
+        found[-1].append(one)
+        size += one.nbytes
+    return found

@@ -109,11 +109,11 @@ def test_the_largest_random_number_takes_the_last_token_with_probability() -> No
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"temperature": 0.0}, "temperature must be over 0 \\(got 0.0\\); use greedy"),
-        ({"temperature": -1.0}, "temperature must be over 0"),
+        ({"temperature": 0.0}, "temperature must be above 0 \\(got 0.0\\); use greedy"),
+        ({"temperature": -1.0}, "temperature must be above 0"),
         ({"top_k": -1}, "top_k must be 0 \\(all\\) or more \\(got -1\\)"),
-        ({"top_p": 0.0}, "top_p must be over 0 and at most 1 \\(got 0.0\\)"),
-        ({"top_p": 1.1}, "top_p must be over 0 and at most 1"),
+        ({"top_p": 0.0}, "top_p must be above 0 and at most 1 \\(got 0.0\\)"),
+        ({"top_p": 1.1}, "top_p must be above 0 and at most 1"),
     ],
 )
 def test_values_out_of_range_are_refused(fields: dict[str, float], words: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from contracts._compose import Case, compose
 
 from sightweave.models.parts import choose_parts, named_parts
 from sightweave.programs.training.optimizers import OptimizerConfig
-from sightweave.programs.training.rates import rate_factors
+from sightweave.programs.training.rates import batch_factor, rate_factors, scaled
+from sightweave.programs.training.settings import Settings, Stage
 
 
 def test_each_part_has_its_factor_and_each_block_less_than_the_one_above() -> None:
@@ -78,3 +81,31 @@ def test_a_smaller_rate_takes_a_smaller_step() -> None:
         }
     for key, step in steps[1.0].items():
         assert float(steps[0.25][key] / step) == pytest.approx(0.25, rel=1e-2)
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("none", 1.0), ("linear", 4.0), ("sqrt", 2.0)])
+def test_learning_rates_scale_with_the_images_per_update(rule: Any, expected: float) -> None:
+    one = Stage(
+        steps=5,
+        batch_size=8,
+        gradient_accumulation_steps=2,
+        optimizer=OptimizerConfig(name="muon", lr=1e-3, muon_lr=0.02, betas=(0.9, 0.95)),
+    )
+    other = Stage(steps=5, batch_size=4)
+    base = None if rule == "none" else 4
+    settings = Settings(stages=(one, other), scale_lr=rule, base_batch_size=base)
+    assert batch_factor(settings, one) == expected
+    found = scaled(settings)
+    assert found.stages[0].optimizer.lr == pytest.approx(1e-3 * expected)
+    assert found.stages[0].optimizer.muon_lr == pytest.approx(0.02 * expected)
+    assert found.stages[0].optimizer.betas == (0.9, 0.95)
+    assert found.stages[1] == other
+    assert scaled(found) == found  # not twice
+
+
+def test_a_rule_without_a_base_or_a_base_without_a_rule_is_refused() -> None:
+    one = Stage(steps=5)
+    with pytest.raises(ValueError, match="scale_lr is linear, but base_batch_size is none"):
+        Settings(stages=(one,), scale_lr="linear")
+    with pytest.raises(ValueError, match="base_batch_size is 8, but scale_lr is none"):
+        Settings(stages=(one,), base_batch_size=8)

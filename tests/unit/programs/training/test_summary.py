@@ -9,7 +9,14 @@ import pytest
 
 from sightweave.programs.training.durations import Epoch
 from sightweave.programs.training.settings import Settings, Stage
-from sightweave.programs.training.summary import advice, duration, start, still_falling
+from sightweave.programs.training.summary import (
+    advice,
+    duration,
+    effective_batch,
+    scaling,
+    start,
+    still_falling,
+)
 from sightweave.programs.training.trial import Trials
 
 WORDS, ANSWERS = Stage(name="words", steps=100, batch_size=14), Stage(name="answers", steps=500, batch_size=7)
@@ -24,8 +31,8 @@ def test_the_start_says_pictures_samples_passes_and_time() -> None:
     stages = (WORDS, ANSWERS)
     trials = Trials.of(stages, [{1: 0.1}, {1: 0.5}], otherwise=1)
     assert start(Settings(stages=stages), EPOCHS, trials) == [
-        "stage words: 100 steps, 5 passes over 280 images with 280 samples, about 10 s",
-        "stage answers: 500 steps, 12.5 passes over 280 images with 1,400 samples, about 4 min",
+        "stage words: 100 steps of 14 images, 5 passes over 280 images with 280 samples, about 10 s",
+        "stage answers: 500 steps of 7 images, 12.5 passes over 280 images with 1,400 samples, about 4 min",
         "training takes about 4 min in all",
     ]
 
@@ -34,7 +41,10 @@ def test_the_start_says_only_what_is_known() -> None:
     stages = (Stage(name="timed", minutes=3), ANSWERS)
     trials = Trials.of(stages, [{2: 0.1, 1: 0.1}, None], otherwise=2)
     lines = start(Settings(stages=stages), EPOCHS, trials)
-    assert lines[0] == "stage timed: 3 minutes on 280 images with 280 samples, about 3 min"
+    assert (
+        lines[0]
+        == "stage timed: 3 minutes with steps of 8 images, on 280 images with 280 samples, about 3 min"
+    )
     assert lines[1].endswith("1,400 samples")
     assert lines[2].startswith("threads: 1 of 2")
     assert len(lines) == 3
@@ -44,7 +54,26 @@ def test_less_than_a_pass_is_told_in_pictures() -> None:
     (line,) = start(
         Settings(stages=(WORDS,)), [Epoch(1e6, 9e6, 2e6)], Trials.of((WORDS,), [None], otherwise=1)
     )
-    assert line == "stage words: 100 steps on 1,400 of 1,000,000 images with 9,000,000 samples"
+    assert line == "stage words: 100 steps of 14 images, on 1,400 of 1,000,000 images with 9,000,000 samples"
+
+
+def test_the_effective_batch_is_said_with_what_it_is_made_of() -> None:
+    one = Stage(steps=5, batch_size=4, gradient_accumulation_steps=3)
+    assert effective_batch(one) == "12 images (batch_size 4 x gradient_accumulation_steps 3)"
+    assert effective_batch(one, processes=2).endswith("gradient_accumulation_steps 3, shared by 2 processes)")
+    assert effective_batch(Stage(steps=5, batch_size=4), processes=2) == "4 images (shared by 2 processes)"
+    assert effective_batch(Stage(steps=5, batch_size=1)) == "1 image"
+
+
+def test_a_learning_rate_that_is_scaled_is_said() -> None:
+    settings = Settings(stages=(WORDS, ANSWERS), scale_lr="sqrt", base_batch_size=28)
+    assert list(scaling(settings)) == [
+        "stage words: learning rate 0.000707 = 0.001 x 0.707 (scale_lr sqrt, 14 images per update, base_batch_size 28)",
+        "stage answers: learning rate 0.0005 = 0.001 x 0.5 (scale_lr sqrt, 7 images per update, base_batch_size 28)",
+    ]
+    trials = Trials.of((WORDS, ANSWERS), [None, None], otherwise=1)
+    assert start(settings, EPOCHS, trials)[-2:] == list(scaling(settings))
+    assert list(scaling(Settings(stages=(WORDS,)))) == []
 
 
 def test_times_are_rounded_for_a_reader() -> None:

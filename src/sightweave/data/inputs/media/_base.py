@@ -42,7 +42,7 @@ class Loader:
         """Size of a medium along each axis except the channels, from its header: nothing is decoded.
 
         Raises:
-            MediaError: it cannot be read.
+            MediaError: It cannot be read.
         """
         raise NotImplementedError(type(self).__name__)
 
@@ -54,7 +54,7 @@ class Loader:
             seed: Seed of the augmentation for training, which is deterministic. None leaves the medium as it is.
 
         Raises:
-            MediaError: it cannot be read.
+            MediaError: It cannot be read.
         """
         raise NotImplementedError(type(self).__name__)
 
@@ -75,7 +75,7 @@ class Loader:
             pool: Threads that decode; they do not affect the result. None decodes in this thread.
 
         Raises:
-            MediaError: a medium cannot be read; with several, the first of them.
+            MediaError: A medium cannot be read; with several, the first of them.
         """
         known: dict[tuple[str, int | None], Tensor] = {}
         values = []
@@ -93,7 +93,7 @@ class Loader:
         """Checks whether a medium can be read, reading at most its header; by default, whether its file exists.
 
         Raises:
-            MediaError: it cannot be read.
+            MediaError: It cannot be read.
         """
         if isinstance(medium.source, Path) and not medium.source.is_file():
             raise MediaError("medium_missing", f"{medium.source}: file not found.")
@@ -107,7 +107,7 @@ class Loader:
         """SHA-256 of the file of a medium, or of its values if it has none: 64 hexadecimal digits.
 
         Raises:
-            MediaError: it cannot be read.
+            MediaError: It cannot be read.
         """
         return digest(medium)
 
@@ -140,7 +140,7 @@ def digest(medium: Medium) -> str:
     """SHA-256 of the file, bytes or array of a medium of any modality.
 
     Raises:
-        MediaError: the file cannot be read, or the source is something else.
+        MediaError: The file cannot be read, or the source is something else.
     """
     source: Any = medium.source() if callable(medium.source) else medium.source
     if isinstance(source, Path):

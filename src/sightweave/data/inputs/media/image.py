@@ -77,7 +77,7 @@ class Loader(_base.Loader):
         """The header facts of an image; those of a generated one are cached, since it must be drawn to get them.
 
         Raises:
-            MediaError: it cannot be read.
+            MediaError: It cannot be read.
         """
         if not callable(medium.source):
             return image_files.probe(medium)
@@ -112,7 +112,7 @@ class Loader(_base.Loader):
             max_tiles: Maximum tiles of an image; None means the loader's own number.
 
         Raises:
-            MediaError: a header cannot be read.
+            MediaError: A header cannot be read.
         """
         rules = (
             self.tiles

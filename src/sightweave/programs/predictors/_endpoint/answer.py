@@ -1,4 +1,4 @@
-"""Conversion of a server's response to a prediction, with all types checked."""
+"""Converts a server's response to a prediction, with all types checked."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sightweave.programs.predictors._endpoint.words import Failed, short
 _LEAST_LIKELY = 1e6
 """Maximum magnitude of a token's log-probability; servers write -9999 for values that they do not report exactly."""
 _MOST_TOKENS = 1 << 40
-"""Maximum tokens of an answer, whatever a server counts."""
+"""Maximum number of tokens of an answer; a larger count reported by a server is ignored."""
 
 
 def prediction(found: Mapping[str, Any], where: str) -> Prediction:
     """The first choice of a response as a prediction.
 
-    Thoughts that the server returned separately are put back before the answer, so that one set of rules applies to all.
+    Thoughts that the server returned separately are put back before the answer, so that the same rules apply to all.
 
     Raises:
-        Failed: there is no choice, or one of other types.
+        Failed: there is no choice, or its values have other types.
     """
     # Unpack the response.
     choices = found.get("choices")
@@ -39,7 +39,7 @@ def prediction(found: Mapping[str, Any], where: str) -> Prediction:
     logprobs = _logprobs(choice.get("logprobs"))
     text, thought = _text(message.get("content"), where), _thought(message)
 
-    # Note whatever is unusual.
+    # Record whatever is unusual.
     extra: dict[str, Any] = {}
     if logprobs and log_probability(max(logprobs)) is None:
         extra["impossible"], logprobs = max(logprobs), []
@@ -65,7 +65,7 @@ def prediction(found: Mapping[str, Any], where: str) -> Prediction:
 
 
 def _thought(message: Mapping[str, Any]) -> str:
-    """The thoughts that a server returns next to the answer; empty if there are none."""
+    """The thoughts that a server returns separately from the answer; empty if there are none."""
     for name in ("reasoning_content", "reasoning", "thinking"):
         text = message.get(name)
         if isinstance(text, str) and text.strip():
@@ -81,7 +81,11 @@ def _thinks(usage: Any) -> bool:
 
 
 def _text(content: Any, where: str) -> str:
-    """The text of an answer: a string, parts of one, or null if there is none, as after a refusal."""
+    """The text of an answer, given as a string, as a list of parts, or as null if there is none, as after a refusal.
+
+    Raises:
+        Failed: the content has another type.
+    """
     if content is None or isinstance(content, str):
         pieces: list[Any] = [{"text": content or ""}]
     else:
@@ -97,7 +101,7 @@ def _text(content: Any, where: str) -> str:
 
 
 def _piece(part: Any) -> str | None:
-    """The text of one part of a content, with thoughts marked as such; None if it is something else."""
+    """The text of one part of the content, with thoughts marked as such; None if it is neither text nor thoughts."""
     if not isinstance(part, dict):
         return None
     if isinstance(part.get("text"), str):

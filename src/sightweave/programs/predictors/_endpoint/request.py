@@ -1,4 +1,4 @@
-"""Requests to a server: their fields, which of them a rejection names, and a sample as messages."""
+"""Requests to a server: their fields, the fields that a rejection names, and the conversion of samples to messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sightweave.core.types import Medium, Part, Sample
 
 
 class NothingToAsk(DataError):
-    """A sample has no prompt, for instance because its image was all that it had."""
+    """Raised if a sample has no prompt, for instance because its image was its only content."""
 
 
 SYSTEM = "system"
@@ -28,22 +28,22 @@ _WORDS = {
         "|only user and assistant roles|roles must alternate"
     ),
 }
-"""How rejections name the optional parts of a request."""
+"""Patterns for the words with which rejections name the optional parts of a request."""
 _UNNAMED = re.compile(
     r"(?:unsupported|invalid|unknown|unrecogni[sz]ed|unexpected|extra|additional)\W+(?:\w+\W+)?"
     r"(?:parameter|field|argument|input|propert|key|option|value|setting)|sampling parameter",
     re.IGNORECASE,
 )
-"""A rejection of some field that does not say which."""
+"""Matches a rejection of some field that does not name the field."""
 _TOO_LONG = re.compile(
     r"too (?:long|large|many|big)|context.{0,9}(?:length|window|size)|exceed|reduce the length", re.IGNORECASE
 )
-"""A rejection for length: it names the limits, but leaving them out would not help."""
+"""Matches a rejection because of length, which names the limits although leaving them out would not help."""
 _LENGTHS = ("max_tokens", "max_completion_tokens")
 
 
 def settings(max_tokens: int, refused: Collection[str]) -> dict[str, Any]:
-    """The fields that make an answer greedy, limit it and request its log-probabilities, without the rejected ones.
+    """The fields that make an answer greedy, limit it and request its log-probabilities, except the rejected ones.
 
     llama-cpp-python returns no log-probabilities unless ``top_logprobs`` is set as well as ``logprobs``.
     """
@@ -70,7 +70,7 @@ def named(said: str, sent: Collection[str]) -> frozenset[str]:
 
 
 def without_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same turns with the system's text at the beginning of the first user turn."""
+    """The same turns, with the system's text moved to the beginning of the first user turn."""
     system = [turn["content"] for turn in messages if turn["role"] == "system"]
     found = [dict(turn) for turn in messages if turn["role"] != "system"]
     first = next((turn for turn in found if turn["role"] == "user"), None)
@@ -88,7 +88,11 @@ def without_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def messages(sample: Sample, address: Callable[[Medium], str]) -> list[dict[str, Any]]:
-    """The prompt of a sample as turns, in order and without the answer at its end."""
+    """The prompt of a sample as turns, in order and without the answer at its end.
+
+    Raises:
+        NothingToAsk: the prompt is empty.
+    """
     parts = list(sample.parts)
     while parts and parts[-1].role == "assistant":
         parts.pop()

@@ -1,4 +1,4 @@
-"""One host: when the API key is sent to it, how long a request may take, and which requests are repeated."""
+"""The connection to one host: when the API key is sent, how long a request may take, and which requests are repeated."""
 
 from __future__ import annotations
 
@@ -29,17 +29,19 @@ from sightweave.programs.predictors._endpoint.words import (
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 _MAX_BYTES = 8 << 20
-"""Maximum size of a response; a long answer with log-probabilities takes a tenth of it."""
+"""Maximum size of a response in bytes; a long answer with log-probabilities takes a tenth of it."""
 _LONGEST_WAIT = 60.0
-"""Maximum seconds before a request is repeated, whatever the server asks for."""
+"""Maximum number of seconds before a request is repeated, whatever the server requests."""
 _RETRIED = (408, 429)
-"""Statuses below 500 that are worth repeating. From 500 on all are, except 501, which says that a feature is missing."""
+"""Statuses below 500 after which a request is repeated. It is also repeated after all statuses from 500 on except 501,
+which means that a feature is missing."""
 _FATAL = (401, 402, 403, 404, 405, 407, 410)
-"""The key, the model or the address is wrong, whatever the prompt; other statuses from 400 reject one request."""
+"""Statuses that mean a wrong key, model or address, whatever the prompt is; other statuses from 400 reject one
+request."""
 _MODERATED = re.compile("moderat|flagged|content|policy|safety|harm", re.IGNORECASE)
-"""Words with which some servers reject a prompt by status 403."""
+"""Matches words with which some servers reject a single prompt with status 403."""
 _MISSING = re.compile("not (?:supported|implemented)|unsupported", re.IGNORECASE)
-"""Words in responses of servers that send 500 instead of 400."""
+"""Matches words in responses of servers that send status 500 instead of 400."""
 _WHAT_TO_DO = {
     400: "the server rejects the request; the model may not support images, or fewer tokens",
     401: "check the API key",
@@ -53,10 +55,14 @@ class Server:
 
     Args:
         url: Its address, to which the path of a request is appended.
-        key_variable: Name of the environment variable with the API key; empty for none.
+        key_variable: Name of the environment variable with the API key; empty for no key.
         timeout: Seconds from the start of a request to the end of its answer.
         retries: Number of times that a request is repeated.
         wait: Seconds before the first repetition.
+
+    Raises:
+        RecipeError: `url` is not a valid address, or `key_variable` is not a valid name.
+        BackendError: the key contains characters that are not allowed.
     """
 
     def __init__(self, url: str, key_variable: str, *, timeout: float, retries: int, wait: float) -> None:
@@ -68,7 +74,7 @@ class Server:
         self.secret = Secret(found)
 
     def open(self) -> Line:
-        """Connections to the server, one per thread, which the caller must close.
+        """Opens connections to the server, one per thread, which the caller must close.
 
         Raises:
             BackendError: the proxy in the environment cannot be used.
@@ -77,7 +83,7 @@ class Server:
         try:
             line.connect()
         except (ValueError, ImportError) as error:
-            kind = type(error).__name__  # the message may hold the proxy's password
+            kind = type(error).__name__  # the message may contain the proxy's password
             raise BackendError(
                 f"{self.url}: the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used ({kind}); fix or unset it."
             ) from None
@@ -85,10 +91,10 @@ class Server:
 
 
 class _Connection:
-    """One connection, used by one thread. A request ends in time, whatever part of it is slow.
+    """One connection, used by one thread, whose requests always end in time.
 
-    The client's own timeouts apply to each read, so a server that sends a header byte by byte would hold a request for ever.
-    Here a timer thread shuts the connection down.
+    The client's own timeouts apply to each read, so a server that sends a header byte by byte would block a request
+    forever. Therefore a timer thread shuts the connection down.
     """
 
     def __init__(self, client: httpx2.Client) -> None:
@@ -109,7 +115,7 @@ class _Connection:
 
         Raises:
             Failed: the body is too long.
-            httpx2.RequestError: no connection, or no complete answer in time.
+            httpx2.RequestError: there is no connection, or no complete answer in time.
         """
         with self._lock:
             self._is_open, self._is_late = True, False
@@ -148,7 +154,7 @@ class _Connection:
             return response.status_code, response.headers, b"".join(pieces)
 
     def _trace(self, name: str, info: Mapping[str, Any]) -> None:
-        """Keeps a copy of a new connection's socket, which stays ours when encryption begins."""
+        """Duplicates the socket of a new connection, because the duplicate stays usable when encryption begins."""
         if name.endswith("connect_tcp.complete"):
             self._drop_socket()
             with self._lock:
@@ -165,7 +171,7 @@ class _Connection:
 
     def _shut_down(self) -> None:
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # it has already ended
+            with contextlib.suppress(OSError):  # the connection has already ended
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def _drop_socket(self) -> None:
@@ -176,20 +182,20 @@ class _Connection:
 
 
 class Line:
-    """Sends requests to a server, and repeats them if that may help. Its messages never contain the key."""
+    """Sends requests to a server, and repeats them if that may help; its messages never contain the key."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.stop = threading.Event()
-        """Ends waiting between repetitions when set."""
-        self._encryption = httpx2.create_ssl_context()  # slow to make, and shared by all connections
+        """Event that ends waiting between repetitions."""
+        self._encryption = httpx2.create_ssl_context()  # slow to create, and shared by all connections
         self._connections: dict[int, _Connection] = {}
 
     def connect(self) -> _Connection:
         """The connection of the current thread, created on first use.
 
         Raises:
-            ValueError, ImportError: a proxy that cannot be used.
+            ValueError, ImportError: the proxy cannot be used.
         """
         thread = threading.get_ident()
         if thread in self._connections:
@@ -203,7 +209,7 @@ class Line:
             verify=self._encryption,
             timeout=self.server.timeout,
             follow_redirects=False,
-            trust_env=not _is_local(self.server.host),  # this machine is not behind a proxy
+            trust_env=not _is_local(self.server.host),  # local requests must not go through a proxy
             limits=httpx2.Limits(max_connections=1),
         )
         connection = self._connections[thread] = _Connection(client)
@@ -221,11 +227,11 @@ class Line:
             method: ``GET`` or ``POST``.
             path: Path after the address.
             body: Request body, sent as JSON.
-            where: What the request is for, for messages.
+            where: Purpose of the request, for messages.
 
         Raises:
             Refused: the server will never accept this request; a different one may work.
-            Failed: no answer after all repetitions, or one that cannot be understood.
+            Failed: there is no answer after all repetitions, or it cannot be parsed.
             BackendError: the server cannot be reached, or accepts none of our requests.
         """
         at = f"{self.server.url}{path}: {where}"
@@ -259,15 +265,20 @@ class Line:
                 problem = f"{problem} (asked {attempt} time(s))"
                 raise Failed(at, problem) if is_there else BackendError(f"{at}: {problem}.")
 
-            # Requests that failed together should not come back together.
+            # Requests that failed together should not be repeated at the same time.
             pause = wait * random.uniform(0.75, 1.0) if requested_wait is None else requested_wait
             if self.stop.wait(min(pause, _LONGEST_WAIT)):
                 raise BackendError(f"{at}: stopped.")
             wait *= 2
-        raise AssertionError  # the count has no end
+        raise AssertionError  # unreachable, because the counter is endless
 
     def _problem(self, status: int, headers: Mapping[str, str], message: str, at: str) -> str:
-        """The message for a status that may change when asked again; raises for all others."""
+        """The message for a status after which a repetition may help.
+
+        Raises:
+            Refused: the server rejects this request.
+            BackendError: the server rejects all requests.
+        """
         shown = f"status {status}: {self._clean(message)}"
         if 300 <= status < 400:
             raise BackendError(f"{at}: {redirect(status, headers.get('location', ''), self.server.secret)}")
@@ -289,7 +300,7 @@ class Line:
 
 
 def parsed(url: str) -> httpx2.URL:
-    """An address of only a host and a path.
+    """Parses an address, which may have only a host and a path.
 
     Raises:
         RecipeError: the address is not valid or has more. The message leaves out what may be secret.
@@ -314,7 +325,12 @@ def parsed(url: str) -> httpx2.URL:
 
 
 def key(url: httpx2.URL, variable: str) -> tuple[str, str]:
-    """The API key, or an empty one and a hint for when the server requires a key."""
+    """The API key; or an empty key, and a hint for the case that the server requires one.
+
+    Raises:
+        RecipeError: `variable` is not the name of an environment variable.
+        BackendError: the key contains characters that are not allowed.
+    """
     if variable and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", variable):
         raise RecipeError(
             f"key_variable: must be the name of an environment variable, such as {KEY_VARIABLE}, not the key itself."
@@ -328,7 +344,7 @@ def key(url: httpx2.URL, variable: str) -> tuple[str, str]:
             f"the environment variable {variable} contains characters that are not allowed in a key; set it again."
         )
 
-    # Anyone on the network could read it, and the general variable may not be meant for this server.
+    # Anyone on the network could read the key, and the general variable may not be meant for this server.
     if url.scheme == "http" and not _is_local(url.host) and variable == KEY_VARIABLE:
         return "", (
             f"the key in {variable} was not sent, because http:// is not encrypted; use https://, or set another variable "

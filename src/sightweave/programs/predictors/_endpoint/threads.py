@@ -1,4 +1,4 @@
-"""Concurrent requests in threads that do not delay Ctrl-C or the first error."""
+"""Sends concurrent requests in threads that do not delay Ctrl-C or the first error."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ def side_by_side(
     line: Line,
     tell: Each,
 ) -> list[Prediction]:
-    """All predictions in order, after which the connections are closed. Ctrl-C or the first error ends it at once.
+    """Asks for all predictions, several at a time, and returns them in order; the connections are closed at the end.
 
-    An executor would keep the program from ending until its slowest request has ended; these threads do not.
+    Ctrl-C or the first error ends the function at once. An executor would keep the program from ending until its
+    slowest request has ended; these threads do not.
     """
     done: queue.SimpleQueue[_Job] = queue.SimpleQueue()
     numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -68,7 +69,8 @@ def side_by_side(
                 tell(job.number, job.prediction)
     except BaseException:
         line.stop.set()
-        # Open requests end some time later. Closed before that, a connection just made would stay open for ever.
+        # Open requests end some time later, so close in the background: a connection that was just made would otherwise
+        # stay open forever.
         threading.Thread(target=close, daemon=True).start()
         raise
 

@@ -1,4 +1,4 @@
-"""The messages of a server: errors in all shapes that occur, each shortened to one line without the API key."""
+"""The messages of a server: errors in all known formats, each shortened to one line without the API key."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ import httpx2
 from sightweave.core.errors import BackendError
 
 _SHOWN = 300
-"""Maximum characters shown of a server's message."""
+"""Maximum number of characters shown of a server's message."""
 _SECRET = 12
 """Length of the pieces of a key that are hidden."""
 _PLACEHOLDER = 8
-"""A shorter key is not hidden: it is a word such as EMPTY for servers that need any, and answers may contain it."""
+"""Number of characters below which a key is not hidden: it is a word such as EMPTY for servers that need any key, and
+answers may contain it."""
 
 
 class Refused(BackendError):
-    """The server will never accept a request as it is."""
+    """Raised if the server will never accept a request as it is."""
 
     def __init__(self, where: str, reason: str, said: str, what_to_do: str) -> None:
         super().__init__(f"{where}: {reason}; {what_to_do}.")
@@ -30,7 +31,7 @@ class Refused(BackendError):
 
 
 class Failed(BackendError):
-    """A request has no usable answer; another request, or the same one later, may have one."""
+    """Raised if a request has no usable answer; another request, or the same one later, may have one."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: {reason}.")
@@ -38,7 +39,7 @@ class Failed(BackendError):
 
 
 class Secret:
-    """An API key, and its removal from texts: some servers repeat it, complete, cut, or with invisible characters between.
+    """An API key, and its removal from texts: some servers repeat it complete, cut, or with invisible characters inserted.
 
     Args:
         key: The key; empty for none.
@@ -59,7 +60,7 @@ class Secret:
         if not self._pieces:
             return text
 
-        # Skip characters that a key cannot contain: spaces, line ends, invisible ones.
+        # Skip characters that a key cannot contain: spaces, line ends, and invisible ones.
         places = [n for n, letter in enumerate(text) if "!" <= letter <= "~"]
         line = "".join(text[n] for n in places)
         if self._width == _SECRET:
@@ -76,7 +77,7 @@ class Secret:
         return "".join([*pieces, text[shown:]])
 
     def removed_inside(self, value: Any) -> Any:
-        """A JSON value with the key removed from all its strings; a key that is only a placeholder stays."""
+        """A JSON value with the key removed from all its strings; a key that is only a placeholder is not removed."""
         if len(self.key) < _PLACEHOLDER:
             return value
         if isinstance(value, str):
@@ -94,7 +95,7 @@ def outcome(
     """The server's object if it is an answer; else None with the status and the server's message, without the key.
 
     Raises:
-        Failed: the status is 200 and the body is not an object.
+        Failed: the status is 200 and the body is not a JSON object.
     """
     if status != 200:
         return None, status, secret.removed(_message(data))
@@ -123,7 +124,7 @@ def _object(data: bytes, headers: Mapping[str, str], at: str, secret: Secret) ->
 
 
 def _error_in(found: Mapping[str, Any]) -> tuple[int, str] | None:
-    """Status and message of an error that came with status 200, as routers send it; None if there is none."""
+    """Status and message of an error that came with status 200, as routers send it; None if there is no error."""
     choices = found.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     first = choice if isinstance(choice, dict) else {}
@@ -177,7 +178,7 @@ def _message(data: bytes) -> str:
 
 
 def _messages_in(found: Any) -> Iterator[str]:
-    """The messages of an error: ``{"error": {"message": ...}}`` and the other shapes that occur."""
+    """Yields the messages of an error: ``{"error": {"message": ...}}`` and other known formats."""
     if isinstance(found, list) and found:
         found = found[0]
     if not isinstance(found, dict):
@@ -207,7 +208,7 @@ def _messages_in(found: Any) -> Iterator[str]:
 
 
 def _field_errors(found: list[Any]) -> Iterator[str]:
-    """Errors such as ``{"loc": ["body", "seed"], "msg": ...}`` of pydantic, without the input, which may be an image."""
+    """Yields errors in pydantic's format ``{"loc": ["body", "seed"], "msg": ...}``, without the input (perhaps an image)."""
     for one in found:
         if isinstance(one, dict) and isinstance(one.get("msg"), str):
             loc = one.get("loc")
@@ -220,7 +221,7 @@ def _words(data: bytes) -> str:
 
 
 def redirect(status: int, location: str, secret: Secret) -> str:
-    """The message about a redirect, which is never followed, since the key would go along."""
+    """The message about a redirect, which is never followed, because the key would be sent along."""
     try:
         to = httpx2.URL(location)
         place = f"{to.scheme}://{to.host}{to.path}" if to.host else to.path
@@ -234,7 +235,7 @@ def redirect(status: int, location: str, secret: Secret) -> str:
 
 
 def retry_after(value: str) -> float | None:
-    """Seconds to wait that a server asks for, in seconds or as a date."""
+    """Seconds to wait according to a server's header, which has seconds or a date; None if it cannot be parsed."""
     if re.fullmatch(r"\d{1,9}(\.\d{0,9})?", value.strip()):
         return float(value)
     try:

@@ -36,7 +36,7 @@ class Config:
         """A tracker that has not started.
 
         Raises:
-            BackendError: mlflow is not installed.
+            BackendError: The package is not installed.
         """
         require("mlflow")
         return MlflowTracker(experiment=self.experiment)

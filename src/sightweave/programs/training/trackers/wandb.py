@@ -27,7 +27,7 @@ class Config:
         """A tracker that has not started.
 
         Raises:
-            BackendError: wandb is not installed.
+            BackendError: The package is not installed.
         """
         require("wandb")
         return WandbTracker(project=self.project, entity=self.entity)
@@ -67,7 +67,7 @@ class WandbTracker:
     @property
     def place(self) -> str:
         """The run's page; offline, the folder to upload."""
-        return str(self._run.url or Path(self._run.dir).parent)
+        return str(Path(self._run.dir).parent if self._run.offline else self._run.url)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Adds numbers at a step. After a resume, W&B keeps the first numbers of a step that comes again."""

@@ -1,0 +1,270 @@
+"""The checkpoints that training resumes from: ``RUN/checkpoints/step-00000120/``, one folder for each saved step.
+
+A folder holds a `State` as ``state.safetensors`` and ``state.json``, and a manifest. It is complete or absent (see
+`core.checkpoint`), and only the names of the folders say which one is the newest. A thread writes them from copies while
+training continues.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from sightweave.core import checkpoint
+from sightweave.core.errors import CheckpointError
+from sightweave.core.run_folder import CHECKPOINTS
+from sightweave.programs.training.state import State
+
+logger = logging.getLogger(__name__)
+STATE = "state"
+"""Name of the two files of a state, without their suffixes."""
+_NAME = re.compile(r"\.?step-(\d{1,18})(?:\.previous)?")
+"""Name of a checkpoint's folder; the longer form is that of one that was being replaced when the process died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Copies of a training state and of the weights to load, which later updates do not change."""
+
+    steps: int
+    """Number of updates so far."""
+    document: Mapping[str, Any]
+    """The state without its tensors, as JSON."""
+    tensors: Mapping[str, Tensor]
+    """The tensors of the state, on the CPU."""
+    weights: Mapping[str, Tensor]
+    """The weights of the model to load, on the CPU; they share memory with `tensors` where they are the same."""
+    best: int | None = None
+    """Number of updates at the best validation so far."""
+
+    @classmethod
+    def of(cls, state: State, model: nn.Module) -> Self:
+        """Copies everything.
+
+        Args:
+            state: State with its tensors.
+            model: Model to load, which may share weights with the state.
+        """
+        copies: dict[tuple[Any, ...], Tensor] = {}
+        tensors = _copied(state.to_tensors(), copies)
+        weights = _copied(model.state_dict(), copies)
+        best = None if state.best is None else state.best.step
+        return cls(state.steps, state.to_json(), tensors, weights, best)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the files of the state and of the weights take."""
+        return _nbytes(self.tensors) + _nbytes(self.weights)
+
+
+def _copied(tensors: Mapping[str, Tensor], copies: dict[tuple[Any, ...], Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU; tensors that share memory share a copy, so that tied weights stay tied."""
+    found = {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
+        if not tensor.numel() or place not in copies:
+            copies[place] = tensor.detach().to("cpu", copy=True)
+        found[name] = copies[place]
+    return found
+
+
+def _nbytes(tensors: Mapping[str, Tensor]) -> int:
+    distinct = {tensor.data_ptr(): tensor.nbytes for tensor in tensors.values()}
+    return sum(distinct.values())
+
+
+class Checkpoints:
+    """The checkpoints in a run's folder.
+
+    Args:
+        run: Folder of the run.
+        keep: Number of newest checkpoints that are kept, at least 2: the newest one may turn out to be damaged.
+
+    Raises:
+        ValueError: `keep` is below 2.
+    """
+
+    def __init__(self, run: Path, keep: int = 2) -> None:
+        if keep < 2:
+            raise ValueError(
+                f"keep must be at least 2, since the newest checkpoint may be damaged (got {keep})."
+            )
+        self.folder, self.keep = run / CHECKPOINTS, keep
+
+    def path(self, steps: int) -> Path:
+        """Folder of the checkpoint after this number of updates."""
+        return self.folder / f"step-{steps:08d}"
+
+    @property
+    def steps(self) -> list[int]:
+        """Numbers of updates after which there is a checkpoint, in ascending order."""
+        if not self.folder.is_dir():
+            return []
+        found = set()
+        for path in self.folder.iterdir():
+            name = _NAME.fullmatch(path.name)
+            if name and path.is_dir():
+                found.add(int(name[1]))
+        return sorted(found)
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Writes a checkpoint, then removes older ones beyond `keep`, except for the best.
+
+        Raises:
+            CheckpointError: the disk is full, or the folder cannot be written; older checkpoints are unharmed.
+        """
+        path = self.path(snapshot.steps)
+        checkpoint.write_folder(path, {STATE: snapshot.tensors}, {STATE: snapshot.document})
+
+        # Only now is the new one on disk, and older ones can go.
+        kept = {*self.steps[-self.keep :], snapshot.best}
+        for steps in self.steps:
+            if steps not in kept:
+                checkpoint.remove(self.path(steps))
+
+    def read(self, steps: int) -> State:
+        """The state after this number of updates.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged.
+        """
+        path = self.path(steps)
+        return State.of(checkpoint.read_document(path, STATE), checkpoint.read_weights(path, name=STATE))
+
+    def newest(self) -> State | None:
+        """The newest state that is intact; None if there are no checkpoints.
+
+        Raises:
+            CheckpointError: there are checkpoints, but all of them are damaged.
+        """
+        reasons = []
+        for steps in reversed(self.steps):
+            try:
+                return self.read(steps)
+            except CheckpointError as error:
+                logger.warning("%s: skipped, using the one before it: %s", self.path(steps), error)
+                reasons.append(f"\n  {error}")
+
+        if not reasons:
+            return None
+        raise CheckpointError(
+            f"{self.folder}: none of its {len(reasons)} checkpoints can be read. Restore one of them, or start again with "
+            f"--overwrite (overwrite=True).{''.join(reasons)}"
+        )
+
+    def remove(self) -> None:
+        """Removes all checkpoints, and the folder if nothing else is in it."""
+        for steps in self.steps:
+            checkpoint.remove(self.path(steps))
+        self.tidy()
+        with contextlib.suppress(OSError):  # missing, or it holds files that are not ours
+            self.folder.rmdir()
+
+    def tidy(self) -> None:
+        """Removes what killed writers left behind. The caller holds the lock of the run's folder."""
+        for left in [*self.folder.glob(".step-*.tmp-*"), *self.folder.parent.glob(".checkpoint.tmp-*")]:
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Checks the free space on the disk of a folder.
+
+    Args:
+        folder: An existing folder.
+        needed: Bytes that are to be written.
+
+    Raises:
+        CheckpointError: there is less.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise CheckpointError(
+            f"{folder}: a checkpoint needs {needed:,} bytes and {free:,} are free. Free some space, or choose a folder on "
+            "another disk; existing files are unchanged."
+        )
+
+
+class Saver:
+    """Writes checkpoints in a thread, one at a time, while training continues; a context manager.
+
+    A checkpoint that cannot be written is reported and does not stop training, which would lose more; the last one must
+    succeed.
+
+    Args:
+        folder: Folder of the run, for the free space.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+
+    def save(self, snapshot: Snapshot, write: Callable[[Snapshot], None]) -> None:
+        """Starts a thread that writes a snapshot, once the one before it is on disk."""
+        self._join()
+        self._error = None
+        # A daemon, so that a second stop signal ends the process at once; a half-written folder is never put in place.
+        self._thread = threading.Thread(
+            target=self._run, args=(snapshot, write), name="checkpoint", daemon=True
+        )
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Waits until the last snapshot is on disk.
+
+        Raises:
+            CheckpointError, OSError: it could not be written.
+        """
+        self._join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self, snapshot: Snapshot, write: Callable[[Snapshot], None]) -> None:
+        try:
+            check_space(self._folder, snapshot.nbytes)
+            write(snapshot)
+        except Exception as error:  # it must not end in a traceback of a thread that nobody waits for
+            self._error = error
+            logger.error("checkpoint after step %s not saved; training continues: %s", snapshot.steps, error)
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A second stop signal raises SystemExit or KeyboardInterrupt, and must not wait for the disk.
+        if kind is None or issubclass(kind, Exception):
+            self._join()
+
+
+def space_for(model: nn.Module, keep: int, *, has_averages: bool = False) -> tuple[int, int]:
+    """Bytes that the checkpoints of a run take: at least, for the first one, and at most, while one is written.
+
+    Args:
+        model: The model before its first stage.
+        keep: Number of checkpoints to keep.
+        has_averages: Whether they have averages of the weights too.
+    """
+    weights = sum(value.nbytes for value in model.state_dict().values())
+    trained = sum(one.numel() for one in model.parameters())
+    copies = 3 if has_averages else 2  # AdamW has two moments; Muon has one
+    state = weights + copies * trained * torch.float32.itemsize
+    return state + weights, (keep + 2) * state + 2 * weights

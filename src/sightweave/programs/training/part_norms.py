@@ -1,0 +1,83 @@
+"""Gradient norms and update ratios by part, for the rows of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from sightweave.models.parts import PartName, named_parts
+from sightweave.models.vlm import VLM
+
+GRADIENT, RATIO = "grad_norm_", "update_ratio_"
+"""Names in the log, followed by the part."""
+_SAMPLED = 1 << 14
+"""At most about this many values of each parameter are compared before and after an update."""
+
+
+class PartNorms:
+    """Measures one update now and then.
+
+    ``grad_norm_PART`` is the norm of the part's gradient before clipping. ``update_ratio_PART`` is the norm of the change
+    of its weights by the update, divided by the norm of the weights; large parameters are sampled at even distances. The
+    ratio is often near 1e-3; a part whose ratio is far smaller hardly learns.
+
+    Args:
+        model: The model; its token embedding counts as part of the language model.
+        parameters: The trained parameters by name.
+    """
+
+    def __init__(self, model: VLM, parameters: Mapping[str, Tensor]) -> None:
+        part_of: dict[int, PartName] = {}
+        for part, module in named_parts(model).items():
+            for parameter in module.parameters():
+                part_of.setdefault(id(parameter), part)
+
+        self.parts: dict[PartName, list[Tensor]] = {}
+        for parameter in parameters.values():
+            part = part_of.get(id(parameter))
+            if part is not None:
+                self.parts.setdefault(part, []).append(parameter)
+
+        self._before: dict[PartName, list[Tensor]] = {}
+        self._found: dict[str, float] = {}
+
+    @torch.no_grad()
+    def before(self) -> None:
+        """Measures the gradients, and remembers the weights; called before the gradients are clipped."""
+        for part, parameters in self.parts.items():
+            gradients = [one.grad for one in parameters if one.grad is not None]
+            self._found[GRADIENT + part] = _norm(map(_own, gradients))
+            self._before[part] = [_some(one).clone() for one in parameters]
+
+    @torch.no_grad()
+    def after(self) -> None:
+        """Measures how far the update moved the weights since `before`."""
+        for part, before in self._before.items():
+            now = [_some(one) for one in self.parts[part]]
+            size, change = _norm(before), _norm(torch._foreach_sub(now, before))
+            self._found[RATIO + part] = change / size if size else 0.0
+        self._before = {}
+
+    def take(self) -> dict[str, float]:
+        """The numbers of the update measured last, by their names in the log; empty after they were taken."""
+        found, self._found = self._found, {}
+        return found
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """The values that this process holds, if they are spread over several."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def _some(parameter: Tensor) -> Tensor:
+    """Evenly spaced values of a parameter, as a view where that is possible."""
+    flat = _own(parameter.detach()).reshape(-1)
+    return flat[:: max(1, len(flat) // _SAMPLED)]
+
+
+def _norm(tensors: Iterable[Tensor]) -> float:
+    """The norm of all values together."""
+    precise = [one.float() for one in tensors]
+    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(precise)))) if precise else 0.0

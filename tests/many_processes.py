@@ -1,0 +1,389 @@
+"""Trains a tiny model in several processes of this machine, in every way that a case names; tests start it as a program.
+
+``python many_processes.py FOLDER SIZE CASE...`` imports once, forks the processes, and writes what each of them found into
+``FOLDER/RANK/CASE.json``. With one process, it can also be called inside a test: what it finds is what several must find.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from contracts._compose import Case, compose, picture
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sightweave.core import catalog
+from sightweave.core.device import Precision
+from sightweave.core.errors import SightweaveError
+from sightweave.core.types import Medium
+from sightweave.data.tasks import captioning, vqa
+from sightweave.models.vlm import VLM
+from sightweave.programs.training.logs import read_metrics
+from sightweave.programs.training.optimizers import OptimizerConfig
+from sightweave.programs.training.schedule import ScheduleConfig
+from sightweave.programs.training.settings import Settings, Stage
+from sightweave.programs.training.state import State
+from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
+from sightweave.programs.training.work import Work
+from sightweave.programs.training.world import Mesh, World, opened
+
+TASKS = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
+STEPS, HALF = 20, 7
+TIMEOUT = 300.0
+Found = dict[str, Any]
+
+
+class Pictures:
+    """Pictures with one or two questions and answers of several lengths; some cannot be read."""
+
+    def __init__(self, size: int = 24, *, bad: frozenset[int] = frozenset(), name: str = "") -> None:
+        self.size, self.bad, self.name = size, bad, name
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.size} pictures{self.name}"
+
+    def __getitem__(self, index: int) -> list[Any]:
+        image = Medium(b"no picture", key=f"bad-{index}") if index in self.bad else picture(index)
+        said = ("red", "a blue box", "two")[index % 3]
+        asked = vqa.Record(id=f"{index}.1", images=(image,), question="what ?", answers=(said,))
+        caption = captioning.Record(id=f"{index}.2", images=(image,), captions=("it is blue , a blue box",))
+        return [asked, caption] if index % 4 == 0 else [asked]
+
+    def texts(self) -> Iterator[str]:
+        yield "red"
+
+
+def stage(**fields: Any) -> Stage:
+    optimizer = OptimizerConfig(**{"lr": 1e-3, "eps": 1e-4} | fields.pop("optimizer", {}))
+    schedule = ScheduleConfig(name="cosine", warmup_steps=2)
+    return Stage(**{"steps": STEPS, "batch_size": 4, "optimizer": optimizer, "schedule": schedule} | fields)
+
+
+class Training:
+    """One training, and what it found."""
+
+    def __init__(
+        self,
+        folder: Path,
+        world: World,
+        *stages: Stage,
+        bad: frozenset[int] = frozenset(),
+        name: str = "",
+        case: str = "concat",
+        save_every: int = 1,
+        language_model: dict[str, Any] | None = None,
+        state: State | None = None,
+    ) -> None:
+        form = "encoder_decoder" if case == "cross_attention" else "decoder_only"
+        self.model, processor = compose(Case(case, (), form), language_model=language_model)
+        self.folder, self.world, self.saves = folder, world, list[Found]()
+        self.trainer = Trainer(
+            self.model,
+            processor,
+            TrainingData([Pictures(bad=bad, name=name)], TASKS),
+            Settings(stages=stages, log_every=1, save_every=save_every, num_threads=1),
+            precision=Precision("fp32", torch.device("cpu"), "for tests"),
+            out=folder,
+            seed=3,
+            save=self._save,
+            state=state,
+            world=world,
+        )
+
+    def _save(self, state: State, model: VLM) -> None:
+        self.saves.append({**counts(state), "weights": digest(model)})
+        if state.steps == HALF and state.model:
+            save_file(state.to_tensors(), self.folder / "state.safetensors")
+            (self.folder / "state.json").write_text(json.dumps(state.to_json()))
+
+    def run(self) -> Ending:
+        return self.trainer.run()
+
+    def found(self) -> Found:
+        """Counts and hashes of this process, and the rows of the log in the first one."""
+        log = self.folder / "metrics.jsonl"
+        rows = [(row["loss"], row["grad_norm"]) for row in read_metrics(log)] if self.world.is_first else []
+        return {
+            "rows": rows,
+            "saves": self.saves,
+            "weights": digest(self.model),
+            "sums": [float(one.detach().double().square().sum()) for one in self.model.parameters()],
+            **counts(self.trainer.state),
+        }
+
+
+def counts(state: State) -> Found:
+    """What a state counts, with a hash of the pictures seen so far."""
+    seen = hashlib.sha256(state.seen.to_tensor().numpy().tobytes()).hexdigest()
+    return {
+        "steps": state.steps,
+        "samples": state.samples,
+        "pictures": state.pictures,
+        "tokens": state.tokens,
+        "distinct": state.distinct_pictures,
+        "position": [state.position, state.within],
+        "seen": seen,
+        "left_out": state.left_out,
+    }
+
+
+def digest(model: VLM) -> str:
+    """A hash of all weights and statistics."""
+    found = hashlib.sha256()
+    for value in model.state_dict().values():
+        found.update(value.detach().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def trained(*stages: Stage, **fields: Any) -> Callable[[Path, World], Found]:
+    def run(folder: Path, world: World) -> Found:
+        training = Training(folder, world, *stages, **fields)
+        training.run()
+        return training.found()
+
+    return run
+
+
+def gradients(folder: Path, world: World) -> Found:
+    """The gradients of one update of four microsteps, half of whose pictures are hidden."""
+    one = stage(gradient_accumulation_steps=4, hide_images=0.5, length_power=0.5, z_loss=1e-4)
+    training = Training(folder, world, one)
+    trainer = training.trainer
+    (feed,) = trainer.feeds
+    work = Work.begin(training.model, feed, one, trainer.precision, spent=0.0)
+    with contextlib.closing(feed.microsteps()) as stream:
+        steps = [next(stream) for _ in range(4)]
+    loss = work.loss(steps)
+    has_images = [bool(step.batch and step.batch.media) for step in steps]
+    found: Found = {"loss": loss, "has_images": has_images}
+    for name, parameter in work.optimizer.parameters.items():
+        found[name] = None if parameter.grad is None else parameter.grad.flatten().tolist()
+    return found
+
+
+def not_finite(folder: Path, world: World) -> Found:
+    """In the last process, the third step is not finite."""
+    training = Training(folder, world, stage())
+    after_steps(training, 2, lambda: torch.nan, only=world.size - 1)
+    try:
+        training.run()
+    except SightweaveError as error:
+        return training.found() | {"error": str(error), "is_reported": error.is_reported}
+    return training.found()
+
+
+def stopped(folder: Path, world: World) -> Found:
+    """The last process gets a signal in its third step."""
+    training = Training(folder, world, stage(), save_every=1000)
+
+    def stop() -> float:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 1.0
+
+    after_steps(training, 2, stop, only=world.size - 1)
+    ending = training.run()
+    return training.found() | {"interrupted": ending.is_interrupted, "signal": ending.stop_signal}
+
+
+def ended(number: int) -> Callable[[Path, World], Found]:
+    """The last process ends in its third step, or stops for ever, without a word."""
+
+    def run(folder: Path, world: World) -> Found:
+        training = Training(folder, world, stage())
+
+        def end() -> float:
+            os.kill(os.getpid(), number)
+            return 1.0
+
+        after_steps(training, 2, end, only=world.size - 1)
+        training.run()
+        return training.found()
+
+    return run
+
+
+def after_steps(training: Training, steps: int, factor: Callable[[], float], *, only: int) -> None:
+    """In one process, calls `factor` once in the step after so many, and multiplies the embeddings by its result."""
+    calls = []
+
+    def hook(_module: Any, _given: Any, embeddings: Tensor) -> Tensor:
+        calls.append(1)
+        return embeddings * factor() if len(calls) == steps + 1 else embeddings
+
+    if training.world.rank == only:
+        training.model.connector.register_forward_hook(hook)
+
+
+def resumed(folder: Path, world: World) -> Found:
+    """Goes on from the states of earlier trainings, of this number of processes and of one process."""
+    found: Found = {}
+    for name in ("adamw", "accumulation", "packing"):
+        for began in (folder.parent, folder.parent / "alone"):
+            if (began / name / "state.json").exists():
+                own = folder / name / began.name
+                if world.is_first:
+                    own.mkdir(parents=True)
+                world.wait_for_first()
+                found[f"{name} of {began.name}"] = resume(name, began / name, own, world)
+    return found
+
+
+def resume(name: str, began: Path, folder: Path, world: World) -> Found:
+    """The rest of a training, from the state in a folder."""
+    document = json.loads((began / "state.json").read_text())
+    state = State.of(document, load_file(began / "state.safetensors"))
+    training = Training(folder, world, STAGES[name], state=state)
+    training.run()
+    return training.found()
+
+
+def other_data(folder: Path, world: World) -> Found:
+    """Each process reads other data."""
+    try:
+        Training(folder, world, stage(), name=f" of {world.rank}")
+    except SightweaveError as error:
+        return {"error": str(error)}
+    return {}
+
+
+def talk(folder: Path, world: World) -> Found:
+    """What the processes say to one another."""
+    order = folder / "order"
+    with world.in_turns():
+        order.write_text((order.read_text() if order.exists() else "") + str(world.local_rank))
+    world.barrier()
+    tensors = [torch.full((2, 3), float(world.rank)), torch.ones(5, dtype=torch.float64), torch.ones(1)]
+    world.add_up(tensors)
+    mine = [torch.tensor([world.rank == 0]), torch.tensor(world.rank), torch.ones(2, 2).mul(world.rank).T]
+    world.copy_from_first(mine)
+    world.wait_for_first()
+    return {
+        "sum": world.sum([world.rank, 0.5, torch.inf]),
+        "mean": world.mean(world.rank),
+        "agree": [world.agree(False), world.agree(world.rank == world.size - 1)],
+        "gather": world.gather("é" * world.rank),
+        "from_first": world.from_first({"rank": world.rank}),
+        "add_up": [one.tolist() for one in tensors],
+        "copy": [one.tolist() for one in mine],
+        "order": order.read_text(),
+    }
+
+
+def dropped(folder: Path, world: World) -> Found:
+    """With dropout, whose random numbers differ between the processes."""
+    training = Training(folder, world, stage(), language_model={"dropout": 0.2})
+    training.run()
+    return training.found() | {"seed": torch.initial_seed()}
+
+
+STAGES = {
+    "adamw": stage(),
+    "accumulation": stage(gradient_accumulation_steps=3, max_grad_norm=0.1),
+    "packing": stage(pack_to=150, pack_window=2, gradient_accumulation_steps=2),
+}
+"""Those that are resumed too."""
+BAD = frozenset({1, 2, 5, 8, 11, 14, 17})
+CASES: dict[str, Callable[[Path, World], Found]] = {
+    "talk": talk,
+    "gradients": gradients,
+    "adamw": trained(STAGES["adamw"]),
+    "muon": trained(stage(optimizer={"name": "muon", "muon_lr": 1e-3})),
+    "accumulation": trained(STAGES["accumulation"]),
+    "packing": trained(STAGES["packing"]),
+    "mixed": trained(stage(hide_images=0.5), case="cross_attention"),
+    "stages": trained(
+        stage(learn="words", words="captions", steps=6, name="one"),
+        stage(parts=("connector", "language_model"), steps=14, name="two"),
+    ),
+    "bad": trained(stage(gradient_accumulation_steps=2), bad=BAD),
+    "bad_windows": trained(stage(pack_to=150, pack_window=2, gradient_accumulation_steps=2), bad=BAD),
+    "dropout": dropped,
+    "not_finite": not_finite,
+    "stopped": stopped,
+    "other_data": other_data,
+    "resumed": resumed,
+}
+"""Run one after another by the same processes."""
+ENDINGS = {
+    "killed": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
+    "hung": ended(getattr(signal, "SIGSTOP", signal.SIGTERM)),
+}
+"""Each is run alone, since a process does not survive it."""
+
+
+def write(folder: Path, name: str, world: World) -> None:
+    """Runs a case, and writes what it found."""
+    shared = folder / name
+    shared.mkdir(exist_ok=True)
+    found = (CASES | ENDINGS)[name](shared, world)
+    (folder / str(world.rank) / f"{name}.json").write_text(json.dumps(found))
+
+
+def one_process(folder: Path, size: int, rank: int, port: int, names: list[str], timeout: float) -> None:
+    torch.set_num_threads(1)
+    (folder / str(rank)).mkdir()
+    where = {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": size,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
+    os.environ.update({name: str(value) for name, value in where.items()})
+    # Twice, since a program may train several times.
+    half = len(names) // 2
+    for part in (names[:half], names[half:]):
+        with opened(Mesh(dp=size, timeout=timeout), os.environ) as world:
+            for name in part:
+                write(folder, name, world)
+
+
+def main(folder: Path, size: int, names: list[str]) -> int:
+    """Forks the processes; returns 0 if all of them succeeded. If the first one fails, the others are killed after it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    timeout = 10.0 if "hung" in names else TIMEOUT
+    children = {}
+    for rank in range(size):
+        child = os.fork()
+        if not child:
+            try:
+                one_process(folder, size, rank, port, names, timeout)
+            except BaseException as error:
+                (folder / str(rank) / "error").write_text(f"{type(error).__name__}: {error}")
+                os._exit(1)
+            os._exit(0)
+        children[child] = rank
+
+    # The first process must end by itself.
+    status = {}
+    first = next(iter(children))
+    _, code = os.waitpid(first, 0)
+    status[0] = os.waitstatus_to_exitcode(code)
+    for child, rank in list(children.items())[1:]:
+        if status[0]:
+            os.kill(child, signal.SIGKILL)
+        _, code = os.waitpid(child, 0)
+        status[rank] = os.waitstatus_to_exitcode(code)
+    (folder / "status.json").write_text(json.dumps(status))
+    return int(any(status.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))

@@ -1,0 +1,279 @@
+"""Training in several processes equals training in one, and ends as one whatever happens to one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import many_processes
+import pytest
+from many_processes import BAD, CASES, HALF, STAGES, STEPS, Found
+
+import sightweave
+from sightweave.programs.training.world import World
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+TESTS = Path(many_processes.__file__).parent
+LIMIT = 1800.0
+"""Seconds after which processes that still run are killed, so that a deadlock fails; no test waits for it."""
+TRAININGS = ("adamw", "muon", "accumulation", "packing", "mixed", "stages", "bad")
+SIZES = (2, 4)
+
+
+def environment() -> dict[str, str]:
+    path = os.pathsep.join(map(str, (Path(sightweave.__file__).parents[1], TESTS)))
+    found = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return found | ({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})
+
+
+def started(command: list[str], limit: float = LIMIT) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a group of its own, all of which is killed at the limit."""
+    process = subprocess.Popen(
+        command,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said, complaints = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        said, complaints = process.communicate()
+        pytest.fail(f"processes that wait for one another for ever: {complaints}")
+    return subprocess.CompletedProcess(command, process.returncode, said, complaints)
+
+
+def run(folder: Path, size: int, *names: str) -> subprocess.CompletedProcess[str]:
+    return started([sys.executable, many_processes.__file__, str(folder), str(size), *names])
+
+
+def read(folder: Path, size: int, name: str) -> list[Found]:
+    return [json.loads((folder / str(rank) / f"{name}.json").read_text()) for rank in range(size)]
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def many(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, alone: tuple[Path, Any]
+) -> tuple[Path, int]:
+    """What every process found in every case."""
+    folder = tmp_path_factory.mktemp(f"{request.param}-processes")
+    (folder / "alone").symlink_to(alone[0])
+    done = run(folder, request.param, *CASES)
+    errors = [one.read_text() for one in folder.glob("*/error")]
+    assert (done.returncode, errors) == (0, []), done.stderr
+    return folder, request.param
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Found]]:
+    """What a single process finds, and its folder."""
+    folder = tmp_path_factory.mktemp("alone")
+    found: dict[str, Found] = {}
+    for name in ("gradients", *TRAININGS):
+        (folder / name).mkdir()
+        found[name] = json.loads(json.dumps(CASES[name](folder / name, World())))
+    return folder, found
+
+
+def assert_rows(found: list[list[float]], expected: list[list[float]]) -> None:
+    """The same losses and norms of the gradient, up to rounding."""
+    assert len(found) == len(expected)
+    for (loss, norm), (other_loss, other_norm) in zip(found, expected, strict=True):
+        assert loss == pytest.approx(other_loss, abs=1e-5, rel=1e-6)
+        assert norm == pytest.approx(other_norm, rel=1e-5)
+
+
+def test_gradients_are_those_of_one_process(
+    many: tuple[Path, int], alone: tuple[Path, dict[str, Found]]
+) -> None:
+    folder, size = many
+    one, ranks = dict(alone[1]["gradients"]), read(folder, size, "gradients")
+    has_images = [found.pop("has_images") for found in ranks]
+    assert {True, False} == {one for found in has_images for one in found}
+    assert len({tuple(found) for found in has_images}) > 1, "no process with text only beside one with images"
+    assert all(found == ranks[0] for found in ranks)
+    one.pop("has_images", None)
+    assert one.keys() == ranks[0].keys()
+    for name, expected in one.items():
+        assert ranks[0][name] == pytest.approx(expected, abs=1e-6), name
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_losses_do_not_depend_on_the_number_of_processes(
+    many: tuple[Path, int], alone: tuple[Path, dict[str, Found]], name: str
+) -> None:
+    folder, size = many
+    one, first = alone[1][name], read(folder, size, name)[0]
+    assert len(first["rows"]) == STEPS
+    assert_rows(first["rows"], one["rows"])
+    assert one["rows"][-1][0] < one["rows"][0][0] - 0.5, "nothing was learnt"
+    assert first["sums"] == pytest.approx(one["sums"], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_every_step_trains_on_the_same_samples(
+    many: tuple[Path, int], alone: tuple[Path, dict[str, Found]], name: str
+) -> None:
+    folder, size = many
+    one, first = alone[1][name], read(folder, size, name)[0]
+    strip = [{**save, "weights": ""} for save in one["saves"]]
+    assert [{**save, "weights": ""} for save in first["saves"]] == strip
+    assert len(strip) >= STEPS
+    assert strip[0]["samples"] > strip[0]["pictures"] or name == "stages"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_training_resumes_on_another_number_of_processes(
+    many: tuple[Path, int], alone: tuple[Path, dict[str, Found]], name: str, tmp_path: Path
+) -> None:
+    """From one to several, from several to as many, and from several to one: as if it had never stopped."""
+    folder, size = many
+    expected = alone[1][name]
+    first = read(folder, size, "resumed")[0]
+    on_one = many_processes.resume(name, folder / name, tmp_path, World())
+    again = [first[f"{name} of alone"], first[f"{name} of {folder.name}"], json.loads(json.dumps(on_one))]
+    for found in again:
+        assert_rows(found["rows"], expected["rows"][HALF:])
+        later = [{**save, "weights": ""} for save in found["saves"]]
+        assert later == [{**save, "weights": ""} for save in expected["saves"][HALF:]]
+    assert first[f"{name} of {folder.name}"]["weights"] == read(folder, size, name)[0]["weights"]
+
+
+@pytest.mark.parametrize("name", [*TRAININGS, "bad_windows", "dropout"])
+def test_all_processes_hold_the_same_bits_and_only_the_first_saves(many: tuple[Path, int], name: str) -> None:
+    first, *others = read(*many, name)
+    for other in others:
+        assert (other["rows"], other["saves"]) == ([], [])
+        ignored = {"rows", "saves", "seed"}
+        assert {k: v for k, v in other.items() if k not in ignored} == {
+            k: v for k, v in first.items() if k not in ignored
+        }
+    assert first["saves"][-1]["weights"] == first["weights"]
+
+
+def test_random_numbers_differ_between_processes(many: tuple[Path, int]) -> None:
+    assert len({found["seed"] for found in read(*many, "dropout")}) == many[1]
+
+
+@pytest.mark.parametrize("name", ["bad", "bad_windows"])
+def test_bad_images_are_counted_once_and_by_all(many: tuple[Path, int], name: str) -> None:
+    folder, size = many
+    for found in read(folder, size, name):
+        assert list(found["left_out"].values()) == [len(BAD)]
+        assert found["distinct"] == 24 - len(BAD)
+        assert (found["pictures"] == STEPS * 8) == (
+            name == "bad"
+        )  # in a window they leave their places empty
+    rows = [json.loads(line) for line in (folder / name / "quarantine.jsonl").read_text().splitlines()]
+    assert sorted(row["picture"] for row in rows) == sorted(f"bad-{number}" for number in BAD)
+
+
+def test_a_loss_that_is_not_finite_in_one_process_stops_all_with_one_message(many: tuple[Path, int]) -> None:
+    found = read(*many, "not_finite")
+    assert len({one["error"] for one in found}) == 1
+    assert "step 2: loss nan" in found[0]["error"]
+    assert [one["is_reported"] for one in found] == [False] + [True] * (many[1] - 1)
+    assert {one["steps"] for one in found} == {2}
+    assert {one["weights"] for one in found} == {found[0]["saves"][-1]["weights"]}
+
+
+def test_a_signal_to_one_process_stops_all_at_the_same_step(many: tuple[Path, int]) -> None:
+    found = read(*many, "stopped")
+    assert {(one["interrupted"], one["signal"], one["steps"]) for one in found} == {(True, signal.SIGTERM, 3)}
+    assert [save["steps"] for save in found[0]["saves"]] == [3]
+    assert {one["weights"] for one in found} == {found[0]["saves"][-1]["weights"]}
+
+
+def test_processes_with_other_data_are_refused(many: tuple[Path, int]) -> None:
+    for found in read(*many, "other_data"):
+        assert "the training data differs between the processes" in found["error"]
+        assert "process 1" in found["error"]
+
+
+def test_processes_talk(many: tuple[Path, int]) -> None:
+    size = many[1]
+    total = size * (size - 1) / 2
+    for found in read(*many, "talk"):
+        assert found["sum"] == [total, size / 2, float("inf")]
+        assert found["mean"] == total / size
+        assert found["agree"] == [False, True]
+        assert found["gather"] == ["é" * rank for rank in range(size)]
+        assert found["from_first"] == {"rank": 0}
+        assert found["add_up"] == [[[total] * 3] * 2, [float(size)] * 5, [float(size)]]
+        assert found["copy"] == [[True], 0, [[0.0, 0.0], [0.0, 0.0]]]
+        assert found["order"][0] == "0"
+
+
+@pytest.mark.parametrize(("name", "code"), [("killed", -signal.SIGKILL), ("hung", None)])
+def test_a_process_that_dies_or_hangs_ends_the_others(name: str, code: int | None, tmp_path: Path) -> None:
+    done = run(tmp_path, 2, name)
+    assert done.returncode == 1
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert status["0"] == 1
+    if code is not None:
+        assert status["1"] == code
+    error = (tmp_path / "0" / "error").read_text()
+    assert error.startswith("OtherProcessError: process 0 of 2 could not")
+    assert (
+        "another process stopped, hangs for more than mesh.timeout" in error or "within mesh.timeout" in error
+    )
+
+
+def test_torchrun_trains_with_one_line_changed(tmp_path: Path) -> None:
+    """The whole command: one run folder, scored by the first process after the others have left."""
+    rows = photographs(tmp_path / "data")
+    recipe = {
+        "data": {"kind": "own", "path": str(tmp_path / "data")},
+        "model": {
+            "encoder": {"kind": "cnn", "image_size": 16, "channels": [4, 8], "blocks": [0, 0]},
+            "connector": "linear",
+            "fusion": "concat",
+            "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2},
+        },
+        "inputs": {"vocab_size": 280},
+        "train": {
+            "stages": [{"steps": 3, "batch_size": 2}],
+            "device": "cpu",
+            "precision": "fp32",
+            "log_every": 1,
+            "check": False,
+        },
+        "evaluate": {"controls": [], "max_tokens": 4},
+    }
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    train = ["-m", "sightweave", "train", str(tmp_path / "recipe.json"), "--out", str(tmp_path / "run")]
+    done = started([sys.executable, *torchrun, *train, "mesh.dp=2", "--json"])
+    assert done.returncode == 0, done.stderr
+    (result,) = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert result["splits"]
+    facts: dict[str, Any] = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (facts["steps"], facts["pictures_shown"], facts["interrupted"]) == (3, 6, False)
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 3
+    assert rows
+    refused = started([sys.executable, *train, "mesh.dp=2"])
+    assert refused.returncode == 1
+    assert "mesh.dp is 2, but 1 process(es) were started (WORLD_SIZE)" in refused.stderr
+
+
+def photographs(folder: Path) -> list[dict[str, str]]:
+    """Writes a few pictures of noise with questions, and returns their rows."""
+    import numpy as np
+    from PIL import Image
+
+    folder.mkdir()
+    rows = []
+    for number in range(8):
+        pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        split = "test" if number > 5 else "train"
+        rows.append({"image": f"{number}.png", "question": "What is it?", "answer": "red", "split": split})
+    (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return rows
