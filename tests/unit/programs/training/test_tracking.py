@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import recording_tracker
+from trackers import recording
 
 from sightweave.core import config
 from sightweave.core.errors import BackendError, RecipeError
@@ -14,13 +15,14 @@ from sightweave.programs.training.logs import TrainingProgress
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.tracking import Tracking
 
+KIND = "trackers.recording"
 STAGES = {"stages": [{"steps": 1}]}
 
 
 @pytest.fixture
 def calls() -> list[tuple[Any, ...]]:
-    recording_tracker.CALLS.clear()
-    return recording_tracker.CALLS
+    recording.CALLS.clear()
+    return recording.CALLS
 
 
 def progress(step: int = 3, **values: float | str) -> TrainingProgress:
@@ -32,16 +34,16 @@ def progress(step: int = 3, **values: float | str) -> TrainingProgress:
     )
 
 
-def started(folder: Path, fails_at: str = "", **ids: str) -> Tracking:
-    tracking = Tracking([recording_tracker.Config(fails_at=fails_at)])
-    found = tracking.start(folder, title="a title", recipe={"seed": 3}, ids=ids)
-    assert found == {"recording_tracker": "id-1", **ids}
+def started(folder: Path, fails_at: str = "", ids: Mapping[str, str] | None = None) -> Tracking:
+    tracking = Tracking([recording.Config(fails_at=fails_at)])
+    found = tracking.start(folder, title="a title", recipe={"seed": 3}, ids=ids or {})
+    assert found == {KIND: "id-1", **(ids or {})}
     return tracking
 
 
 def test_a_run_is_begun_followed_and_ended(tmp_path: Path, calls: list[tuple[Any, ...]]) -> None:
     with started(tmp_path / "run") as tracking:
-        assert tracking.places == {"recording_tracker": "here"}
+        assert tracking.places == {KIND: "here"}
         tracking.log(progress(loss=1.0, stage="main", norm=float("nan"), count=2))
         tracking.finish("finished", scores={"scores/test/vqa": 0.5}, report=tmp_path / "report.html")
     begin, row, end = calls
@@ -55,7 +57,7 @@ def test_a_run_is_begun_followed_and_ended(tmp_path: Path, calls: list[tuple[Any
 
 
 def test_an_id_of_an_earlier_process_resumes_its_run(tmp_path: Path, calls: list[tuple[Any, ...]]) -> None:
-    started(tmp_path, recording_tracker="id-0")
+    started(tmp_path, ids={KIND: "id-0"})
     assert calls[0][1].id == "id-0"
 
 
@@ -80,18 +82,18 @@ def test_a_tracker_that_fails_is_left_out(
     assert [name for name, *_ in calls] == ["start", "log"]
     (record,) = caplog.records
     assert record.getMessage() == (
-        "tracker recording_tracker failed and gets no more numbers: log does not work"
+        "tracker trackers.recording failed and gets no more numbers: log does not work"
     )
 
 
 def test_a_tracker_that_cannot_start_is_an_error(tmp_path: Path, calls: list[tuple[Any, ...]]) -> None:
-    tracking = Tracking([recording_tracker.Config(fails_at="start")])
-    message = r"recording_tracker cannot start a run: start does not work To train without it, remove it"
+    tracking = Tracking([recording.Config(fails_at="start")])
+    message = r"trackers.recording cannot start a run: start does not work To train without it, remove it"
     with pytest.raises(BackendError, match=message):
         tracking.start(tmp_path, title="", recipe={}, ids={})
-    tracking = Tracking([recording_tracker.Config(fails_at="start")])
+    tracking = Tracking([recording.Config(fails_at="start")])
     with pytest.raises(BackendError, match="cannot resume its run 'id-0'"):
-        tracking.start(tmp_path, title="", recipe={}, ids={"recording_tracker": "id-0"})
+        tracking.start(tmp_path, title="", recipe={}, ids={KIND: "id-0"})
     assert len(calls) == 2
 
 

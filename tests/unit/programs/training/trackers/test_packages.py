@@ -30,13 +30,14 @@ def tracker(kind: str) -> Any:
 def test_a_package_that_is_not_installed_says_how_to_install_it(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    config = catalog.config_class("programs.training.trackers", kind)()
     # Only a folder of its name, such as W&B leaves in the working folder, is on the path.
     (tmp_path / kind).mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, kind, raising=False)
     importlib.invalidate_caches()
     with pytest.raises(BackendError, match=rf"{kind} is not installed; run `pip install {kind}`"):
-        tracker(kind)
+        config.build()
     with pytest.raises(BackendError, match="no_such_package is not installed"):
         require("no_such_package")
 
