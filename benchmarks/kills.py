@@ -186,13 +186,13 @@ def recording(out: Path, *, began: Any = lambda: None, counted: Any = lambda _st
         note({"step": self.state.steps, "ids": ids, "loss": loss.hex(), "norm": norm.hex()})
         counted(self.state.steps)
 
-    def noted_end(self: Any) -> None:
+    def noted_end(self: Any, *values: Any) -> None:
         for optimizer in optimizers:  # none if the run was resumed after the last step of the stage
             parts = {"weights": self.model.state_dict(), "optimizer": optimizer.state_tensors()}
             parts["random"] = random_states(self.precision.device)
             note({"stage": self.state.stage} | {name: digest(one) for name, one in parts.items()})
         optimizers.clear()
-        end_stage(self)
+        end_stage(self, *values)
 
     def noted_write(self: Any, snapshot: Any) -> None:
         write(self, snapshot)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import sightweave
 from sightweave import api, cli
@@ -30,6 +31,7 @@ NAMES = {
     "detect_data",
     "evaluate",
     "export",
+    "find_lr",
     "generate",
     "kinds",
     "load",
@@ -71,10 +73,11 @@ def test_what_is_not_there_is_an_attribute_error() -> None:
 
 def commands() -> dict[str, object]:
     """By the name of their function: `sightweave data check` is `check_data`."""
-    found = {(one.name or one.callback.__name__): one.callback for one in cli.app.registered_commands}
-    for group in cli.app.registered_groups:
-        for one in group.typer_instance.registered_commands:
-            found[f"{one.name or one.callback.__name__}_{group.name}"] = one.callback
+    found = {}
+    for app, end in ((cli.app, ""), (cli.data_app, "_data")):
+        for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]  # a group has some
+            if not hasattr(command, "commands"):
+                found[f"{name}{end}"] = command.function
     return found
 
 

@@ -10,13 +10,16 @@ from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs.answering import answer_all, caption, generate, submission, translate
 from sightweave.verbs.building import build, compose, load
+from sightweave.verbs.checking import check
+from sightweave.verbs.comparing import compare
 from sightweave.verbs.data import cache_data, check_data, sample_data
 from sightweave.verbs.evaluating import beside, evaluate, predictor, report
 from sightweave.verbs.exporting import export
 from sightweave.verbs.listing import FAMILIES, kinds, pairs, recipes
+from sightweave.verbs.rate_finding import find_lr
 from sightweave.verbs.runs import runs
 from sightweave.verbs.sources import detect_data, read_recipe, source
-from sightweave.verbs.training import check, compare, find_lr, train
+from sightweave.verbs.training import train
 
 __all__ = [
     "FAMILIES",

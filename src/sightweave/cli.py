@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sightweave.command_line import (
-    Command,
     Result,
     check_setting,
+    command,
     data_of,
     json_line,
     refuse,
@@ -151,7 +151,7 @@ def _options(
     """Build, train, evaluate and use vision-language models assembled from interchangeable parts."""
 
 
-@app.command(cls=Command)
+@command(app)
 def train(
     recipe: RecipeArgument,
     settings: Settings = None,
@@ -231,7 +231,7 @@ def _show_scores(evaluation: Any, console: "Console") -> None:
     show(evaluation, console)
 
 
-@app.command(cls=Command)
+@command(app)
 def evaluate(
     who: Annotated[
         str,
@@ -303,7 +303,7 @@ def evaluate(
     return Result(plain, show)
 
 
-@app.command(cls=Command)
+@command(app)
 def compare(
     recipe: RecipeArgument,
     settings: Annotated[
@@ -376,7 +376,7 @@ def _check_asked(ctx: typer.Context, prompt: list[str] | None) -> list[str] | No
     return prompt
 
 
-@app.command(cls=Command)  # one parameter per option: typer reads the options from the signature
+@command(app)  # one parameter per option: typer reads the options from the signature
 def generate(  # one parameter for each option of the command
     run: RunArgument,
     image: Annotated[
@@ -481,7 +481,7 @@ def _answered(rows: Iterator[Any], out: Path | None, submission: str | None) -> 
     return Result(written, show)
 
 
-@app.command(cls=Command)
+@command(app)
 def caption(
     run: RunArgument,
     image: ImageArgument,
@@ -499,7 +499,7 @@ def caption(
     return Result(lambda: _answer(image, asked, answer), lambda: echo(answer.text))
 
 
-@app.command(cls=Command)
+@command(app)
 def translate(
     run: RunArgument,
     image: ImageArgument,
@@ -519,7 +519,7 @@ def translate(
     return Result(lambda: _answer(image, asked, answer), lambda: echo(answer.text))
 
 
-@app.command(cls=Command)
+@command(app)
 def report(
     run: Annotated[
         Path,
@@ -542,7 +542,7 @@ WhoArgument = typer.Argument(
 )
 
 
-@app.command(cls=Command)
+@command(app)
 def beside(
     first: Annotated[str, WhoArgument],
     second: Annotated[str, WhoArgument],
@@ -574,7 +574,7 @@ def beside(
     return Result(plain, lambda: echo(f"{found.text}\npage: {path}"))
 
 
-@app.command(cls=Command)
+@command(app)
 def check(
     what: Annotated[
         Path,
@@ -597,7 +597,7 @@ def check(
     )
 
 
-@app.command(name="find-lr", cls=Command)
+@command(app, name="find-lr")
 def find_lr(
     recipe: RecipeArgument,
     settings: Settings = None,
@@ -623,7 +623,7 @@ def find_lr(
     return Result(found.to_plain, lambda: echo(found.to_text(stage)))
 
 
-@app.command(cls=Command)  # one parameter per option, as for generate
+@command(app)  # one parameter per option, as for generate
 def export(  # one parameter for each option of the command
     run: RunArgument,
     settings: Annotated[
@@ -674,7 +674,7 @@ def export(  # one parameter for each option of the command
     return Result(exported.to_plain, lambda: echo(exported.to_text()))
 
 
-@app.command(name="list", cls=Command)
+@command(app, "list")
 def list_kinds(
     family: Annotated[
         str | None, typer.Argument(help="Family: encoders, connectors, fusions, language_models, ...")
@@ -695,7 +695,7 @@ def list_kinds(
     return Result(lambda: matrix, lambda: _show_pairs(pairs, list(api.FAMILIES)))
 
 
-@app.command(cls=Command)
+@command(app)
 def runs(
     folder: Annotated[
         Path, typer.Argument(help="Folder with runs.", callback=refuse(run_list.check_folder))
@@ -795,7 +795,7 @@ def _show_pairs(pairs: dict[tuple[str, str], str], families: list[str]) -> None:
     console.print("Families: " + ", ".join(families) + ". `sightweave list FAMILY` shows its kinds.")
 
 
-@app.command(cls=Command)
+@command(app)
 def recipes(
     name: Annotated[
         str | None,
@@ -820,7 +820,7 @@ def recipes(
     return Result(lambda: rows, lambda: _show_table(about, "recipe", "what it is for"))
 
 
-@data_app.command(cls=Command)
+@command(data_app)
 def sample(
     data: DataArgument,
     out: Annotated[
@@ -842,7 +842,7 @@ def sample(
     return Result(plain, lambda: echo(path))
 
 
-@data_app.command(name="check", cls=Command)
+@command(data_app, "check")
 def check_data(
     data: DataArgument,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings to override in --recipe.")] = None,
@@ -898,7 +898,7 @@ def check_data(
     )
 
 
-@data_app.command(cls=Command)
+@command(data_app)
 def cache(
     recipe: RecipeArgument,
     settings: Settings = None,
@@ -920,7 +920,7 @@ def cache(
     return Result(plain, lambda: echo(text))
 
 
-@data_app.command(cls=Command)
+@command(data_app)
 def detect(
     data: Annotated[
         Path,
@@ -943,7 +943,7 @@ def detect(
     return Result(lambda: rows, lambda: echo(text, nl=bool(text)), status=int(not found))
 
 
-@app.command(cls=Command)
+@command(app)
 def demo(
     quick: Annotated[bool, typer.Option(help="Train for about three minutes instead of ten.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder.", callback=refuse(outputs.check_run))] = None,

@@ -6,21 +6,24 @@ Nothing heavy is imported here: a wrong path is rejected before torch is loaded.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
-from sightweave.core import bounded, foreign_words, json_lines, old_names, places, terminal
+from sightweave.core import bounded, json_lines, old_names, places, terminal
 from sightweave.core.errors import DataError
 
+Function = TypeVar("Function", bound="Callable[..., Result]")
 STANDARD_INPUT = "-"
 """Value of --data that reads JSON lines from standard input."""
 
@@ -82,15 +85,62 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def command(app: typer.Typer, name: str | None = None) -> Callable[[Function], Function]:
+    """Decorator that adds a function to an app as a `Command`.
+
+    Args:
+        app: The app, or a group of commands.
+        name: Name of the command; None means the function's own.
+    """
+
+    def add(function: Function) -> Function:
+        # Typer reads the parameters of every command at each start. It sees none here, since `Command` reads them later.
+        def described() -> None:
+            pass
+
+        app.command(
+            name or function.__name__,
+            help=inspect.getdoc(function),
+            cls=partial(Command, function=function),  # type: ignore[arg-type]  # Typer only calls it
+        )(described)
+        return function
+
+    return add
+
+
 class Command(TyperCommand):
     """A command whose function returns a `Result`, printed for people or, with ``--json``, as JSON.
 
     It checks its paths before it runs, takes options by their old names too, and suggests the right name for options that
-    other libraries name differently.
+    other libraries name differently. Its parameters are read from the function when they are first needed, so that a start
+    of the program reads those of one command at most.
+
+    Args:
+        function: The function that `command` was applied to.
     """
 
-    def __init__(self, *args: Any, params: list[Any] | None = None, **options: Any) -> None:
-        super().__init__(*args, params=[*(params or []), _json_option()], **options)
+    def __init__(self, *args: Any, function: Callable[..., Result], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.function = function
+        # Without these attributes, the properties below are used.
+        del self.params, self.callback
+
+    @cached_property
+    def _as_read(self) -> Any:
+        """The command that Typer builds from the function."""
+        app = typer.Typer(add_completion=False)
+        app.command()(self.function)
+        return get_command(app)
+
+    @cached_property  # type: ignore[override]  # the base class assigns it
+    def params(self) -> list[Any]:
+        """The parameters of the function, and ``--json``."""
+        return [*self._as_read.params, _json_option()]
+
+    @cached_property  # type: ignore[override]  # the base class assigns it
+    def callback(self) -> Callable[..., Any]:
+        """Calls the function with the values of the parameters."""
+        return self._as_read.callback  # type: ignore[no-any-return]  # Typer's own
 
     def invoke(self, ctx: Any) -> None:
         """Runs the command and prints its result.
@@ -124,6 +174,8 @@ class Command(TyperCommand):
         except typer.BadParameter.__base__ as error:  # type: ignore[misc]  # the base of all usage errors
             word = getattr(error, "option_name", None)
             if word is not None and error.__class__.__name__ == "NoSuchOption":
+                from sightweave.core import foreign_words  # tables that only this error reads
+
                 hint = foreign_words.option_hint(str(word), _value_after(str(word), given), own)
                 if hint:
                     error.message, error.possibilities = f"{error.message}. {hint}", None
@@ -152,6 +204,7 @@ def refuse(check: Callable[[Any], object]) -> Callable[[typer.Context, Any], Any
     return callback
 
 
+@cache
 def _json_option() -> Any:
     """The ``--json`` option, added to every command without appearing in its function."""
     app = typer.Typer(add_completion=False)

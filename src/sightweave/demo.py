@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sightweave.core import files
+from sightweave.core.errors import CheckpointError
 from sightweave.core.recipe_files import find
+from sightweave.core.run_folder import GIVEN, facts_of, holds_run, unfinished
 
 if TYPE_CHECKING:
     from sightweave.programs.evaluation.scores import Evaluation, Item
@@ -42,13 +43,24 @@ _SPLITS = {
 """Titles of the splits of the ``scenes`` dataset."""
 
 
-def _free(folder: Path) -> Path:
-    """The folder, or the first numbered one of that name that holds no run yet."""
+def _free(folder: Path, recipe: Path) -> Path:
+    """The folder, or the first numbered one of that name, that holds no run, or an unfinished one of the recipe."""
+    from sightweave import api
+
+    given = json.loads(json.dumps(api.read_recipe(recipe).to_plain()))
     count, free = 1, folder
-    while files.whole(free / "checkpoint").exists():
+    while holds_run(free) and not _is_unfinished(free, given):
         count += 1
         free = folder.with_name(f"{folder.name}-{count}")
     return free
+
+
+def _is_unfinished(folder: Path, given: object) -> bool:
+    try:
+        known = facts_of(folder)
+    except CheckpointError:
+        return False
+    return bool(unfinished(known)) and known.get(GIVEN) == given
 
 
 def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
@@ -59,14 +71,16 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
     logging.getLogger("sightweave").setLevel(logging.ERROR)
     began = time.perf_counter()
     recipe = find("demo_quick" if quick else "demo")
-    folder = out or _free(Path("runs") / ("demo-quick" if quick else "demo"))
+    folder = out or _free(Path("runs") / ("demo-quick" if quick else "demo"), recipe)
     console.print(
         "[bold]Sightweave[/bold] draws a small world of shapes and objects, asks questions about it,\nand trains "
         f"a vision-language model on it from scratch.\nRecipe: {escape(str(recipe))}. Run: {escape(str(folder))}\n"
     )
     run = api.train(recipe, out=folder, evaluate=False, console=console)
     if run.stop_signal:
-        console.print(f"\nStopped; the progress so far is saved in {escape(str(folder))}.")
+        console.print(
+            f"\nStopped; the progress so far is saved in {escape(str(folder))}. The same command resumes there."
+        )
         return run
     trained = time.perf_counter()
     console.print(f"\nTrained in {_minutes(trained - began)}. Now some images it has never seen.\n")

@@ -1,6 +1,7 @@
-"""The recipe of a run: one frozen, validated value that builds the parts of the run.
+"""The recipe of a run: all settings of a run as a frozen, validated object that builds the run's parts.
 
-``read("recipes/demo.yaml", ["seed=1"])`` gives a `Recipe`; ``to_yaml`` writes it back, and that loads equal.
+``read("recipes/demo.yaml", ["seed=1"])`` returns a `Recipe`. Its ``to_yaml`` converts it back to YAML, which loads as an
+equal recipe.
 """
 
 from __future__ import annotations
@@ -49,21 +50,21 @@ from sightweave.programs.training.world import Mesh
 
 logger = logging.getLogger(__name__)
 _MAX_GENERATED = 5000
-"""Maximum number of generated images whose answers are counted; for data from files all are counted."""
+"""Maximum number of generated images whose answers are counted; for datasets read from files, all images are counted."""
 _ADAPTED = ("encoder", "language_model")
-"""Parts for which Transformers or timm can run the model itself, if we have no keymap for its family."""
+"""Parts whose pretrained model Transformers or timm can run, if Sightweave does not support its architecture."""
 _PRETRAINED = ("encoder", "connector", "language_model")
-"""Parts that can start from the weights in a folder."""
+"""Parts that can start from pretrained weights in a folder."""
 
 
 def _hub_name(given: Any) -> str:
-    """The name on the Hub given instead of a part's kind; empty for anything else, such as a local folder."""
+    """The Hub name that is given in place of a part's kind; empty for anything else, such as a local folder."""
     name = _folder_of(given)
     return name if name and transformers_folder.is_on_hub(name) else ""
 
 
 def _part(family: str) -> BeforeValidator:
-    """Validates a part: gives the Config of a kind, a mapping for a name on the Hub, or None if the part may be omitted."""
+    """A validator for a part, which returns the Config of a kind, a mapping for a Hub name, or None if it may be omitted."""
 
     def check(value: Any, info: ValidationInfo) -> Any:
         source = downloaded(info)
@@ -79,56 +80,58 @@ def _part(family: str) -> BeforeValidator:
 
 @config
 class MediaParts:
-    """Encoder and connector of one further modality."""
+    """Encoder and connector of a modality other than images."""
 
     encoder: Annotated[Any, one_of("models.encoders")]
-    """Encoder: turns media of this modality into features."""
+    """Encoder, which converts media of this modality to features."""
     connector: Annotated[Any, one_of("models.connectors")] = field(
         default_factory=lambda: configs.resolve("models.connectors", "linear")
     )
-    """Connector: features to embeddings of the language width; linear by default."""
+    """Connector, which maps features to embeddings of the language model's width; linear by default."""
 
 
 def _known_modalities(media: Mapping[str, MediaParts], info: ValidationInfo) -> Mapping[str, MediaParts]:
-    """Rejects an unknown modality, and one that is a Python module named by a downloaded folder."""
+    """Raises if a modality is unknown, or is a Python module that is named in a downloaded folder and not allowed."""
     source = downloaded(info)
     for modality in media:
         if modality == "image":
-            raise ValueError("image is not a further modality; set encoder and connector of the model itself")
+            raise ValueError(
+                "images do not belong in model.media; set model.encoder and model.connector instead"
+            )
         catalog.config_class(modalities.FAMILY, modality, allowed=None if source is None else source.modules)
     return media
 
 
 @config
 class Model:
-    """The parts: encoders and connectors, fusion, language model.
+    """The parts of a model: encoders and connectors, fusion, and language model.
 
-    A local folder in place of a kind is read immediately. A name on the Hub stays a mapping, ``{kind: OWNER/NAME,
-    ...}``, until `Recipe.resolved` reads its files: creating a `Model` needs no network.
+    A local folder in place of a kind is read immediately. A Hub name remains a mapping, ``{kind: OWNER/NAME, ...}``, until
+    `Recipe.resolved` reads its files, so that creating a `Model` needs no network access.
     """
 
     encoder: Annotated[Any, _part("models.encoders")]
-    """Encoder: turns images into features. None for a model that reads only other media."""
+    """Encoder, which converts images to features; None for a model that reads only other media."""
     connector: Annotated[Any, _part("models.connectors")]
-    """Connector: maps features to embeddings of the language width. None until an encoder on the Hub is read, which
-    determines it."""
+    """Connector, which maps features to embeddings of the language model's width. With an encoder on the Hub, this may be
+    None until the encoder is read, which then determines it."""
     fusion: Annotated[Any, one_of("models.fusions")]
-    """Fusion: how image embeddings enter the language model."""
+    """Fusion, which feeds image embeddings into the language model."""
     language_model: Annotated[Any, _part("models.language_models")]
-    """Language model: text to logits."""
+    """Language model, which converts text to logits."""
     pretrained: Mapping[Literal["encoder", "connector", "language_model"], str] = field(default_factory=dict)
-    """Transformers folders with the initial weights by part; ``encoder: FOLDER`` fills this in, along with the sizes."""
+    """Transformers folders with the initial weights of parts; filled in, along with the sizes, by ``encoder: FOLDER``."""
     media: Annotated[Mapping[str, MediaParts], AfterValidator(_known_modalities)] = field(
         default_factory=dict
     )
-    """Encoder and connector of each further modality, by its name: a file in ``data/inputs/media``, or the dotted path of
-    your own module."""
+    """Encoder and connector of each modality other than images. Its name is that of a file in ``data/inputs/media``, or the
+    dotted path of your own module."""
 
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, given: Any, info: ValidationInfo) -> Any:
-        """Replaces local folders, of a part or of a whole model, with kinds and sizes."""
-        if downloaded(info):  # the recipe in a run's folder already has kinds and sizes instead of folders
+        """Replaces local folders, which are given for a part or for the whole model, by kinds and sizes."""
+        if downloaded(info):  # in a run's folder, the recipe already has kinds and sizes
             return given
         values = given.kwargs if isinstance(given, ArgsKwargs) else given
         if isinstance(values, str):
@@ -159,7 +162,7 @@ class Model:
 
     @property
     def hub_names(self) -> tuple[str, ...]:
-        """Names on the Hub that are not read yet."""
+        """Hub names in the model that have not been read yet."""
         parts = [getattr(self, name) for name in _PRETRAINED]
         named = [_hub_name(part) for part in parts if isinstance(part, Mapping)]
 
@@ -172,16 +175,19 @@ class Model:
     def build(self, *, vocab_size: int, num_answers: int = 0) -> VLM:
         """Builds the parts and the model.
 
+        Args:
+            vocab_size: Vocabulary size of the language model.
+            num_answers: Number of answers, for a language model that classifies answers.
+
         Raises:
-            RecipeError: Parts that cannot work together, or sizes that do not match (the message has the path), or names on
-                the Hub that are not read yet.
+            RecipeError: Parts are incompatible, sizes do not match, or Hub names have not been read yet.
         """
         if self.hub_names:
             raise RecipeError(
                 f"model: {', '.join(self.hub_names)}: not read from the Hub yet; build recipe.resolved() instead."
             )
 
-        # The order of the parts must not change: it decides the random numbers of each part's initial weights.
+        # The order of the parts must not change, since it determines the random initial weights of each part.
         encoder = None if self.encoder is None else _built("model.encoder", self.encoder.build)
         language_model = _built(
             "model.language_model", self.language_model.build, vocab_size=vocab_size, num_answers=num_answers
@@ -197,7 +203,7 @@ class Model:
             depth=language_model.depth,
         )
 
-        # Encoder and connector of the further modalities.
+        # Build the encoders and connectors of other modalities.
         media = {}
         for modality, parts in self.media.items():
             where = f"model.media.{modality}"
@@ -208,39 +214,39 @@ class Model:
         return _built("model", VLM, encoder, connector, fusion, language_model, media)  # type: ignore[no-any-return]  # any part
 
     def load_pretrained(self, model: VLM) -> None:
-        """Loads the pretrained weights of the parts that have a folder.
+        """Loads the weights of all parts that have a folder with pretrained weights.
 
         Raises:
             CheckpointError: A folder is missing, or its weights are damaged or have different shapes.
         """
         for part, folder in self.pretrained.items():
             module = getattr(model, part)
-            if hasattr(module, "load_folder"):  # another library's model
+            if hasattr(module, "load_folder"):  # a model that another library runs
                 module.load_folder(folder)
             else:
                 keymaps.load_into(module, folder, part)
 
 
 def _folder_of(given: Any) -> str:
-    """The folder given instead of a part's kind, or an empty string."""
+    """The folder or Hub name that is given in place of a part's kind; empty if there is none."""
     kind = given.get("kind") if isinstance(given, Mapping) else given
     return kind if isinstance(kind, str) and transformers_folder.is_named(kind) else ""
 
 
 def _read_folders(values: Mapping[str, Any], *, with_hub: bool) -> dict[str, Any]:
-    """The fields of a model with folders replaced by kinds and sizes; empty if no folder is named.
+    """The fields of a model with folders replaced by kinds and sizes; empty if there are no folders.
 
     Args:
         values: The fields as given.
-        with_hub: Whether names on the Hub are read too; if not, they are kept.
+        with_hub: Whether Hub names are read too; if not, they are kept.
 
     Raises:
-        ValueError: A folder cannot be read, or does not have the part.
+        ValueError: A folder cannot be read, or does not contain the part.
     """
     found = dict(values)
     given = values.get("pretrained")
-    folders = dict(given) if isinstance(given, Mapping) else {}  # validation reports any other type
-    waiting = set()  # parts on the Hub that are not read yet
+    folders = dict(given) if isinstance(given, Mapping) else {}  # validation will report any other type
+    waiting = set()  # parts on the Hub that have not been read yet
     for part in _PRETRAINED:
         folder = _folder_of(values.get(part))
         if folder and (with_hub or not transformers_folder.is_on_hub(folder)):
@@ -249,19 +255,23 @@ def _read_folders(values: Mapping[str, Any], *, with_hub: bool) -> dict[str, Any
         elif folder:
             waiting.add(part)
 
-    # Omitted parts get defaults that suit the pretrained ones.
+    # Omitted parts get defaults that match the pretrained ones.
     if "encoder" in waiting:
         found.setdefault("connector", None)
     elif "encoder" in folders and found.get("connector") is None:
         found["connector"] = _connector_for(found["encoder"])
-    if "language_model" in waiting | folders.keys():  # trained with causal attention
+    if "language_model" in waiting | folders.keys():  # it was pretrained with causal attention
         found.setdefault("fusion", {"kind": "concat", "bidirectional": "none"})
 
     return found | {"pretrained": folders} if folders or waiting else {}
 
 
 def _expanded(part: str, folder: str, given: Any) -> dict[str, Any]:
-    """The kind and the fields of a part in a folder; fields given in the recipe override those of the folder."""
+    """The kind and the fields of a part in a folder; fields in `given` override those from the folder.
+
+    Raises:
+        ValueError: The folder cannot be read, or does not contain the part.
+    """
     asked = dict(given) if isinstance(given, Mapping) else {}
     asked.pop("kind", None)
     if part != "language_model" and gguf.is_named(folder):
@@ -281,16 +291,16 @@ def _expanded(part: str, folder: str, given: Any) -> dict[str, Any]:
 
 
 def _connector_for(encoder: Mapping[str, Any]) -> dict[str, Any]:
-    """The default connector: pixel shuffle by 2 if the grid is even, as in Idefics3; or else an MLP, as in LLaVA."""
+    """The default connector: pixel shuffle by 2 (as in Idefics3) if the grid has an even side, else an MLP (as in LLaVA)."""
     size, patch = encoder.get("image_size"), encoder.get("patch_size")
     is_even = isinstance(size, int) and isinstance(patch, int) and size // patch % 2 == 0
     return {"kind": "pixel_shuffle", "factor": 2} if is_even else {"kind": "mlp"}
 
 
 def _bad_sizes(part: str, values: Any) -> list[str]:
-    """Errors in the integers of a part: they must not be negative, and may be 0 only if 0 is the default."""
+    """Error messages about the integers of a part, which must not be negative, and may be 0 only if 0 is the default."""
     faults: list[str] = []
-    if values is None or isinstance(values, Mapping):  # not read yet
+    if values is None or isinstance(values, Mapping):  # the part is missing, or has not been read yet
         return faults
 
     for field_ in dataclasses.fields(values):
@@ -305,7 +315,7 @@ def _bad_sizes(part: str, values: Any) -> list[str]:
 
 
 def _built(path: str, make: Any, *args: Any, **kwargs: Any) -> Any:
-    """Calls `make`, and adds the path of the setting to its errors."""
+    """Calls `make` and returns its result; errors become `RecipeError` with the path of the setting."""
     try:
         return make(*args, **kwargs)
     except RecipeError:
@@ -322,7 +332,7 @@ def _connected(path: str, connector: Any, encoder: Any, out_dim: int) -> Any:
 def _read_settings(
     media: Mapping[str, Mapping[str, Any]], info: ValidationInfo
 ) -> Mapping[str, Mapping[str, Any]]:
-    """The complete settings of further modalities, each validated by its own Config."""
+    """Validates the settings of modalities other than images, and returns them with all defaults filled in."""
     source = downloaded(info)
     allowed = None if source is None else source.modules
     found = {}
@@ -334,37 +344,37 @@ def _read_settings(
 
 @config
 class Inputs:
-    """How text and images become tensors."""
+    """Settings for converting text and images to tensors."""
 
     vocab_size: PositiveInt = 4096
-    """Maximum vocabulary size of the tokenizer; smaller if there is little text."""
+    """Maximum vocabulary size of the tokenizer; with little text, the vocabulary is smaller."""
     min_frequency: PositiveInt = 2
-    """Minimum frequency of a symbol pair to be merged into one token."""
+    """Minimum frequency of a pair of symbols to be merged into one token."""
     frame_images: bool = False
-    """Whether to put Idefics3's tokens around each image, as its layout requires; a pretrained tokenizer already has
-    them."""
+    """Whether to put Idefics3's tokens around each image, as export to its layout requires. Not needed with a pretrained
+    tokenizer, which already has them."""
     fit: transforms.Fit = "pad"
-    """How to fit images that are not square: pad, crop or squash."""
+    """Fitting of images that are not square: pad, crop or squash."""
     exact: bool = False
-    """Whether to resize exactly as Pillow does, so that exported models see the same pixels; slower."""
+    """Whether to resize exactly as Pillow does, so that exported models see the same pixels; this is slower."""
     augment: transforms.Augment = "none"
-    """Data augmentation: none, shift or photo; applied in stages with augment: true."""
+    """Data augmentation: none, shift or photo. It is applied in stages with augment: true."""
     flip: bool = False
     """Whether augmentation mirrors half of the images, except those whose texts mention left or right."""
     gray: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Fraction of images that augmentation turns grey."""
+    """Fraction of images that augmentation converts to grey, 0 to 1."""
     max_tiles: NonNegativeInt = 0
-    """Maximum tiles per large image, plus a thumbnail of the whole; 0 disables tiling."""
+    """Maximum number of tiles per large image, in addition to a thumbnail of the whole image; 0 disables tiling."""
     cache: str = ""
-    """Folder written by ``sightweave data cache``; resized images are read from it in stages without augmentation."""
+    """Folder written by ``sightweave data cache``, from which stages without augmentation read resized images."""
     media: Annotated[Mapping[str, Mapping[str, Any]], AfterValidator(_read_settings)] = field(
         default_factory=dict
     )
-    """Settings of further modalities, by their names in ``model.media``."""
+    """Settings of modalities other than images, by their names in ``model.media``."""
     max_length: PositiveInt = 2048
-    """Maximum tokens per sample."""
+    """Maximum number of tokens per sample."""
     num_answers: PositiveInt = 1000
-    """Maximum number of answer classes, for a language model that classifies."""
+    """Maximum number of answer classes, for a language model that classifies answers."""
 
 
 def _known_controls(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -379,37 +389,37 @@ class Evaluation:
     """The settings of an evaluation."""
 
     splits: tuple[str, ...] = ()
-    """Held-out splits to evaluate. Empty means all test splits; to choose among recipes, use ``[validation]``."""
+    """Held-out splits to evaluate. Empty means all test splits; for choosing among recipes, use ``[validation]``."""
     max_images: PositiveInt = 500
-    """Maximum images per split, sampled from the whole split."""
+    """Maximum number of images per split, sampled at random from the whole split."""
     draw_seed: int = 0
-    """Random seed for sampling the images. It is separate from the run's seed, so that runs with different seeds are
+    """Random seed for sampling the images. It does not depend on the run's seed, so that runs with different seeds are
     compared on the same images."""
     controls: Annotated[tuple[str, ...], AfterValidator(_known_controls)] = (
         "no_image",
         "shuffled_image",
         "blank_image",
     )
-    """Controls to run: the questions are asked again in these ways. ``sightweave list controls`` shows all of them."""
+    """Controls: modified inputs with which the questions are asked again. ``sightweave list controls`` lists all of them."""
     circular: bool = False
     """Whether to ask each multiple-choice question once per rotation of its options, scored by ``circular_choice``."""
     max_tokens: PositiveInt = 96
-    """Maximum tokens per answer."""
+    """Maximum number of tokens per answer."""
     max_batch_tokens: PositiveInt | None = None
-    """Maximum tokens in a batch, padding and answers included, for models that run in this process. None derives it from
-    free memory. It changes no answer."""
+    """Maximum number of tokens in a batch, including padding and answers, for models that run in this process. None derives
+    it from the free memory. It does not affect the answers."""
 
 
 def _as_sources(value: Any, info: ValidationInfo) -> Any:
-    """Accepts a path, a kind or a mapping as a list of one."""
+    """Converts ``data`` to a list of sources, and detects the formats of paths; a single source need not be in a list."""
     values = value if isinstance(value, list | tuple) else [value]
-    if downloaded(info):  # detecting the format of a path would read its files
+    if downloaded(info):  # detecting the format of a path would read files that the recipe names
         return values
     return [_as_source(one) for one in values]
 
 
 def _as_source(value: Any) -> Any:
-    """Detects the dataset format of a bare path, of a mapping with a path but no kind, or with a path as its kind."""
+    """Fills in the dataset format of a source that is a path, or a mapping without a kind or with a path as its kind."""
     fields = {"kind": value} if isinstance(value, str) else value
     if not isinstance(fields, Mapping):
         return value
@@ -423,8 +433,8 @@ def _as_source(value: Any) -> Any:
 
 
 def _is_path(name: str) -> bool:
-    """Whether a name is a path, and neither a kind that needs no path nor a user's module."""
-    # The name of a kind that needs a path, such as coco, is a folder when it is given alone.
+    """Whether a name means a path, rather than a kind that needs no path or a user's module."""
+    # The name of a kind that needs a path, such as coco, means a folder if it is given without one.
     if name in catalog.kinds("data.datasets"):
         return issubclass(catalog.config_class("data.datasets", name), FilesConfig)
     return not places.is_module(name) or Path(name).expanduser().exists()
@@ -436,7 +446,7 @@ Sources = Annotated[tuple[Annotated[Any, one_of("data.datasets")], ...], BeforeV
 def _known_to_user(
     tasks: Mapping[str, Mapping[str, Any]], info: ValidationInfo
 ) -> Mapping[str, Mapping[str, Any]]:
-    """Rejects tasks and metrics that are Python modules named by a downloaded folder; a user's own are imported on use."""
+    """Validates the tasks of a downloaded recipe, which must not name modules; a user's tasks are validated on use."""
     source = downloaded(info)
     if source is not None:
         for name, values in tasks.items():
@@ -445,7 +455,7 @@ def _known_to_user(
 
 
 def _task(name: str, values: Mapping[str, Any], source: configs.Downloaded | None = None) -> Any:
-    """Builds the Config of one task."""
+    """Builds the Config of one task from its settings."""
     allowed = None if source is None else source.modules
     fields = {key: value for key, value in values.items() if key != "kind"}
     kind = catalog.config_class("data.tasks", name, allowed=allowed)
@@ -453,7 +463,7 @@ def _task(name: str, values: Mapping[str, Any], source: configs.Downloaded | Non
 
 
 class _Tasks(dict[str, Any]):
-    """Tasks by name; the error for a missing one explains how to add it."""
+    """Tasks by name; looking up a missing one raises a `RecipeError` that explains how to add it."""
 
     def __missing__(self, name: str) -> Any:
         raise RecipeError(
@@ -464,32 +474,32 @@ class _Tasks(dict[str, Any]):
 
 @config
 class Measured:
-    """The settings that an evaluation depends on, other than the model."""
+    """All settings on which an evaluation depends, except for the model."""
 
     data: Sources = ()
-    """Datasets; a path means the user's own images in that folder."""
+    """Datasets, each as a kind with settings, or as a path whose format is detected."""
     evaluate: Evaluation = field(default_factory=Evaluation)
     """Settings of the evaluation."""
     tasks: Annotated[Mapping[str, Mapping[str, Any]], AfterValidator(_known_to_user)] = field(
         default_factory=dict
     )
-    """Instructions and metrics by task, such as {vqa: {instruction: ...}}; a dotted path adds a task of your own."""
+    """Settings by task, such as {vqa: {instruction: ...}}; a dotted path as a name adds a task of your own."""
     seed: int = 0
-    """Random seed of weights, data order and sampling."""
+    """Random seed for initial weights, data order and sampling."""
 
     def task(self, name: str) -> Any:
-        """The Config of one task."""
+        """The Config of one task, with the settings in `tasks`."""
         return _task(name, self.tasks.get(name, {}))
 
     def build_tasks(self) -> dict[str, Any]:
-        """Builds all tasks."""
+        """Builds all tasks, by name."""
         return _Tasks({name: self.task(name).build() for name in self.task_names()})
 
     def task_names(self) -> list[str]:
-        """Names of this package's tasks, then the dotted paths of the user's own tasks in `tasks`.
+        """Names of all built-in tasks, followed by the dotted paths of the user's own tasks in `tasks`.
 
         Raises:
-            RecipeError: `tasks` names an unknown task.
+            RecipeError: `tasks` contains an unknown task.
         """
         known = catalog.kinds("data.tasks")
         for name in sorted(set(self.tasks) - set(known)):
@@ -500,16 +510,16 @@ class Measured:
         return [*known, *own]
 
     def to_plain(self) -> dict[str, Any]:
-        """Converts to plain data; loading it gives an equal object."""
+        """Converts the settings to plain data, from which an equal object can be built."""
         return configs.to_plain(self)  # type: ignore[no-any-return]  # a dataclass becomes a dict
 
 
 @config
 class Recipe(Measured):
-    """All settings that a run depends on."""
+    """All settings on which a run depends."""
 
-    data: Sources = field()  # no default here
-    """Datasets; a path means the user's own images in that folder."""
+    data: Sources = field()  # required, unlike in Measured
+    """Datasets, each as a kind with settings, or as a path whose format is detected."""
     model: Model
     """Parts of the model."""
     train: Settings
@@ -517,9 +527,9 @@ class Recipe(Measured):
     mesh: Mesh = field(default_factory=Mesh)
     """Number of processes that train together."""
     inputs: Inputs = field(default_factory=Inputs)
-    """How text and images become tensors."""
+    """Settings for converting text and images to tensors."""
     init_from: str = ""
-    """Run to start from, with its weights and its tokenizer."""
+    """Folder of a run whose weights and tokenizer training starts from."""
     title: str = ""
     """Title of the report."""
 
@@ -532,11 +542,11 @@ class Recipe(Measured):
             )
 
     def resolved(self) -> Recipe:
-        """Replaces names on the Hub with kinds and sizes, downloading their files if necessary.
+        """A copy in which Hub names are replaced by kinds and sizes; files are downloaded if necessary.
 
         Raises:
-            RecipeError: A name cannot be read, does not have the part, or has invalid fields.
-            CheckpointError: The same for the ``folder`` of a part that another library runs.
+            RecipeError: A model on the Hub cannot be read, does not contain the part, or has invalid fields.
+            CheckpointError: The ``folder`` of a part that another library runs cannot be read.
         """
         if not self.model.hub_names:
             return self
@@ -548,14 +558,14 @@ class Recipe(Measured):
             raise RecipeError(f"recipe: 1 mistake(s)\n  model: {error}") from None
         read = configs.build(Recipe, values)
 
-        # Parts that another library runs keep the settings of that library.
+        # Read the settings of parts that another library runs.
         model = read.model
         parts = {name: getattr(model, name) for name in _ADAPTED}
         adapted = {name: part.resolved() for name, part in parts.items() if hasattr(part, "resolved")}
         return dataclasses.replace(read, model=dataclasses.replace(model, **adapted))
 
     def check(self) -> None:
-        """Builds the model without memory for weights, so that mismatched parts are reported before the data is read.
+        """Builds the model on the meta device, so that incompatible parts are reported before any data is read.
 
         Raises:
             RecipeError: As for `Model.build` and `resolved`.
@@ -565,7 +575,7 @@ class Recipe(Measured):
             model.build(vocab_size=self.inputs.vocab_size, num_answers=1)
 
     def build_tokenizer(self, datasets: Sequence[Dataset]) -> Tokenizer:
-        """Reads the tokenizer of a pretrained language model, or trains one on all texts of the data and the tasks.
+        """Reads the tokenizer of a pretrained language model, or trains one on all texts of the datasets and tasks.
 
         Raises:
             CheckpointError: The tokenizer of a pretrained language model is missing or damaged.
@@ -586,10 +596,10 @@ class Recipe(Measured):
             yield from dataset.texts()
 
     def build_answers(self, datasets: Sequence[Dataset]) -> tuple[str, ...]:
-        """The most common short answers in the training data, for a language model that classifies; empty for others.
+        """The most common answers in the training data, if the language model classifies answers; otherwise empty.
 
         Raises:
-            RecipeError: The language model classifies, but the data has no answers.
+            RecipeError: The language model classifies answers, but the data has none.
         """
         chosen = self.model.language_model
         form = getattr(chosen, "form", None)
@@ -614,8 +624,8 @@ class Recipe(Measured):
     def build_processor(self, tokenizer: Tokenizer, model: VLM, answers: tuple[str, ...]) -> Processor:
         """Builds the processor of a model.
 
-        The preprocessing of a pretrained encoder overrides the recipe: the settings of the image processor in its folder,
-        or its own mapping ``preprocessing`` of fields of `transforms.Config`, such as mean, std and exact.
+        The preprocessing with which an encoder was pretrained overrides the recipe. It is read from the image processor in
+        the encoder's folder, or from the encoder's ``preprocessing``, a mapping of fields of `transforms.Config`.
 
         Raises:
             RecipeError: The encoder's preprocessing has an unknown field or an invalid value.
@@ -634,7 +644,7 @@ class Recipe(Measured):
         )
 
     def _transform(self, model: VLM) -> transforms.Config:
-        """Settings of the transform for the model's image encoder."""
+        """The settings of the image transform for the model's encoder."""
         seen = preprocessor.seen(model.encoder, self.model.pretrained.get("encoder"))
         fields = {
             "size": model.encoder.image_size,
@@ -647,14 +657,14 @@ class Recipe(Measured):
         return configs.build(transforms.Config, fields, where="model.encoder.preprocessing")
 
     def build_picture_processor(self) -> Processor:
-        """Builds a processor that is correct for images but has no useful tokenizer.
+        """Builds a processor for images only, with a placeholder tokenizer.
 
-        Only the encoder matters for images, so the files of a pretrained language model are neither read nor downloaded.
+        Since only the encoder matters for images, a pretrained language model is neither read nor downloaded.
 
         Raises:
-            RecipeError, CheckpointError: As for `resolved` and `build_processor`, for the encoder.
+            RecipeError, CheckpointError: As for `resolved` and `build_processor`, for the encoder only.
         """
-        # A minimal language model replaces the recipe's.
+        # Replace the language model by a minimal one.
         values = self.to_plain()
         pretrained = dict(self.model.pretrained)
         pretrained.pop("language_model", None)
@@ -671,34 +681,36 @@ class Recipe(Measured):
         return alone.build_processor(tokenizer, model, ())
 
     def to_yaml(self) -> str:
-        """Converts to YAML that loads back equal."""
+        """Converts the recipe to YAML, which `read` loads as an equal recipe."""
         return yaml.safe_dump(self.to_plain(), sort_keys=False, allow_unicode=True)
 
 
 def measured(
     values: Mapping[str, Any], settings: Sequence[str] = (), *, source: configs.Downloaded | None = None
 ) -> Measured:
-    """The settings of an evaluation without a recipe, with ``path=value`` settings applied.
+    """Builds the settings of an evaluation that has no recipe.
 
     Args:
         values: The fields of a `Measured`.
-        settings: Settings that override them.
-        source: Where the values come from; None means from the user.
+        settings: ``path=value`` settings that override the values.
+        source: The context of downloaded values; None if they come from the user.
 
     Raises:
-        RecipeError: All mistakes in the values at once.
+        RecipeError: Values are invalid; the message lists all mistakes.
     """
     current = old_names.update(values, tell=source is None)
     return configs.build(Measured, configs.override(current, settings), where="evaluation", source=source)
 
 
 def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Recipe:
-    """Reads a recipe from a YAML file or a mapping and applies ``path=value`` settings; names on the Hub are not looked up.
+    """Reads a recipe and applies ``path=value`` settings; Hub names are kept and not looked up.
 
-    `source` may also be the name of a built-in recipe, such as ``own``.
+    Args:
+        source: A YAML file, the name of a built-in recipe such as ``own``, or a mapping.
+        settings: ``path=value`` settings that override the recipe's.
 
     Raises:
-        RecipeError: The file does not exist, or all mistakes in it at once.
+        RecipeError: The file does not exist, or the recipe is invalid; the message lists all mistakes.
     """
     if isinstance(source, Mapping):
         values, where = dict(source), "recipe"
@@ -710,7 +722,7 @@ def read(source: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -
 
 
 def _with_one_duration(values: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Removes the recipe's duration from stages for which a setting gives one: ``steps=50`` replaces ``epochs``."""
+    """Removes a stage's duration if a setting gives another one, so that ``steps=50`` replaces ``epochs``."""
     asked = {setting.partition("=")[0] for setting in settings}
     train = values.get("train")
     stages = train.get("stages") if isinstance(train, dict) else None
@@ -727,22 +739,22 @@ def _with_one_duration(values: dict[str, Any], settings: Sequence[str]) -> dict[
 
 
 def of_run(values: Mapping[str, Any], *, where: str, source: configs.Downloaded | None) -> Recipe:
-    """The recipe in a run's folder, without its output and cache paths, which are up to the caller.
+    """Builds the recipe that was stored in a run's folder, without its output and cache paths.
 
     Args:
         values: The recipe as plain data.
         where: Prefix of error messages.
-        source: What the folder may name; None if the user trusts it as a recipe of their own.
+        source: The context of a downloaded recipe; None if the user trusts it like their own.
 
     Raises:
-        RecipeError: All mistakes in the recipe, and all Python modules that it names but is not allowed to.
+        RecipeError: The recipe is invalid, or names Python modules that are not allowed; the message lists all mistakes.
     """
     current = old_names.update(values, where=where, tell=False)
     return configs.build(Recipe, without_outputs(current), where=where, source=source)
 
 
 def without_outputs(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a recipe without its output and cache paths, on which no result depends."""
+    """A copy of a recipe's fields without output and cache paths, which do not affect results."""
     plain = dict(values)
     if isinstance(plain.get("data"), list):
         plain["data"] = [_without_quarantine(source) for source in plain["data"]]
@@ -758,7 +770,7 @@ def _without_quarantine(source: Any) -> Any:
 
 
 def modules_of(recipe: Measured) -> frozenset[str]:
-    """The dotted paths of the user's own Python modules in a recipe."""
+    """The dotted paths of all user modules that a recipe names."""
     plain = recipe.to_plain()
     named = [*_kinds_in(plain), *recipe.tasks]
     if isinstance(recipe, Recipe):
@@ -767,7 +779,7 @@ def modules_of(recipe: Measured) -> frozenset[str]:
 
 
 def _kinds_in(value: Any) -> Iterator[str]:
-    """All kinds in plain data; in a list ``metrics`` a bare word is a kind too."""
+    """Yields all kinds in plain data; words in a ``metrics`` list are kinds too."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if key == "kind" and isinstance(inner, str):

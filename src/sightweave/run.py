@@ -1,8 +1,8 @@
-"""A run: a model with its processor and its recipe, and the folder that contains them.
+"""A run: a model with its processor and recipe, and the folder in which they are stored.
 
 RUN/
   recipe.yaml        the resolved recipe
-  run.json           seed, device, precision, processor, versions, times, and facts about the training
+  run.json           seed, device, precision, processor, versions, times, and other facts about the training
   checkpoint/        model.safetensors, processor.json, tokenizer.json, recipe.json, manifest.json
   metrics.jsonl      training curves; TensorBoard events are next to it
   evaluation.json    scores of each split
@@ -32,6 +32,7 @@ from sightweave.core.device import choose_device, processor_name
 from sightweave.core.errors import CheckpointError, DataError
 from sightweave.core.run_folder import CHECKPOINT as CHECKPOINT
 from sightweave.core.run_folder import FACTS as FACTS
+from sightweave.core.run_folder import GIVEN as GIVEN
 from sightweave.core.run_folder import facts_of as facts_of
 from sightweave.core.run_folder import unfinished as unfinished
 from sightweave.core.types import Asked, Medium, Part, Prediction, Sample
@@ -59,25 +60,25 @@ logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 RECIPE = "recipe.yaml"
 ASKED = "asked"
-"""Key of ``run.json``: sections of the recipe as the user gave them. ``recipe.yaml`` has them resolved: parts on the Hub
-with their sizes, epochs as steps, data with its held-out splits."""
+"""Key of ``run.json`` for sections of the recipe as the user gave them. In ``recipe.yaml`` they are resolved: parts on the
+Hub have sizes, epochs are converted to steps, and data has held-out splits."""
 _MAX_BYTES = {"recipe": 8 << 20, "processor": 64 << 20, "tokenizer": checkpoint.MAX_JSON_BYTES}
-"""Maximum sizes of the JSON files of a checkpoint, by name."""
+"""Maximum size in bytes of each JSON file of a checkpoint, by its name without suffix."""
 _MAX_ANSWERS_BYTES = 16 << 20
-"""Maximum size of ``predictions.jsonl``; with a larger one, a notebook shows only the scores."""
+"""Maximum size in bytes of a ``predictions.jsonl`` that a notebook shows; if it is larger, only scores are shown."""
 ASKED_MODEL = "asked_model"
-"""The same for the model only, as written by earlier versions."""
+"""Key of ``run.json`` that earlier versions wrote in place of `ASKED`, for the model section only."""
 
 LANGUAGES = "languages"
-"""Key of ``run.json``: language pairs, such as ``en-de``, in the translations of the training data."""
+"""Key of ``run.json`` for the language pairs, such as ``en-de``, in the training data."""
 EPOCH_IMAGES = "epoch_images"
-"""Key of ``run.json``: number of images in one epoch of each stage."""
-GIVEN = "recipe_given"
-"""Key of ``run.json``: the whole recipe as the user gave it, which a resume must repeat."""
+"""Key of ``run.json`` for the number of images in one epoch of each stage."""
 SOURCES = "sources"
-"""Key of ``run.json``: fingerprint and number of images of each source of the training split."""
+"""Key of ``run.json`` for the fingerprint and the number of images of each source of the training split."""
 RESUMED = "resumed"
-"""Key of ``run.json``: one entry for each resume, with the step, the time and the changes that were allowed."""
+"""Key of ``run.json`` with one entry for each resume: the step, the time and the changes that were allowed."""
+_NOT_SHOWN = (ASKED, ASKED_MODEL, EPOCH_IMAGES, GIVEN, SOURCES)
+"""Keys of ``run.json`` that are shown with the recipe, or that only a resume needs."""
 
 
 _UNTRAINED = "the model is untrained, so its answers are meaningless; train it with sightweave train (or train in Python)"
@@ -85,9 +86,9 @@ _UNTRAINED = "the model is untrained, so its answers are meaningless; train it w
 
 @dataclass(repr=False)
 class Run:
-    """A model with its processor and recipe, ready to answer. ``sightweave.load(folder)`` loads one.
+    """A model with its processor and recipe, ready to answer questions; ``sightweave.load(folder)`` loads a run.
 
-    Thread-safe: concurrent callers get the same answers as they would alone. A run can be pickled and deep-copied, for
+    A run is thread-safe: answers do not depend on concurrent calls. It can be pickled and deep-copied, for example for
     spawned processes.
     """
 
@@ -96,28 +97,28 @@ class Run:
     recipe: recipes.Recipe
     folder: Path | None = None
     is_interrupted: bool = False
-    """Whether training ended before its last step because it was stopped, killed or failed."""
+    """Whether training ended before its last step, because it was stopped, killed or failed."""
     stop_signal: int = 0
-    """Number of the signal that stopped training in this process; 0 if none did."""
+    """Number of the signal that stopped training in this process; 0 if there was none."""
     rank: int = 0
     """Number of this process among those that trained the run; process 0 writes its files and evaluates it."""
     unfinished: str = ""
-    """A sentence about training that ended before its last step; empty if it did not."""
+    """Clause for messages that says when training was interrupted; empty if it was not."""
     is_trusted: bool = True
-    """Whether paths and modules named by the recipe may be opened; for a loaded run, only if the caller trusts it."""
+    """Whether paths and modules named in the recipe may be opened; for a loaded run, only if the caller trusts it."""
     languages: frozenset[str] | None = None
     """Language pairs, such as ``en-de``, that the run was trained to translate; None if unknown."""
     initial: tuple[float, ...] = ()
-    """Sums of the initial weights, for a run with parts that are not pretrained; empty for others."""
+    """Sum of each initial weight tensor, by which an untrained model is recognised; empty if all parts are pretrained."""
     is_warned: bool = False
-    """Whether the warning about an untrained model was already logged."""
+    """Whether the warning about an untrained model has already been logged."""
 
     @property
     def evaluations(self) -> list[Evaluation]:
-        """Scores of each split in the run's folder; empty if the run was not evaluated yet.
+        """The evaluation of each split in the run's folder; empty if the run has not been evaluated.
 
         Raises:
-            DataError: The scores are damaged.
+            DataError: The file with the scores is damaged.
         """
         place = self._place()
         return [] if place is None else Shown(stored.read_scores(place))
@@ -136,7 +137,7 @@ class Run:
         return notebook.run(title, self._facts(), [one.to_json() for one in found], rows, images)
 
     def _facts(self) -> dict[str, str]:
-        """The most important facts about the run, for display."""
+        """The most important facts about the run by name, for display."""
         model = self.recipe.model
         count = sum(parameter.numel() for parameter in self.model.parameters())
 
@@ -153,14 +154,14 @@ class Run:
         return facts | ({"state": self.unfinished} if self.unfinished else {})
 
     def _place(self) -> Path | None:
-        """The folder with the scores: the run's own, or the one above a checkpoint."""
+        """The folder that contains the scores, which is the run's or that above its checkpoint; None if there is none."""
         if self.folder is None:
             return None
         places = (self.folder, self.folder.parent) if self.folder.name == CHECKPOINT else (self.folder,)
         return next((folder for folder in places if (folder / stored.EVALUATION).is_file()), None)
 
     def _scores(self) -> list[Evaluation]:
-        """The evaluations; empty if they cannot be read, since a representation must not fail."""
+        """The evaluations for display; empty if they cannot be read, because a representation must not raise errors."""
         try:
             return self.evaluations
         except (DataError, OSError) as error:
@@ -168,7 +169,7 @@ class Run:
             return []
 
     def _few_answers(self) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
-        """Some answers of the first split with their images; empty if the file of answers is too large to read."""
+        """A few answers of the first split and their images; both are empty if the answers cannot be read or shown."""
         place = self._place()
         try:
             if place is None or (place / stored.PREDICTIONS).stat().st_size > _MAX_ANSWERS_BYTES:
@@ -193,24 +194,25 @@ class Run:
         seed: int = 0,
         max_batch_tokens: int | None = None,
     ) -> Any:
-        """Answers one prompt, or several about the same image, which is then encoded once.
+        """Answers one prompt, or several prompts about the same image, which is then encoded only once.
 
         Args:
-            image: A path, a data URL, base64, bytes, an array or a Pillow image; several of them for a
-                prompt about several images; or None.
-            prompt: One text, or several.
-            decoding: A kind in ``answers/decoding``, or a mapping with its fields.
-            writer: A kind in ``answers/writers``, or a mapping with its fields.
-            max_tokens: Maximum tokens per answer.
-            stop: One or more stop texts; an answer ends before the first one in its text.
+            image: A path, a data URL, base64, bytes, an array or a Pillow image; a list of these for a prompt about several
+                images; or None.
+            prompt: One text, or a list of texts.
+            decoding: A kind in ``answers/decoding``, or a mapping with its settings.
+            writer: A kind in ``answers/writers``, or a mapping with its settings.
+            max_tokens: Maximum number of tokens per answer.
+            stop: One or more stop texts; an answer is cut before the first stop text that occurs in it.
             seed: Random seed for sampling.
-            max_batch_tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
+            max_batch_tokens: Maximum number of tokens in a batch, including padding and answers; None derives it from the
+                free memory.
 
         Returns:
-            A `Prediction` for one prompt, a list of them for several.
+            A `Prediction` for one prompt, or a list of them for several.
 
         Raises:
-            DataError: A prompt is empty.
+            DataError: A prompt is empty, or an image cannot be read.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         media = as_media(image)
@@ -235,26 +237,26 @@ class Run:
         return shown[0] if isinstance(prompt, str) else Shown(shown)
 
     def stream(self, image: Image | None, prompt: str, **options: Any) -> Iterator[str]:
-        """Yields one answer piece by piece; options as for `generate`."""
+        """Answers one prompt and yields the answer piece by piece; options and errors are as for `generate`."""
         self.warn_untrained()
         sample = self._ask(as_media(image), prompt)
         return generation.stream(self.model, self.processor, sample, _options(**options))
 
     def caption(self, image: Image, **options: Any) -> Prediction:
-        """Describes an image."""
+        """Describes an image; options and errors are as for `generate`."""
         return self.generate(image, self.recipe.task("captioning").instruction, **options)  # type: ignore[no-any-return]  # one prompt gives one
 
     def translate(self, image: Image | None, text: str, *, to: str, **options: Any) -> Prediction:
         """Translates a text with the help of an image.
 
         Args:
-            image: The image that the text describes, or None.
-            text: Text in any language that the model was trained on.
+            image: The image that the text is about, or None.
+            text: Text in any language from which the model was trained to translate.
             to: Code of the target language, such as ``de``.
             options: As for `generate`.
 
         Raises:
-            DataError: The text is empty, or the run was not trained on the language.
+            DataError: The text is empty, or the run was not trained to translate into the target language.
         """
         if not text.strip():
             raise DataError("translate: the text is empty.")
@@ -275,18 +277,21 @@ class Run:
         max_batch_tokens: int | None = None,
         progress: Any = None,
     ) -> list[Prediction]:
-        """Answers samples of any tasks, in order, and computes the likelihood of given texts as their answers.
+        """Answers samples of any tasks, and computes the likelihoods of given texts as answers.
 
         Args:
             samples: Samples to answer; their targets are ignored.
-            texts: The texts to rate for each sample; empty means none.
+            texts: For each sample, the texts whose likelihoods are computed; empty means none.
             decoding: As for `generate`.
             writer: As for `generate`.
-            max_tokens: Maximum tokens per answer; 0 generates nothing.
+            max_tokens: Maximum number of tokens per answer; 0 generates nothing.
             stop: As for `generate`.
             seed: Random seed for sampling.
-            max_batch_tokens: Maximum tokens in a batch, padding and answers included; None derives it from free memory.
-            progress: Called with the number of new answers.
+            max_batch_tokens: As for `generate`.
+            progress: Called repeatedly with the number of new answers.
+
+        Returns:
+            A `Prediction` for each sample, in the same order.
         """
         self.warn_untrained()
         options = _options(
@@ -300,7 +305,7 @@ class Run:
         return generation.generate(self.model, self.processor, samples, options, texts, progress=progress)
 
     def predictor(self) -> run_predictor.RunPredictor:
-        """A predictor for evaluating this run."""
+        """The predictor with which this run is evaluated."""
         config = run_predictor.Config()
         name = str(self.folder or "a run in memory")
         return config.build(
@@ -308,7 +313,7 @@ class Run:
         )
 
     def fingerprint(self) -> str:
-        """A digest of everything that an answer depends on: the weights in memory, the processor and the version."""
+        """SHA-256 of everything on which answers depend: the weights in memory, the processor and the library's version."""
         digest = hashlib.sha256(_version("sightweave").encode())
         digest.update(json.dumps(self.processor.documents(), sort_keys=True).encode())
         for name, value in sorted(self.model.state_dict().items()):
@@ -318,7 +323,7 @@ class Run:
         return digest.hexdigest()
 
     def warn_untrained(self) -> None:
-        """Warns, once per run, if its weights are still the initial random ones."""
+        """Logs a warning, once per run, if the weights are still the random initial ones."""
         if self.initial and not self._is_untrained():
             self.initial = ()  # no need to check again
         elif self.initial and not self.is_warned:
@@ -329,22 +334,25 @@ class Run:
         return bool(self.initial) and self.initial == sums(self.model)
 
     def _ask(self, media: tuple[Medium, ...], prompt: str) -> Sample:
-        # The recipe's instruction for captions may be empty.
+        # An empty prompt is allowed if it is the recipe's instruction for captions.
         if not prompt.strip() and prompt != self.recipe.task("captioning").instruction:
             raise DataError("the question is empty; ask, for example, 'What is this?'.")
         parts = (*[Part("user", medium) for medium in media], Part("user", prompt))
-        # Always the same id, because sampling depends on it and must not depend on the position of the prompt.
+        # All prompts have the same id, because sampling depends on the id but must not depend on a prompt's position.
         return Sample(id="prompt", task="", parts=parts)
 
     def save(self, folder: Path, model: VLM | None = None) -> None:
-        """Writes ``checkpoint/`` and ``recipe.yaml``, each atomically.
+        """Writes ``checkpoint/`` and ``recipe.yaml`` to a folder, each atomically.
 
         Args:
             folder: Folder of the run.
             model: Model to write instead of the run's own, such as a copy with merged adapters.
+
+        Raises:
+            CheckpointError: As for `checkpoint.write_folder`.
         """
         write(folder, (model or self.model).state_dict(), self.processor, self.recipe)
-        if self._is_untrained():  # `load` warns about it
+        if self._is_untrained():  # zero steps make `load` log a warning
             record(folder, {"steps": 0})
         self.folder = folder
 
@@ -363,18 +371,18 @@ def write(
 
 
 def sums(model: VLM) -> tuple[float, ...]:
-    """The sum of each weight tensor: a cheap check of whether anything was trained."""
+    """The sum of each weight tensor, from which it is cheap to see whether a model was trained."""
     return tuple(float(weight.detach().sum(dtype=torch.float64)) for weight in model.parameters())
 
 
 def languages_of(known: Mapping[str, Any]) -> frozenset[str] | None:
-    """Language pairs that a run was trained to translate, from its ``run.json``; None if they are not recorded."""
+    """The language pairs that a run was trained to translate, from the content of ``run.json``; None if not recorded."""
     pairs = known.get(LANGUAGES)
     return frozenset(map(str, pairs)) if isinstance(pairs, list) else None
 
 
 def _check_language(to: str, pairs: frozenset[str] | None) -> None:
-    """Raises `DataError` if a run was not trained to translate into a language, given by its code or its name in prompts."""
+    """Raises `DataError` if a run was not trained to translate into a language, which is given by code or by name."""
     if pairs is None:
         return
 
@@ -410,15 +418,15 @@ def _options(
 
 
 def _html_of(prompt: str, media: Sequence[Medium], said: str, about: Sequence[str]) -> str:
-    """HTML of an answer in a notebook, with the question and small copies of the images."""
+    """Renders an answer for a notebook as HTML, with the question and thumbnails of the images."""
     return notebook.answer(prompt, said, pictures=thumbnails.addresses(media), about=about)
 
 
 def as_media(image: Any) -> tuple[Medium, ...]:
-    """Converts None, one image or several to media with distinct keys.
+    """Converts an image, a list of images or None to media with distinct keys.
 
     Raises:
-        MediaError: A text is a network URL, or does not refer to an image.
+        MediaError: A text is a network URL, or is not an image's path, data URL or base64.
     """
     if image is None:
         return ()
@@ -444,17 +452,17 @@ def load(
     modules: frozenset[str] = frozenset(),
     only_model: bool = False,
 ) -> Run:
-    """Loads a run's checkpoint. No code in the folder is executed, and no path that it names is opened.
+    """Loads a run from its folder. No code in the folder is executed, and no path that it names is opened.
 
     Args:
         folder: The run's folder, or its ``checkpoint`` folder.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        trust_run: Whether the run's recipe may import Python modules and name paths, like the user's own recipes.
-        modules: Dotted kinds that may be imported even without `trust_run`.
-        only_model: Whether to leave out the recipe's data and tasks.
+        device: Device of the model, such as ``auto``, ``cpu`` or ``cuda``.
+        trust_run: Whether the run's recipe may name Python modules and paths, like the user's own recipes.
+        modules: Dotted names of modules that may be imported even without `trust_run`.
+        only_model: Whether to ignore the recipe's data and tasks.
 
     Raises:
-        CheckpointError: The folder contains no run, or one that is damaged or from another program.
+        CheckpointError: The folder does not contain a run, or the run is damaged.
         RecipeError: The recipe names a Python module, and `trust_run` is False.
     """
     path = Path(folder)
@@ -464,7 +472,7 @@ def load(
     if not inner.is_dir():
         raise CheckpointError(places.no_folder(path))
 
-    # Read the JSON files. Their sizes are compared with the weights' header before anything that large is allocated.
+    # Read the JSON files, and compare the sizes in them with the header of the weights before allocating anything.
     documents = _read_documents(inner)
     shapes = checkpoint.shapes(inner)
     _compare_vocabulary(inner, documents["processor"], shapes)
@@ -500,7 +508,7 @@ def load(
 
 
 def _read_documents(folder: Path) -> dict[str, Any]:
-    """Reads the JSON files of a checkpoint, by name: objects of at most `_MAX_BYTES`, exactly as they were written."""
+    """Reads the JSON objects in a checkpoint's files, by file name without suffix, after checking sizes and hashes."""
     documents = {
         name: checkpoint.read_document(folder, name, most=limit) for name, limit in _MAX_BYTES.items()
     }
@@ -513,7 +521,7 @@ def _read_documents(folder: Path) -> dict[str, Any]:
 
 
 def _compare_processor(folder: Path, model: VLM, processor: Processor) -> None:
-    """Raises `CheckpointError` if the processor prepares other inputs than the model reads."""
+    """Raises `CheckpointError` if the processor's layout or image size differs from the model's."""
     compared: list[tuple[str, object, object]] = [("layout", model.layout, processor.layout)]
     if "image" in model.modalities and "image" in processor.loaders:
         compared.append(("image_size", model.encoder.image_size, processor.images.transform.size))
@@ -523,7 +531,7 @@ def _compare_processor(folder: Path, model: VLM, processor: Processor) -> None:
 
 
 def known_of(folder: Path) -> dict[str, Any]:
-    """``run.json`` of a run's folder, or of the folder above a checkpoint; empty if it cannot be read."""
+    """The content of ``run.json`` in a run's folder, or in the folder above a checkpoint; empty if it cannot be read."""
     folders = (folder, folder.parent) if folder.name == CHECKPOINT else (folder,)
     for candidate in folders:
         try:
@@ -538,7 +546,7 @@ def known_of(folder: Path) -> dict[str, Any]:
 def _compare_vocabulary(
     folder: Path, processor: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Raises `CheckpointError` if the vocabulary is larger than every weight."""
+    """Raises `CheckpointError` if the processor's vocabulary is larger than any dimension of any weight."""
     size = processor.get("vocab_size")
     largest = max([max(shape, default=0) for shape in shapes.values()], default=0)
     if isinstance(size, int) and size > largest:
@@ -551,19 +559,25 @@ def _compare_vocabulary(
 def _empty_model(
     folder: Path, recipe: recipes.Recipe, processor: Processor, shapes: Mapping[str, tuple[int, ...]]
 ) -> VLM:
-    """Builds the recipe's model without weights: it takes no memory, and time in proportion to the weights in the file.
+    """Builds the recipe's model on the meta device, which takes no memory; fails if it is much larger than the weights.
+
+    Args:
+        folder: The checkpoint folder, for messages.
+        recipe: The run's recipe.
+        processor: The run's processor.
+        shapes: Shapes of the weights in the checkpoint, by name.
 
     Raises:
-        CheckpointError: The recipe's model cannot be built, or is larger than the weights.
-        RecipeError: Parts that do not match.
+        CheckpointError: The recipe's model cannot be built, or is much larger than the weights.
+        RecipeError: The parts do not fit together.
     """
-    # The meta device skips initial weights, which those of the file would replace at once.
+    # On the meta device, initial weights are not computed; they would be replaced by those of the file anyway.
     with checkpoint.no_larger_than(shapes, where=folder), torch.device("meta"):
         try:
             model = recipe.model.build(
                 vocab_size=processor.tokenizer.vocab_size, num_answers=len(processor.answers)
             )
-            if lora.are_in(frozenset(shapes)):  # absent if training stopped before the stage that keeps them
+            if lora.are_in(frozenset(shapes)):  # missing if training stopped before the stage with adapters
                 for part, adapters in recipe.train.kept.items():
                     lora.add(named_parts(model)[part], adapters, where=part)
         except (
@@ -581,30 +595,27 @@ def _empty_model(
 
 
 def record(folder: Path, values: dict[str, Any]) -> None:
-    """Adds values to ``run.json``."""
+    """Merges values into the ``run.json`` of a run's folder."""
     known = facts_of(folder) or {"format_version": FORMAT_VERSION}
     text = json.dumps(known | values, indent=1, ensure_ascii=False)
     files.write_text(folder / FACTS, text)
 
 
 def asked_of(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections of a run's recipe as the user gave them, for those that are resolved in ``recipe.yaml``."""
+    """Sections of a run's recipe as the user gave them, from ``run.json``; ``recipe.yaml`` has them in resolved form."""
     earlier = {"model": known[ASKED_MODEL]} if ASKED_MODEL in known else {}
     return old_names.update({**earlier, **known.get(ASKED, {})}, tell=False)
 
 
 def shown_facts(known: Mapping[str, Any]) -> dict[str, Any]:
-    """``run.json`` for display, with the facts about training grouped; earlier versions recorded only some of them."""
+    """Rearranges the content of ``run.json`` for display, with facts about training grouped.
+
+    Files of earlier versions contain only some of these facts, or have other names for them.
+    """
     given = dict(known)
-    for name in (
-        ASKED,
-        ASKED_MODEL,
-        EPOCH_IMAGES,
-        GIVEN,
-        SOURCES,
-    ):  # shown with the recipe, or only for a resume
+    for name in _NOT_SHOWN:
         given.pop(name, None)
-    in_data = given.pop("pictures", None)  # the name in earlier versions, which counted all images
+    in_data = given.pop("pictures", None)  # the key in earlier versions, which counted all images
     in_data = given.pop("pictures_in_data", in_data)
     steps, planned = given.pop("steps", None), given.pop("steps_planned", None)
     if steps is not None and planned is not None:
@@ -625,10 +636,10 @@ def shown_facts(known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def facts(device: torch.device) -> dict[str, Any]:
-    """The facts needed to reproduce a run: processor, versions, commit."""
+    """The facts about this machine and installation that are needed to reproduce a run: processor, versions and commit."""
     versions = {name: _version(name) for name in ("sightweave", "torch", "numpy", "pillow", "tokenizers")}
     simplejpeg = turbo.version()
-    if simplejpeg is not None:  # its pixels are Pillow's; recorded in case that is ever in doubt
+    if simplejpeg is not None:  # it gives the same pixels as Pillow, but is recorded in case of doubt
         versions["simplejpeg"] = simplejpeg
 
     return {
@@ -648,7 +659,7 @@ def _version(name: str) -> str:
 
 
 def _commit() -> str:
-    """The commit of the checkout that contains this file, or an empty string."""
+    """The short hash of the commit of the git checkout that contains this file; empty if there is none."""
     try:
         found = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"],

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 import sightweave
+from sightweave.programs.training.checkpoints import Checkpoints
+from sightweave.programs.training.trainer import NonFiniteLoss
 
 ROOT = Path(__file__).parents[2]
 
@@ -170,3 +172,47 @@ def test_a_training_that_is_asked_to_end_is_resumed(kills: Any, folder: Path, tm
     train(kills, recipe, tmp_path / "out")
     assert kills.Trace.read(tmp_path / "out").resumed == [0, 5]
     assert kills.compare(tmp_path / "whole", tmp_path / "out") == []
+
+
+def test_a_folder_that_is_taken_away_under_a_run_costs_its_files_and_not_the_run(
+    kills: Any, folder: Path, tmp_path: Path
+) -> None:
+    recipe = kills.recipes(folder)["accumulation over epochs"]
+    train(kills, recipe, tmp_path / "whole")
+
+    def counted(steps: int) -> None:
+        if steps == 4:
+            (tmp_path / "out").rename(tmp_path / "gone")
+
+    with kills.recording(tmp_path / "out", counted=counted):
+        run = sightweave.train(recipe, out=tmp_path / "out", evaluate=False, progress=False)
+    one, two = (
+        place / "checkpoint" / "model.safetensors" for place in (tmp_path / "whole", tmp_path / "out")
+    )
+    assert one.read_bytes() == two.read_bytes()
+    assert run.folder == tmp_path / "out"
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_reaches_a_checkpoint(
+    kills: Any, folder: Path, tmp_path: Path
+) -> None:
+    recipe = kills.recipes(folder)["accumulation over epochs"]
+    usual = recipe["train"]["stages"][0] | {"steps": 4}
+    recipe["train"] |= {
+        "stages": [usual, usual | {"name": "wild", "optimizer": {"lr": 1e30}}],
+        "save_every": 4,
+    }
+    for _ in range(2):  # the same call ends in the same way
+        with pytest.raises(
+            NonFiniteLoss, match=r"stage 'wild', .*no update was made with it\. Samples of its last"
+        ):
+            train(kills, recipe, tmp_path / "out")
+        assert Checkpoints(tmp_path / "out").steps == [4]
+        assert sightweave.load(tmp_path / "out").generate(None, "How large?", max_tokens=2).tokens
+
+    # With a lower rate, the run goes on from its last useful weights.
+    tamed = "train.stages.1.optimizer.lr=1e-3"
+    run = sightweave.train(
+        recipe, tamed, out=tmp_path / "out", allow_changes=True, evaluate=False, progress=False
+    )
+    assert not run.unfinished

@@ -275,7 +275,7 @@ def test_a_file_that_cannot_be_read_is_left_out_by_name(tmp_path: Path, caplog: 
     [
         ({"model": {**ALONE, "media": {}}}, r"encoder: missing"),
         ({"model": {**tiny.MODEL, "encoder": None, "connector": None}}, r"encoder: needs a kind"),
-        ({"model": {**ALONE, "media": {"image": PARTS[SERIES]}}}, r"image is not a further modality"),
+        ({"model": {**ALONE, "media": {"image": PARTS[SERIES]}}}, r"images do not belong in model.media"),
         ({"model": {**ALONE, "media": {"vidoe": PARTS[SERIES]}}}, r"no media kind 'vidoe'"),
         ({"inputs": {"media": {SERIES: {"longst": 3}}}}, r"longst: unknown key .*longest"),
         ({"model": tiny.MODEL, "inputs": {"media": {SERIES: {}}}}, r"not in model\.media"),

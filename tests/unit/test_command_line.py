@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 from sightweave import cli, command_line, json_results
-from sightweave.command_line import Command, Result, check_setting, data_of, json_line, refuse
+from sightweave.command_line import Result, check_setting, command, data_of, json_line, refuse
 from sightweave.core import places
 from sightweave.core.errors import CheckpointError, DataError
 
@@ -40,7 +40,7 @@ def test_json_has_no_nan_and_nothing_that_a_terminal_obeys() -> None:
 def app_of(plain: object, status: int = 0) -> typer.Typer:
     app = typer.Typer()
 
-    @app.command(cls=Command)
+    @command(app)
     def first(
         word: str, settings: Annotated[list[str] | None, typer.Argument()] = None, max_tokens: int = 3
     ) -> Result:
@@ -83,7 +83,7 @@ def test_the_fields_of_every_commands_json_are_documented() -> None:
     words = set()
     for one in vars(json_results).values():
         if isinstance(one, type) and one.__module__ == json_results.__name__:
-            words |= set(re.findall(r"``([a-z ]+?)(?: [A-Z]+)?``", (one.__doc__ or "").partition("\n")[0]))
+            words |= set(re.findall(r"``([a-z -]+?)(?: [A-Z]+)?``", (one.__doc__ or "").partition("\n")[0]))
     assert set(commands(get_command(cli.app))) - words == set()
 
 
@@ -133,12 +133,22 @@ def test_an_option_that_nobody_knows_is_as_ever(capsys: pytest.CaptureFixture[st
     assert "Write settings without dashes:" not in err
 
 
+def test_the_list_of_commands_reads_the_parameters_of_none(capsys: pytest.CaptureFixture[str]) -> None:
+    group: Any = get_command(app_of({}))
+    with pytest.raises(SystemExit):
+        group(["--help"])
+    assert "Says a word." in capsys.readouterr().out
+    first = group.commands["first"]
+    assert "params" not in vars(first)
+    assert [one.name for one in first.params] == ["word", "settings", "max_tokens", "as_json"]
+
+
 def test_places_are_looked_at_before_a_command_runs_and_not_when_its_words_are_read(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     app, ran = typer.Typer(), []
 
-    @app.command(cls=Command)
+    @command(app)
     def look(
         one: Annotated[str, typer.Argument(callback=refuse(places.check_data))],
         more: Annotated[list[str] | None, typer.Option(callback=refuse(places.check_data))] = None,

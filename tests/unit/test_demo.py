@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sightweave.demo import _answers, _homonym, _kept_pictures
+from sightweave import api
+from sightweave.core.recipe_files import find
+from sightweave.demo import _answers, _free, _homonym, _kept_pictures
 from sightweave.programs.evaluation.scores import Answer, Evaluation, Item
 
 
@@ -102,3 +104,21 @@ def test_kept_pictures_are_those_of_the_report(tmp_path):
     (tmp_path / "gallery").mkdir()
     (tmp_path / "gallery" / "index.json").write_text(json.dumps({"scenes/1": "0000.png"}), encoding="utf-8")
     assert _kept_pictures(tmp_path) == {"scenes/1": tmp_path / "gallery" / "0000.png"}
+
+
+def test_an_unfinished_demo_of_the_same_recipe_is_resumed(tmp_path):
+    recipe, folder = find("demo_quick"), tmp_path / "demo"
+    given = api.read_recipe(recipe).to_plain()
+
+    def holding(**known):
+        (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
+        (folder / "run.json").write_text(json.dumps(known))
+        return _free(folder, recipe).name
+
+    assert _free(folder, recipe) == folder
+    assert holding(interrupted=True, steps=4, recipe_given=given) == "demo"
+    assert holding(interrupted=True, steps=4, recipe_given={**given, "seed": 9}) == "demo-2"
+    assert holding(interrupted=True, steps=4) == "demo-2"  # of an earlier version
+    assert holding(interrupted=False, steps=4, recipe_given=given) == "demo-2"
+    (folder / "run.json").write_text("{")
+    assert _free(folder, recipe).name == "demo-2"

@@ -115,7 +115,8 @@ def compare(
         progress: Called with the number of finished runs, the number of all runs, and the names of those now running.
 
     Raises:
-        RecipeError: a mistake in the recipe, in a setting or in `against`, found before anything is trained.
+        RecipeError: there is a mistake in the recipe, in a setting or in `against`; this is found before anything is
+            trained.
         ComparisonError: a run failed; the other runs are finished first.
         DataError: the files of a run cannot be read, or two runs answered different samples.
         FolderError: `out` contains files that Sightweave did not write and would overwrite, or another process is
@@ -268,7 +269,7 @@ def _planned(
         images: Number of images in each stage's data.
 
     Raises:
-        RecipeError: a budget of tokens for a stage of minutes.
+        RecipeError: the budget is in tokens, but a stage is in minutes.
     """
     if stage.steps is not None:
         return stage.steps

@@ -57,7 +57,7 @@ def grid(settings: Sequence[str]) -> list[Cell]:
     """Every combination of the values of all settings, as cells.
 
     Raises:
-        RecipeError: a mistake in a setting, or two cells with the same name.
+        RecipeError: there is a mistake in a setting, or two cells have the same name.
     """
     paths: list[str] = []
     axes: list[list[str]] = []

@@ -111,7 +111,9 @@ class Media(_OnDevice):
         """
         if not isinstance(self.values, Tensor):
             shapes = sorted({tuple(one.shape) for one in self.values})
-            raise ValueError(f"these media have different shapes ({shapes}), so they are no single tensor.")
+            raise ValueError(
+                f"the media have different shapes ({shapes}), so they cannot be stacked into one tensor."
+            )
         return self.values
 
 

@@ -118,7 +118,7 @@ def _refuse_foreign(path: Path) -> None:
         raise CheckpointError(f"{path}: is a file; a folder is needed.")
 
     names = {file.name for file in path.iterdir()}
-    listed, what = set[str](), f"and no {MANIFEST} of Sightweave's"
+    listed, what = set[str](), f"but no {MANIFEST} written by Sightweave"
     if files.has_key(path / MANIFEST, "format_version"):
         listed = {name.partition("/")[0] for name in _manifest(path)} | {MANIFEST}
         what = f"which {MANIFEST} does not list"
@@ -306,8 +306,8 @@ def no_larger_than(shapes: Mapping[str, Sequence[int]], *, where: Path) -> Itera
         tensors, values = tensors + 1, values + parameter.numel()
         if tensors > most_tensors or values > most_values:
             raise CheckpointError(
-                f"{where}: the recipe describes a model of more than {tensors - 1} tensors or {values} values, but the file "
-                f"of weights holds {len(shapes)} tensors; they are from different runs."
+                f"{where}: the recipe describes a model of more than {tensors - 1} tensors or {values} values, but the "
+                f"weights file holds {len(shapes)} tensors; the two are from different runs."
             )
 
     handle = register_module_parameter_registration_hook(count)
@@ -434,7 +434,7 @@ def is_plain_name(name: Any) -> bool:
 def refuse_pickle(file: Path) -> None:
     """Raises `CheckpointError` if a file is a pickle by its suffix or by its first bytes."""
     if file.suffix in PICKLES:
-        raise CheckpointError(f"{file}: a pickle by its name; pickles can run code and are never read.")
+        raise CheckpointError(f"{file}: has the suffix of a pickle; pickles can run code and are never read.")
 
     try:
         with bounded.opened(file) as stream:
@@ -510,6 +510,6 @@ def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
         if not finite.all():
             count = int((~finite).sum())
             raise CheckpointError(
-                f"{file}: {key} holds {count} values of {tensor.numel()} that are NaN or infinite; "
+                f"{file}: {key}: {count} of {tensor.numel()} values are NaN or infinite; "
                 "training had diverged. Use an earlier checkpoint, or allow_nonfinite=True to inspect this one."
             )

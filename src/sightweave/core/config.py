@@ -103,7 +103,11 @@ def resolve(family: str, value: Any, source: Downloaded | None = None) -> Any:
 
 
 def _of_kind(cls: type, fields: Mapping[str, Any], source: Downloaded | None) -> Any:
-    """Builds a kind's Config; reports each unknown field with the nearest valid name, which only this function can know."""
+    """Builds a kind's Config; unknown fields are reported here, where the kind's valid names are known.
+
+    Raises:
+        pydantic.ValidationError: Fields are unknown or invalid; the error lists all of them.
+    """
     known = [f.name for f in dataclasses.fields(cls)]
     mistakes = [
         _mistake("unknown_key", _unknown(key, item, known, path=_own_path(key)), (key,), item)
@@ -300,7 +304,9 @@ def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
     except RecursionError:
         raise RecipeError(f"{where}: YAML is nested too deeply.") from None
     if not isinstance(values, dict):
-        raise RecipeError(f"{where}: a recipe is a mapping of keys to values (got {type(values).__name__}).")
+        raise RecipeError(
+            f"{where}: a recipe must be a mapping of keys to values (got {type(values).__name__})."
+        )
     if odd := [key for key in values if not isinstance(key, str)]:
         raise RecipeError(f"{where}: {odd[0]!r}: unknown key; keys must be strings.")
     return values

@@ -12,7 +12,7 @@ _ROOT = Path("/")
 
 
 def num_cores(root: Path = _ROOT) -> int:
-    """Number of CPU cores that this process may use: those of its CPU affinity, limited by its container's quota.
+    """Number of CPU cores that this process may use, given its CPU affinity and its container's quota.
 
     Args:
         root: Folder that contains ``proc`` and ``sys``; tests pass another one.

@@ -131,8 +131,8 @@ def _known_gain(key: str) -> float | None:
 def _gain(fp32: Sequence[float], bf16: Sequence[float]) -> float:
     """A cautious estimate of the speed-up of bf16 over fp32 from times in seconds: the smallest of three ratios.
 
-    Other load on the machine can slow a call down but never speed it up. The ratios are those of the fastest calls, of the
-    median calls, and the median ratio of consecutive calls.
+    Other load on the machine can slow a call down but never speed it up. The estimates are the ratio of the fastest times,
+    the ratio of the median times, and the median ratio of consecutive calls.
     """
     pairs = [slow / fast for slow, fast in zip(fp32, bf16, strict=True)]
     return min(min(fp32) / min(bf16), median(fp32) / median(bf16), median(pairs))

@@ -13,7 +13,6 @@ import glob
 import json
 import os
 import shutil
-import socket
 import stat
 import sys
 import time
@@ -368,6 +367,8 @@ def _is_same(mark: int, path: Path) -> bool:
 
 
 def _sign(mark: int, purpose: str) -> None:
+    import socket  # here, since `sightweave --help` needs no sockets
+
     who = {"format_version": 1, "pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose}
     with contextlib.suppress(OSError):  # the file may be open read-only, which is enough for the lock
         os.ftruncate(mark, 0)

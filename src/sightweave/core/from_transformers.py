@@ -119,7 +119,7 @@ def _reader() -> Any:
 
 
 def _set_pre_tokenizer(file: Path, stated: Mapping[str, Any], source: Path) -> None:
-    """Sets the pre-tokenizer in a tokenizer.json, since the GGUF reader of Transformers (5.23) always sets that of GPT-2.
+    """Sets the right pre-tokenizer in a tokenizer.json, where the GGUF reader of Transformers (5.23) always writes GPT-2's.
 
     Args:
         file: The tokenizer.json to change.

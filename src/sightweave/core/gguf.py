@@ -134,9 +134,9 @@ def _number(stream: BinaryIO, code: str) -> Any:
 def _text(stream: BinaryIO) -> str:
     length = _number(stream, "Q")
     if length > _MOST_BYTES:
-        raise ValueError(f"a text of {length} bytes")
+        raise ValueError(f"a string of {length} bytes")
 
     found = stream.read(length)
     if len(found) < length:
-        raise ValueError("it ends inside a text")
+        raise ValueError("it ends inside a string")
     return found.decode()

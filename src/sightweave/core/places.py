@@ -150,9 +150,7 @@ def _check_path(path: str) -> None:
 
 def no_data(path: Path | str) -> str:
     """The error message for a missing data file or folder."""
-    return (
-        f"{path}: file or folder not found; give a folder with images and a data.jsonl, or that file itself."
-    )
+    return f"{path}: file or folder not found; give a folder with images and a data.jsonl, or the path of that file."
 
 
 def is_module(name: str) -> bool:

@@ -53,7 +53,7 @@ def recall(name: str) -> dict[str, Any]:
 
 
 def remember(name: str, values: dict[str, Any]) -> bool:
-    """Merges values into those of a file and writes it atomically; returns whether this succeeded."""
+    """Adds values to a stored file, which is rewritten atomically; returns whether this succeeded."""
     where = path(name)
     if where is None:
         return False

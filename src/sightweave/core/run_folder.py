@@ -17,6 +17,8 @@ TITLE, BEGAN, FAILURE = "title", "began", "failure"
 """Keys of ``run.json``: the recipe's title, when training began (ISO 8601, UTC), and the error that ended it."""
 TRACKERS = "trackers"
 """Key of ``run.json``: the id of the run in each experiment tracker."""
+GIVEN = "recipe_given"
+"""Key of ``run.json`` for the whole recipe as the user gave it, which a resume must repeat."""
 _RESULTS = ("evaluation.json", "comparison.json")
 """Files with the results of slow commands other than training."""
 _MOST_FACTS_BYTES = 8 << 20

@@ -159,8 +159,8 @@ def _default(file: Path, value: Any) -> str | None:
 
 def _no_default(place: Path, names: list[str]) -> CheckpointError:
     return CheckpointError(
-        f"{place}: it has the chat templates {', '.join(names) or '(none)'} but no {_DEFAULT!r}; put the one to use into "
-        f"{CHAT_TEMPLATE}."
+        f"{place}: it has the chat templates {', '.join(names) or '(none)'}, but none is called {_DEFAULT!r}; put the "
+        f"one to use into {CHAT_TEMPLATE}."
     )
 
 
@@ -218,7 +218,7 @@ def _read_one(file: Path) -> dict[str, Tensor]:
 
 
 def place(folder: Path | str) -> Path:
-    """The local path of a folder; a model on the Hub is downloaded if it is not in the cache, without its code.
+    """The local path of a model's folder, which is downloaded from the Hub, without any code, if it is not in the cache.
 
     For a GGUF file, this is a temporary folder with its config and tokenizer; `read_tensors` reads weights from the file.
 

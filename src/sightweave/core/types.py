@@ -93,8 +93,8 @@ class Sample:
     references: tuple[str, ...] = ()
     """All acceptable answers, in the form in which the task's metrics compare them."""
     group: str = ""
-    """Identifier of the sample's images. Samples of one group share an encoding, and confidence intervals resample whole
-    groups."""
+    """Identifier of the sample's images. Samples of one group share an encoding, and statistics treat a group as one
+    cluster."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Properties by which result tables are split, such as ``type`` (the type of question) or a language. Samples with a
     ``subset`` tag are scored separately from the rest of their split, in a table of that name."""

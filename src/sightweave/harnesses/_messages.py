@@ -32,8 +32,8 @@ def as_sample(pieces: Iterable[Piece], *, where: str) -> Sample:
         where: Id of the prompt, which also names it in error messages.
 
     Raises:
-        DataError: an unknown role, a medium other than an image, an image URL, an empty prompt, or a last message from
-            the assistant.
+        DataError: a role is unknown, a medium is not an image, an image is given by its URL, the prompt is empty, or
+            the last message is from the assistant.
         MediaError: an image in memory cannot be read.
     """
     parts: list[Part] = []

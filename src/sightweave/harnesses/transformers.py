@@ -152,7 +152,7 @@ class SightweaveForConditionalGeneration(_library.PreTrainedModel):  # type: ign
             answers.
 
         Raises:
-            ValueError: an unknown argument.
+            ValueError: an argument is unknown.
         """
         inputs = {name: value for name, value in inputs.items() if name not in _IGNORED and value is not None}
         batch = self._batch(input_ids, None, **inputs)

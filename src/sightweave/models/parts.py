@@ -51,8 +51,8 @@ def choose_parts(model: VLM, parts: Sequence[str], adapters: Mapping[PartName, L
         adapters: For parts in which only newly added low-rank adapters train, the settings of these adapters.
 
     Raises:
-        RecipeError: an unknown part, or adapters that do not fit into a part.
-        BackendError: there are adapters, and PEFT is not installed.
+        RecipeError: a part is unknown, or adapters do not fit into a part.
+        BackendError: there are adapters, but PEFT is not installed.
     """
     for name in parts:
         if name not in PART_NAMES:

@@ -248,7 +248,7 @@ def test_values_that_are_not_finite(tmp_path: Path, value: float) -> None:
     weights = torch.ones(10)
     weights[3] = value
     write_folder(tmp_path / "c", {"model": {"w": weights}})
-    with pytest.raises(CheckpointError, match="w holds 1 values of 10 that are NaN or infinite"):
+    with pytest.raises(CheckpointError, match="w: 1 of 10 values are NaN or infinite"):
         read_weights(tmp_path / "c")
     assert torch.equal(read_weights(tmp_path / "c", allow_nonfinite=True)["w"].isfinite(), weights.isfinite())
 
@@ -321,6 +321,6 @@ def test_a_folder_of_anything_else_is_not_replaced(tmp_path: Path) -> None:
     assert sorted(file.name for file in (tmp_path / "mine").iterdir()) == ["b.json", "manifest.json"]
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
-    with pytest.raises(CheckpointError, match=r"thesis: holds chapter\.txt, and no manifest\.json"):
+    with pytest.raises(CheckpointError, match=r"thesis: holds chapter\.txt, but no manifest\.json"):
         write_folder(tmp_path / "thesis", {}, {"a": 1})
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"

@@ -80,7 +80,7 @@ def test_what_is_no_such_file_is_refused(changes: dict[str, Any], told: str, tmp
 def test_a_length_without_bound_reads_nothing(tmp_path: Path) -> None:
     file = tmp_path / "a.gguf"
     file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 1 << 62))
-    with pytest.raises(CheckpointError, match="a text of 4611686018427387904 bytes"):
+    with pytest.raises(CheckpointError, match="a string of 4611686018427387904 bytes"):
         gguf.header(file)
 
 

@@ -59,7 +59,7 @@ class Anls:
         """A row per answer, float64 R 2: (score from 0 to 1, 1). An answer that could not be parsed (None) scores 0.
 
         Raises:
-            DataError: not one prediction per sample, or a sample without a reference.
+            DataError: there is not exactly one prediction per sample, or a sample has no reference.
         """
         ratios.check("anls", predictions, samples)
 

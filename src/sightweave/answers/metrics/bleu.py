@@ -62,7 +62,7 @@ class Bleu:
         answer, the length of the reference, and 1. An answer that could not be parsed (None) counts as empty.
 
         Raises:
-            DataError: not one prediction per sample, or a sample without references.
+            DataError: there is not exactly one prediction per sample, or a sample has no references.
         """
         texts = ngrams.tokenised("bleu", predictions, samples)
 

@@ -55,7 +55,7 @@ class BothImagesRight:
         The rows of its other samples are (0, 0). An answer that could not be parsed (None) is wrong.
 
         Raises:
-            DataError: not one prediction per sample, or an ambiguous sentence without a reference.
+            DataError: there is not exactly one prediction per sample, or an ambiguous sentence has no reference.
         """
         if len(predictions) != len(samples):
             raise DataError(

@@ -60,8 +60,8 @@ class Chair:
         An object that is named twice counts as two mentions. An answer that could not be parsed (None) names nothing.
 
         Raises:
-            DataError: not one prediction per sample, references that are not English, or no sample has regions:
-                reference captions omit most objects, which would all count as hallucinated.
+            DataError: there is not exactly one prediction per sample, references are not English, or no sample has
+                regions: reference captions omit most objects, which would all count as hallucinated.
         """
         if len(predictions) != len(samples):
             raise DataError(

@@ -63,8 +63,8 @@ class ChoiceLikelihood:
         A reference is an option's text or its letter.
 
         Raises:
-            DataError: not one likelihood per sample and option, one that is NaN, or a sample without options, without a
-                reference, or with a reference that is not one of the options.
+            DataError: there is not exactly one likelihood per sample and option, a likelihood is NaN, or a sample has
+                no options, no reference, or a reference that is not one of the options.
         """
         likelihood_checks.check("choice_likelihood", judged, samples, self.passes)
 

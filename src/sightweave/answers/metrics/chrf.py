@@ -81,7 +81,7 @@ class Chrf:
         1. An answer that could not be parsed (None) is an empty translation.
 
         Raises:
-            DataError: not one prediction per sample, or a sample without a reference.
+            DataError: there is not exactly one prediction per sample, or a sample has no reference.
         """
         sacre.check("chrf", predictions, samples)
         return sacre.segment_rows(self._scorer(), predictions, samples)

@@ -1,4 +1,4 @@
-"""CIDEr-D: n-gram similarity of a caption to its references; n-grams that few images share weigh more.
+"""CIDEr-D: n-gram similarity of a caption to its references, in which n-grams of few images have more weight.
 
 CIDEr: Consensus-based Image Description Evaluation (Vedantam et al. 2015, arXiv:1411.5726), section 6 (CIDEr-D), as
 COCO's caption evaluation computes it (github.com/salaniz/pycocoevalcap ad63453): PTB tokens without punctuation, no
@@ -74,8 +74,8 @@ class CiderD:
         A document is an image (`Sample.group`) with the references of all its samples.
 
         Raises:
-            DataError: not one prediction per sample, a sample without references, or references of fewer than ten
-                images and no precomputed frequencies.
+            DataError: there is not exactly one prediction per sample, a sample has no references, or there are
+                references of fewer than ten images and no precomputed frequencies.
         """
         texts = ngrams.tokenised("cider_d", predictions, samples)
         frequencies = self.frequencies or _counted(texts, samples)
@@ -96,7 +96,7 @@ def frequencies_of(samples: Sequence[Sample]) -> Frequencies:
     """The document frequencies of the samples' references, to be stored in a file.
 
     Raises:
-        DataError: a sample without references.
+        DataError: a sample has no references.
     """
     texts = ngrams.tokenised("cider_d", [None] * len(samples), samples)
     return _frequencies(texts, samples)

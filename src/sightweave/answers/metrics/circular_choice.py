@@ -46,9 +46,9 @@ class CircularChoice:
         wrong.
 
         Raises:
-            DataError: not one prediction per sample, a sample without a reference, no sample with the tag, a question
-                whose samples are not each rotation of its options once, or invalid options or references, as in
-                `multiple_choice`.
+            DataError: there is not exactly one prediction per sample, a sample has no reference, no sample has the tag,
+                the samples of a question are not each rotation of its options once, or options or references are
+                invalid, as in `multiple_choice`.
         """
         ratios.check("circular_choice", predictions, samples)
 

@@ -81,7 +81,8 @@ class Comet:
         An answer that could not be parsed (None) is an empty translation.
 
         Raises:
-            DataError: not one prediction per sample, or a sample without a reference or without the tag ``source``.
+            DataError: there is not exactly one prediction per sample, or a sample lacks a reference or the tag
+                ``source``.
             BackendError: the interpreter is not set or not found, COMET is not installed in it, or it failed.
         """
         ratios.check("comet", predictions, samples)
@@ -157,7 +158,7 @@ def _run(python: str, text: str, timeout: float) -> str:
     The process runs in an empty folder, so that no file next to it can be imported in place of COMET.
 
     Raises:
-        BackendError: it took more than `timeout` seconds, or its exit status is not 0.
+        BackendError: the program took more than `timeout` seconds, or its exit status is not 0.
     """
     code = Path(__file__).parents[1].joinpath("scoring", "comet_judge.py").read_text(encoding="utf-8")
 

@@ -48,8 +48,8 @@ class Contrastive:
         """A row per sample, float64 R 2: (1 if the right translation is more likely else 0, 1); (0, 0) without a contrast.
 
         Raises:
-            DataError: not one likelihood per sample and candidate, one that is NaN, no sample with a contrast, or one
-                with a contrast but no reference.
+            DataError: there is not exactly one likelihood per sample and candidate, a likelihood is NaN, no sample has
+                a contrast, or a sample has a contrast but no reference.
         """
         likelihood_checks.check("contrastive", judged, samples, self.passes)
 

@@ -52,7 +52,7 @@ class ExactMatch:
         """A row per answer, float64 R 2: (1 if right else 0, 1). An answer that could not be parsed (None) is wrong.
 
         Raises:
-            DataError: not one prediction per sample.
+            DataError: there is not exactly one prediction per sample.
         """
         if len(predictions) != len(samples):
             raise DataError(

@@ -57,8 +57,9 @@ class GqaConsistency:
         answer that could not be parsed (None) is wrong.
 
         Raises:
-            DataError: not one prediction per sample, a sample without a reference, two samples with the same id, no
-                sample with an entailed question, or an entailed question that is absent although `complete` is set.
+            DataError: there is not exactly one prediction per sample, a sample has no reference, two samples have the
+                same id, no sample has an entailed question, or an entailed question is absent although `complete` is
+                set.
         """
         ratios.check("gqa_consistency", predictions, samples)
 

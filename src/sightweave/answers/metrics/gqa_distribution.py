@@ -54,8 +54,8 @@ class GqaDistribution:
         An answer that could not be parsed (None) counts as no answer.
 
         Raises:
-            DataError: not one prediction per sample, a question without exactly one reference, no question with a
-                group, or more values than `MAX_NUMBERS`.
+            DataError: there is not exactly one prediction per sample, a question does not have exactly one reference,
+                no question has a group, or the rows would have more values than `MAX_NUMBERS`.
         """
         ratios.check("gqa_distribution", predictions, samples)
         groups = [_group(sample) for sample in samples]

@@ -51,8 +51,8 @@ class LossGap:
         """A row per answer, float64 R 2: (gap, 1) if it was scored with and without an image, else (0, 0).
 
         Raises:
-            DataError: not one list of likelihoods per sample and pass, or likelihoods of an answer that cannot be
-                compared: different numbers of tokens, or not finite.
+            DataError: there is not one list of likelihoods per sample and pass, or the likelihoods of an answer cannot
+                be compared, because they have different numbers of tokens or are not finite.
         """
         likelihood_checks.check("loss_gap", judged, samples, self.passes)
 

@@ -70,7 +70,8 @@ class Meteor:
         corpus scores. An answer that could not be parsed (None) counts as empty.
 
         Raises:
-            DataError: not one prediction per sample, a sample without references, or references that are not English.
+            DataError: there is not exactly one prediction per sample, a sample has no references, or references are not
+                English.
             BackendError: Java or the jar is missing, or the program failed.
         """
         texts = ngrams.tokenised("meteor", predictions, samples)

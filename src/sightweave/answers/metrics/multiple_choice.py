@@ -37,8 +37,8 @@ class MultipleChoice:
         an option or its letter.
 
         Raises:
-            DataError: not one prediction per sample, or a sample without a reference, without options, with more than
-                26, or with a reference that is not one of them.
+            DataError: there is not exactly one prediction per sample, or a sample has no reference, no options, more
+                than 26 options, or a reference that is not one of them.
         """
         ratios.check("multiple_choice", predictions, samples)
 

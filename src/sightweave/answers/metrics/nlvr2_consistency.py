@@ -44,7 +44,8 @@ class Nlvr2Consistency:
         An answer that could not be parsed (None) is wrong.
 
         Raises:
-            DataError: not one prediction per sample, or a sample without a reference or the tag ``consistency``.
+            DataError: there is not exactly one prediction per sample, or a sample lacks a reference or the tag
+                ``consistency``.
         """
         ratios.check("nlvr2_consistency", predictions, samples)
 

@@ -90,7 +90,7 @@ class Pope:
         An answer that could not be parsed (None) is wrong, and neither yes nor no.
 
         Raises:
-            DataError: not one prediction per sample, or a reference that is neither yes nor no.
+            DataError: there is not exactly one prediction per sample, or a reference is neither yes nor no.
         """
         ratios.check("pope", predictions, samples)
 

@@ -58,7 +58,7 @@ class RelaxedAccuracy:
         """A row per answer, float64 R 2: (1 if any reference matches else 0, 1). A missing answer (None) is wrong.
 
         Raises:
-            DataError: not one prediction per sample, or a sample without a reference.
+            DataError: there is not exactly one prediction per sample, or a sample has no reference.
         """
         ratios.check("relaxed_accuracy", predictions, samples)
 

@@ -43,7 +43,7 @@ class RougeL:
         """A row per answer, float64 R 2: (F, 1). An answer that could not be parsed (None) scores 0.
 
         Raises:
-            DataError: not one prediction per sample, or a sample without references.
+            DataError: there is not exactly one prediction per sample, or a sample has no references.
         """
         texts = ngrams.tokenised("rouge_l", predictions, samples)
 

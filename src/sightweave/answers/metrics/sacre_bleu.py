@@ -73,7 +73,7 @@ class SacreBleu:
         An answer that could not be parsed (None) is an empty translation.
 
         Raises:
-            DataError: not one prediction per sample, or a sample without a reference.
+            DataError: there is not exactly one prediction per sample, or a sample has no reference.
             BackendError: the library that a tokenizer needs is not installed.
         """
         sacre.check("sacre_bleu", predictions, samples)

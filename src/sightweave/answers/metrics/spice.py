@@ -63,9 +63,9 @@ class Spice:
         """A row per answer, float64 R 2: (F, 1). An answer that could not be parsed (None) counts as empty.
 
         Raises:
-            DataError: not one prediction per sample, a sample without references, one that has no score, or references
-                that are not English.
-            BackendError: Java, a supported version of it, the jar or its models are missing, or the program failed.
+            DataError: there is not exactly one prediction per sample, a sample has no references or gets no score, or
+                references are not English.
+            BackendError: Java (in a supported version), the jar or its models are missing, or the program failed.
         """
         texts = ngrams.tokenised("spice", predictions, samples)
         ngrams.check_english("spice", samples)

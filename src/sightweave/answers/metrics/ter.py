@@ -94,7 +94,7 @@ class Ter:
         An answer that could not be parsed (None) is an empty translation: every word is an edit.
 
         Raises:
-            DataError: not one prediction per sample, or a sample without a reference.
+            DataError: there is not exactly one prediction per sample, or a sample has no reference.
         """
         sacre.check("ter", predictions, samples)
 

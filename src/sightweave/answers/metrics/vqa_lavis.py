@@ -37,7 +37,7 @@ class VqaLavis:
         References are the answers of all annotators, repeated as given.
 
         Raises:
-            DataError: not one prediction per sample, or a sample with fewer than four references.
+            DataError: there is not exactly one prediction per sample, or a sample has fewer than four references.
         """
         # Cached, because many annotators agree.
         strip = lru_cache(maxsize=100_000)(vqa_steps.without_punctuation)

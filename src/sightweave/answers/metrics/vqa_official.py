@@ -37,7 +37,7 @@ class VqaOfficial:
         References are the answers of all annotators, repeated as given.
 
         Raises:
-            DataError: not one prediction per sample, or a sample with fewer than four references.
+            DataError: there is not exactly one prediction per sample, or a sample has fewer than four references.
         """
         # Cache the normalised answers: few of the ten answers to a question are distinct.
         fold = lru_cache(maxsize=100_000)(normalise)

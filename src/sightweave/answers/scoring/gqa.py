@@ -37,8 +37,8 @@ def counted(
     """Whether each sample counts, that is, whether it is one of the balanced questions.
 
     Raises:
-        DataError: not one prediction per sample, a sample without a reference, or a sample that counts but lacks the
-            tag.
+        DataError: there is not exactly one prediction per sample, a sample has no reference, or a sample that counts
+            lacks the tag.
     """
     ratios.check(metric, predictions, samples)
 
@@ -77,7 +77,7 @@ class AccuracyByStructure:
         An answer that could not be parsed (None) is wrong.
 
         Raises:
-            DataError: as raised by `counted` for the tag ``type``, or a type that is not one of GQA's.
+            DataError: as raised by `counted` for the tag ``type``, or a type is not one of GQA's.
         """
         counts = counted(self.metric, predictions, samples, STRUCTURE)
 

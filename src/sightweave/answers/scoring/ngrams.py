@@ -27,7 +27,7 @@ def tokenised(
         samples: The samples they answer, in the same order.
 
     Raises:
-        DataError: not one prediction per sample, or a sample without references.
+        DataError: there is not exactly one prediction per sample, or a sample has no references.
     """
     check(metric, predictions, samples)
 
@@ -81,7 +81,7 @@ def check(metric: str, predictions: Sequence[str | None], samples: Sequence[Samp
     """Rejects inputs that a caption metric cannot use.
 
     Raises:
-        DataError: not one prediction per sample, or a sample without references.
+        DataError: there is not exactly one prediction per sample, or a sample has no references.
     """
     if len(predictions) != len(samples):
         raise DataError(

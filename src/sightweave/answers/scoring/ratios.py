@@ -15,7 +15,7 @@ def check(name: str, predictions: Sequence[str | None], samples: Sequence[Sample
     """Rejects inputs that metrics with references cannot use.
 
     Raises:
-        DataError: not one prediction per sample, or a sample without a reference.
+        DataError: there is not exactly one prediction per sample, or a sample has no reference.
     """
     if len(predictions) != len(samples):
         raise DataError(

@@ -106,7 +106,7 @@ def rows(
     """A row per sample, float64 R 2: (score, 1); an answer that could not be parsed (None) scores 0.
 
     Raises:
-        DataError: not one prediction per sample, or a sample with fewer than four references.
+        DataError: there is not exactly one prediction per sample, or a sample has fewer than four references.
     """
     ratios.check(name, predictions, samples)
 

@@ -108,7 +108,10 @@ class Config(FilesConfig):
     """Whether to read the captions of task 2 rather than task 1, if the folder contains both."""
 
     def pictures(self) -> Folder:
-        """The folder in which images are found: that which contains the repository's ``data``, if the path is inside it."""
+        """The folder in which images are found.
+
+        If the path is inside the repository's ``data`` folder, this is the folder that contains ``data``.
+        """
         path = Path(self.path).expanduser().resolve()
         if self.image_root is not None or not path.exists():
             return super().pictures()

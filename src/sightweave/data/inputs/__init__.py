@@ -1,1 +1,1 @@
-"""Sample -> Batch."""
+"""Converts samples to batches: tokenizing, loading media, collating and packing."""

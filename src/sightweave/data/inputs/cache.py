@@ -1,17 +1,17 @@
-"""Caches resized pixels in memory-mapped files, so that training decodes each image once instead of every epoch.
+"""Caches resized pixels in memory-mapped files, so that training decodes each image only once and not in every epoch.
 
-The cache holds the pixels after resizing and before normalising, so a batch from the cache is bit-identical to one
-without it. A folder belongs to one transform::
+The cache stores pixels after resizing and before normalisation, so that batches are bit-identical with and without it. A
+folder belongs to one transform::
 
     cache/
       index.json           the transform's fields, and the position, size and key of each image
       pixels-0000.safetensors   "pixels": uint8 count 3 size size
       ...
 
-The key of an image is a SHA-256 of its file's digest, the tile (if any) and the fields of the transform that matter, so
-a different image under the same name is a miss, and so is every image under a different transform. The digest of a file
-is computed again only if its size or one of its modification times differs from those recorded in the cache. Each image
-has a checksum, verified at its first read. Nothing is pickled.
+The key of an image is a SHA-256 of its file's digest, the tile (if any) and the relevant fields of the transform. Another
+image with the same name is therefore a cache miss, and so is every image with another transform. A file's digest is computed
+again only if its size or a modification time differs from those recorded in the cache. Each image has a checksum, which is
+verified when it is first read. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from sightweave.data.inputs.transforms import ImageTransform, Resized
 FORMAT_VERSION = 1
 INDEX = "index.json"
 SHARD_BYTES = 128 << 20
-"""Approximate size of one file; writing it takes twice as much memory."""
+"""Approximate size of a shard file in bytes; writing it takes twice as much memory."""
 _KEYS = {"format_version", "fields", "shards", "items"}
 
 
 def fields_of(transform: ImageTransform, *, is_whole: bool) -> dict[str, Any]:
-    """The settings, other than the image itself, that the resized pixels depend on.
+    """The settings on which the resized pixels depend, which identify a cache.
 
     Args:
-        transform: Any transform; settings that act after resizing, or only with a seed, are left out.
+        transform: The transform; its settings for normalisation and augmentation are irrelevant and not included.
         is_whole: Whether JPEGs are decoded at full scale.
     """
     names = ("size", "fit", "resize_to", "resample", "exact")
@@ -60,12 +60,12 @@ def fields_of(transform: ImageTransform, *, is_whole: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The result of `write`."""
+    """The number of images that `write` stored, and the images that it could not read."""
 
     pictures: int
     """Number of images and tiles in the cache."""
     left_out: Mapping[str, str]
-    """Images that could not be read and are not in the cache: key to reason."""
+    """Reasons, by key, for the images that could not be read and are not in the cache."""
 
 
 def write(
@@ -77,18 +77,19 @@ def write(
     progress: Callable[[int], None] | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> Written:
-    """Resizes images and writes them to a new folder, which atomically replaces an older cache once it is complete.
+    """Resizes images and writes them to a cache folder, which atomically replaces an older cache there.
 
     Args:
-        transform: Resizes the images; its augmentation is not used.
-        media: Images and tiles; equal keys are written once. An image is decoded once if its tiles directly follow it.
+        transform: Transform that resizes the images, without augmentation.
+        media: Images and tiles; media with equal keys are written once. Tiles should directly follow their image, so that
+            it is decoded only once.
         folder: Folder of the cache.
-        is_whole: Whether JPEGs are decoded at full scale, as a processor with tiles does.
-        progress: Called with 1 for each image and tile.
-        shard_bytes: Approximate bytes of pixels per file.
+        is_whole: Whether JPEGs are decoded at full scale, as by a processor with tiles.
+        progress: Called with 1 after each image and tile.
+        shard_bytes: Approximate size of a shard file in bytes.
 
     Raises:
-        DataError: The folder holds something other than a cache, or cannot be written.
+        DataError: The folder holds other files than a cache, or cannot be written.
     """
     folder = Path(folder)
     _check_replaceable(folder)
@@ -140,7 +141,7 @@ class _Writer:
     shards: list[dict[str, Any]] = field(default_factory=list)
     _rows: list[Tensor] = field(default_factory=list)
     _decoded: tuple[str, np.ndarray, dict[str, Any]] | None = None
-    """Key, pixels and stamp of the last image, kept because its tiles come next."""
+    """Key, pixels and stamp of the last decoded image, kept for its tiles, which follow it."""
 
     def add(self, medium: Medium) -> None:
         if medium.key in self.items or medium.key in self.left_out:
@@ -177,7 +178,9 @@ class _Writer:
     def _decode(self, medium: Medium) -> tuple[np.ndarray, dict[str, Any]]:
         if self._decoded is None or self._decoded[0] != medium.key:
             hint = None if self.fields["is_whole"] else (self.transform.size, self.transform.size)
-            stamp = _stamp(medium)  # taken before decoding: a change in between is then detected later
+            stamp = _stamp(
+                medium
+            )  # taken before decoding, so that a change during decoding is detected later
             pixels = image_files.load(medium, size_hint=hint)
             self._decoded = (medium.key, pixels, {**stamp, "digest": image_files.digest(medium)})
         return self._decoded[1], self._decoded[2]
@@ -209,13 +212,13 @@ class _Writer:
 
 
 class PixelCache:
-    """A cache folder open for reading, made by `PixelCache.open`. Thread-safe.
+    """A pixel cache opened for reading by `PixelCache.open`; thread-safe.
 
     Args:
         folder: Folder of the cache, for error messages.
-        fields: The result of `fields_of` when the cache was written.
-        shards: One tensor per file, uint8 count 3 size size, memory-mapped.
-        items: Position, size, stamp and key of each image, by the key of its medium.
+        fields: Settings with which the cache was written, as returned by `fields_of`.
+        shards: One memory-mapped tensor per shard file, uint8 count 3 size size.
+        items: Entry of each image (position, size, stamp and key), by the key of its medium.
     """
 
     def __init__(
@@ -227,14 +230,14 @@ class PixelCache:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PixelCache.open, (self.folder,)  # pixels stay in their files
+        return PixelCache.open, (self.folder,)  # a copy opens the files again
 
     @classmethod
     def open(cls, folder: Path) -> PixelCache:
-        """Opens a folder without reading any pixels.
+        """Opens a cache folder without reading any pixels.
 
         Raises:
-            DataError: The folder is missing, not a cache, of another format version, or damaged.
+            DataError: The folder does not exist, is not a cache, has another format version, or is damaged.
         """
         folder = files.whole(Path(folder))
         index = _read_index(folder)
@@ -253,11 +256,11 @@ class PixelCache:
         return len(self._items)
 
     def __iter__(self) -> Iterator[str]:
-        """Iterates over the keys of the cached images and tiles."""
+        """Iterates over the keys of all cached images and tiles."""
         return iter(self._items)
 
     def get(self, medium: Medium) -> Resized | None:
-        """The resized image or tile, or None if it is not in the cache.
+        """Looks up a resized image or tile; returns None if it is not in the cache.
 
         Raises:
             DataError: The cached pixels are corrupt (checksum mismatch).
@@ -279,7 +282,7 @@ class PixelCache:
         return Resized(row[:, top : top + height, left : left + width], left, top, *item["picture"])
 
     def _is_same(self, item: dict[str, Any], medium: Medium) -> bool:
-        """Whether the image is unchanged: by the size and times of its file, or else by its digest."""
+        """Whether an image is unchanged, judged by the size and times of its file, or if these differ by its digest."""
         source = whole(medium)
         stamp = _stamp(source)
         if stamp and all(item.get(name) == value for name, value in stamp.items()):
@@ -287,7 +290,9 @@ class PixelCache:
         if _key(image_files.digest(source), medium, self.fields) != item["key"]:
             return False
         with self._lock:
-            item.update(stamp)  # copied or touched, but the same bytes: no need to compute the digest again
+            item.update(
+                stamp
+            )  # the file was copied or touched, but has the same bytes; remember the new times
         return True
 
 
@@ -302,14 +307,14 @@ def _key(digest: str, medium: Medium, fields: Mapping[str, Any]) -> str:
 
 
 def _stamp(medium: Medium) -> dict[str, int]:
-    """Size and modification times of an image file; empty for an image that is not in a file."""
+    """Size and modification times of an image file; empty if the image is not in a file."""
     if not isinstance(medium.source, Path):
         return {}
     try:
         status = os.stat(medium.source)
     except (OSError, ValueError):
         return {}
-    # Programs cannot set ctime: it reveals a file replaced by one of equal size and mtime.
+    # Programs cannot set ctime, so it reveals that a file was replaced by one with the same size and mtime.
     return {
         "bytes": status.st_size,
         "mtime_ns": status.st_mtime_ns,
@@ -343,7 +348,7 @@ def _open_shard(folder: Path, shard: Mapping[str, Any], size: int) -> Tensor:
     name, count = shard["file"], shard["count"]
     if Path(name).name != name:
         raise _damaged(folder, f"a shard is outside the folder ({name!r})")
-    pixels = load_file(folder / name)["pixels"]  # memory-mapped: pages are read on first access
+    pixels = load_file(folder / name)["pixels"]  # memory-mapped, so pages are read on first access
     if pixels.dtype != torch.uint8 or tuple(pixels.shape) != (count, 3, size, size):
         raise _damaged(
             folder,

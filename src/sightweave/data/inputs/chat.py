@@ -1,9 +1,9 @@
 """Renders conversations with a checkpoint's own chat template, as Transformers does.
 
-A chat template is a Jinja program that comes with the checkpoint. It never sees the texts of the conversation: each is
-represented by a short mark, which is replaced by the text afterwards. This separates the template's own words, in which
-special tokens are special, from the texts, in which nothing is. The white space around a text is visible to the template, so
-that a template that trims texts does so here too.
+A chat template is a Jinja program that comes with the checkpoint. It never sees the texts of a conversation: each text is
+represented by a short mark, which is replaced by the text after rendering. This separates the template's own output, which
+may contain special tokens, from user texts, which must not. The white space around a text is visible to the template, so
+that it is trimmed if the template trims texts.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from sightweave.data.inputs.sandbox import Sandbox, TooMuchError
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 _OPEN, _CLOSE = "\ue000", "\ue001"
-"""Private-use characters around the number of a part; no template writes them."""
+"""Private-use characters around the number of a part in a mark; templates do not use them."""
 PROBE = f"{_OPEN}0{_CLOSE}"
-"""A text to test whether a template takes lists: one that prints a list as Python does escapes its characters."""
+"""A text for testing whether a template accepts lists; if it prints the list itself, these characters are escaped."""
 _MARK = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
 _KNOWN_SHAPES = 4096
-"""Maximum number of conversation shapes whose rendering is cached."""
+"""Maximum number of conversation structures whose rendering is cached."""
 _FAILURES = (
     jinja2.TemplateError,
     ArithmeticError,
@@ -41,14 +41,14 @@ _FAILURES = (
     TypeError,
     ValueError,
 )
-"""Exceptions of a failing template: it is a program, and may not expect the conversation it is given."""
+"""Exceptions that a template may raise for a conversation that it does not support."""
 
 Message = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Span of the text of one part in a rendered conversation, without the white space around it."""
+    """The span of a part's text in a rendered conversation, without the white space around it."""
 
     start: int
     end: int
@@ -58,7 +58,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A rendered conversation, equal to what Transformers renders, with the spans of its texts."""
+    """A rendered conversation, identical to the rendering by Transformers, with the spans of its texts."""
 
     text: str
     said: tuple[Said, ...]
@@ -66,13 +66,13 @@ class Written:
 
 
 class Chat:
-    """One chat template, and the form in which it accepts texts and images.
+    """A chat template, and the form in which it accepts texts and images.
 
     Args:
         source: Jinja source of the template.
         tokens: Special tokens by their names in the template, such as ``bos_token``.
-        lists: Whether the template accepts a turn's content as a list of parts rather than as one text.
-        shows: Whether the template writes the image token itself; if not, the token is part of the content's text.
+        lists: Whether the template expects a turn's content as a list of parts rather than as one text.
+        shows: Whether the template writes the image token itself; if not, the token is inserted into the content's text.
         image: The image token.
 
     Raises:
@@ -91,18 +91,18 @@ class Chat:
             raise DataError(f"the chat template is not valid Jinja: {_line(error)}") from None
 
     def __reduce__(self) -> Any:
-        # A compiled template cannot be copied or sent to another process; its source can.
+        # A compiled template cannot be pickled, so a copy is compiled again from the source.
         return _made, (self.source, self.tokens, self.lists, self.shows, self.image)
 
     def render(self, messages: Sequence[Message], *, asks: bool) -> str:
-        """Renders messages in a sandbox, in which the template can access nothing else.
+        """Renders messages in a sandbox that isolates the template.
 
         Args:
             messages: Dicts with ``role`` and ``content``.
-            asks: Whether the model's answer comes next (``add_generation_prompt``).
+            asks: Whether to add the start of the model's answer (``add_generation_prompt``).
 
         Raises:
-            DataError: The template rejects the messages, or fails on them.
+            DataError: The template rejects the messages or raises an error.
         """
         try:
             return self._template.render(
@@ -114,11 +114,11 @@ class Chat:
             raise DataError(f"the chat template rejects the conversation: {_line(error)}") from None
 
     def messages(self, parts: Sequence[Part], texts: Sequence[str] | None = None) -> list[Message]:
-        """Converts parts to Transformers' messages; adjacent parts of one role form one turn.
+        """Converts parts to messages for Transformers; adjacent parts with the same role form one turn.
 
         Args:
-            parts: Texts and images; no parts at all give one user turn without content.
-            texts: Replacement for the text of each part; None keeps the texts themselves.
+            parts: Texts and images; if there are none, a user turn without content is returned.
+            texts: Replacement for the text of each part; None keeps the texts.
         """
         if texts is None:
             texts = [part.content if isinstance(part.content, str) else self.image for part in parts]
@@ -137,11 +137,11 @@ class Chat:
         return {"type": "text", "text": text}
 
     def write(self, parts: Sequence[Part], *, asks: bool) -> Written:
-        """Renders a conversation. A system turn that the template rejects is moved to the start of the user's first turn.
+        """Renders a conversation; a system turn that the template rejects is moved to the start of the first user turn.
 
         Args:
-            parts: Texts and images; adjacent parts of one role form one turn.
-            asks: Whether the model's answer comes next.
+            parts: Texts and images; adjacent parts with the same role form one turn.
+            asks: Whether to add the start of the model's answer.
 
         Raises:
             DataError: The template rejects the conversation, omits or repeats a text, or writes the wrong number of
@@ -151,7 +151,7 @@ class Chat:
         said: list[Said] = []
         position = 0
 
-        # The split alternates between the template's own words and the numbers of parts.
+        # The pieces alternate between the template's own output and the numbers of parts.
         for number, piece in enumerate(_MARK.split(self._rendered(parts, asks))):
             if number % 2 == 0:
                 text = piece
@@ -166,7 +166,7 @@ class Chat:
         return Written("".join(pieces), tuple(said))
 
     def _rendered(self, parts: Sequence[Part], asks: bool) -> str:
-        """The conversation with marks in place of the texts; conversations of the same shape are rendered once."""
+        """Renders the conversation with marks in place of texts; conversations of the same structure are rendered once."""
         shape = (asks, *[(part.role, *_blanks(part.content)) for part in parts])
         if shape not in self._known:
             if len(self._known) >= _KNOWN_SHAPES:
@@ -197,7 +197,7 @@ class Chat:
         return found
 
     def _without_system(self, parts: Sequence[Part], marks: Sequence[str]) -> list[Message]:
-        """Messages without a system turn: its text becomes the first line of the user's turn."""
+        """Messages without a system turn, whose text becomes the first line of the first user turn."""
         system = [number for number, part in enumerate(parts) if part.role == SYSTEM]
         rest = [number for number in range(len(parts)) if number not in system]
         order = [*system, *rest]
@@ -222,7 +222,7 @@ def _made(source: str, tokens: Mapping[str, str], lists: bool, shows: bool, imag
 
 
 def _blanks(content: str | Medium) -> tuple[str, ...]:
-    """What a rendering can depend on: the white space around a text, and whether the text is blank."""
+    """The properties of a part on which its rendering may depend: a medium's modality, or a text's outer white space."""
     if isinstance(content, Medium):
         return (content.modality,)
     core = content.strip()
@@ -233,7 +233,7 @@ def _blanks(content: str | Medium) -> tuple[str, ...]:
 
 
 def _marked(content: str | Medium, number: int) -> str:
-    """The mark of a part, with the white space around its text; a blank text is returned unchanged."""
+    """The mark of a part, with the white space that surrounds its text; a blank text is returned unchanged."""
     mark = f"{_OPEN}{number}{_CLOSE}"
     if isinstance(content, Medium):
         return mark
@@ -242,7 +242,7 @@ def _marked(content: str | Medium, number: int) -> str:
 
 
 def _environment() -> Sandbox:
-    """Jinja as Transformers sets it up for chat templates, with a budget for each rendering."""
+    """A Jinja environment configured like that of Transformers for chat templates, with a budget for each rendering."""
     environment = Sandbox(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
     )
@@ -254,25 +254,25 @@ def _environment() -> Sandbox:
 
 
 class _Generation(jinja2.ext.Extension):
-    """``{% generation %}`` marks the assistant's text, for loss masks; it writes nothing."""
+    """Jinja extension for ``{% generation %}``, which marks the assistant's text for loss masks and writes nothing."""
 
     tags = {"generation"}  # noqa: RUF012  # Jinja requires a set here
 
     def parse(self, parser: Any) -> Any:
-        """Parses the statements of the block."""
+        """Parses a generation block; its content is rendered unchanged."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return jinja2.nodes.Scope(body, lineno=line)  # variables set inside are local, as in Transformers
 
 
 class _Dict:
-    """Makes dicts without exposing the class itself, which a template could use to escape the sandbox."""
+    """A replacement for ``dict`` in templates, which could use the class itself to escape the sandbox."""
 
     def __call__(self, *values: Any, **named: Any) -> dict[Any, Any]:
         return dict(*values, **named)
 
     def fromkeys(self, *values: Any) -> dict[Any, Any]:
-        """Like `dict.fromkeys`."""
+        """Equivalent to `dict.fromkeys`."""
         return dict.fromkeys(*values)
 
 
@@ -300,7 +300,7 @@ def _line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
-# Image support for a template that takes only texts.
+# Adding images to a template that accepts only texts.
 
 _SHOWING = (
     "{{%- set picture = {image} -%}}\n"
@@ -321,12 +321,12 @@ _SHOWING = (
 
 
 def showing(source: str, image: str) -> str:
-    """Makes a template that takes only texts accept lists of texts and images; `image` is written for each image."""
+    """Extends a template that accepts only texts to lists of texts and images; each image is written as `image`."""
     return _SHOWING.format(image=quoted(image)) + source
 
 
 def parted(source: str) -> tuple[str, str]:
-    """Undoes `showing`: the template and the image token, which is empty if `showing` was not used."""
+    """Reverses `showing`: returns the original template and the text for an image, which is empty for other templates."""
     before, after = _SHOWING.split("{image}")
     before, after = before.format(), after.format()
     image, found, rest = source.removeprefix(before).partition(after)
@@ -336,14 +336,14 @@ def parted(source: str) -> tuple[str, str]:
 
 
 def in_words(*, start: str, speak: str, end: str, again: str, image: str, space: bool) -> str:
-    """A chat template that puts fixed words around turns, whose texts and images may be in any order.
+    """A chat template that puts fixed strings around turns, in which texts and images may be in any order.
 
     Args:
         start: Text before everything.
         speak: Text before an assistant turn.
         end: Text after an assistant turn.
         again: Text before a turn that follows an assistant turn.
-        image: Text written for an image.
+        image: Text to write for an image.
         space: Whether to put a space before each text.
     """
     words = {"start": start, "speak": speak, "end": end, "again": again, "image": image, "space": " " * space}
@@ -383,7 +383,7 @@ def in_words(*, start: str, speak: str, end: str, again: str, image: str, space:
 
 
 def quoted(text: str) -> str:
-    """A text as a Jinja string literal."""
+    """Converts a text to a Jinja string literal."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
 
 
@@ -393,7 +393,7 @@ def _unquoted(text: str) -> str:
 
 
 def conversations(image: Medium) -> Iterator[tuple[str, list[Part]]]:
-    """Named conversations for testing a template."""
+    """Yields names and parts of conversations for testing a template."""
     asked, said = Part(USER, "What is it?"), Part(ASSISTANT, "A ball.")
     more, again = Part(USER, "Which colour?"), Part(ASSISTANT, "It is red.")
     shown, told = Part(USER, image), Part(SYSTEM, "Be brief.")

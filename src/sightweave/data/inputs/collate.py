@@ -1,6 +1,6 @@
-"""Stretches of tokens -> Batch: bundles of samples about one image, bundles into rows, rows into tensors.
+"""Collates encoded samples into a batch: groups samples with the same images into bundles, and bundles into rows.
 
-A bundle is a trunk (the images) with one branch for each of its samples; a row holds one or more bundles, each a segment::
+A bundle is a trunk (the images) with a branch for each of its samples. A row holds one or more bundles, each as a segment::
 
     row      [ trunk | branch 1 | branch 2 ][ trunk | branch 1 ] pad
     segment    0       0          0           1       1
@@ -28,21 +28,25 @@ IGNORE = -100
 
 @dataclass(slots=True)
 class Bundle:
-    """Samples that share their leading images."""
+    """Samples that share their leading media."""
 
     encoded: list[Encoded]
 
     @property
     def length(self) -> int:
-        """Number of tokens that it takes up in a row, targets included."""
+        """Number of tokens of the bundle in a row, including targets."""
         branches = [len(one.prompt) + len(one.target) for one in self.encoded]
         return len(self.encoded[0].trunk) + sum(branches)
 
 
 def bundle(samples: Iterable[Encoded], *, share: bool = True) -> list[Bundle]:
-    """Bundles the samples that have the same leading media; bundles are in order of first appearance.
+    """Groups samples with the same leading media into bundles, in order of first occurrence.
 
-    Samples of one group without media form a bundle too: questions about an image that training hides.
+    Samples without media are bundled by their group: they are questions about an image that training hides.
+
+    Args:
+        samples: Encoded samples.
+        share: Whether samples may share media; if not, each sample gets its own bundle.
     """
     bundles: dict[tuple[TrunkKey, str, int], Bundle] = {}
     for number, encoded in enumerate(samples):
@@ -54,26 +58,29 @@ def bundle(samples: Iterable[Encoded], *, share: bool = True) -> list[Bundle]:
 
 
 def pack(bundles: Sequence[Bundle], capacity: int) -> list[list[Bundle]]:
-    """Packs bundles into the fewest rows that `packing.fewest_rows` finds.
+    """Packs bundles into as few rows as `packing.fewest_rows` can find.
 
     Args:
-        bundles: Bundles to place; one longer than `capacity` gets a row of its own.
+        bundles: Bundles to pack; a bundle longer than `capacity` gets a row of its own.
         capacity: Maximum number of tokens in a row.
     """
     return [[bundles[i] for i in row] for row in fewest_rows([one.length for one in bundles], capacity)]
 
 
 def deal(rows: Sequence[Sequence[Bundle]], count: int) -> list[list[list[Bundle]]]:
-    """Splits rows into `count` hands of equal size, and of nearly equal tokens; no hand is empty.
+    """Divides rows into `count` batches with nearly equal numbers of rows and tokens; no batch is empty.
 
-    If there are fewer rows than hands, the row with the most samples is cut in two, and so on.
+    As long as there are fewer rows than batches, the row with the most samples is cut in two.
 
     Args:
         rows: Rows of bundles.
-        count: Number of hands; there must be at least this many samples.
+        count: Number of batches.
+
+    Returns:
+        The rows of each batch.
 
     Raises:
-        ValueError: Fewer samples than hands.
+        ValueError: There are fewer samples than batches.
     """
     cut = [list(row) for row in rows]
     while len(cut) < count:
@@ -87,7 +94,7 @@ def deal(rows: Sequence[Sequence[Bundle]], count: int) -> list[list[list[Bundle]
     hands: list[list[list[Bundle]]] = [[] for _ in range(count)]
     held = [0] * count
     for start in range(0, len(order), count):
-        # In each round, the longest of the next rows goes to the hand with the fewest tokens.
+        # In each round, the longest of the next rows goes to the batch with the fewest tokens.
         lightest = sorted(range(count), key=lambda i: held[i])
         for row, hand in zip(order[start : start + count], lightest, strict=False):
             hands[hand].append(cut[row])
@@ -97,13 +104,13 @@ def deal(rows: Sequence[Sequence[Bundle]], count: int) -> list[list[list[Bundle]
 
 
 def _halves(row: list[Bundle]) -> tuple[list[Bundle], list[Bundle]]:
-    """A row split between bundles, or between the samples of its only bundle, which then no longer share media."""
+    """Splits a row between bundles, or between the samples of its only bundle, which then no longer share media."""
     if len(row) > 1:
         return row[: len(row) // 2], row[len(row) // 2 :]
 
     samples = row[0].encoded
     if len(samples) < 2:
-        raise ValueError("rows of one sample each cannot be dealt to more hands than there are rows.")
+        raise ValueError("there are fewer samples than batches to divide them into.")
 
     middle = len(samples) // 2
     return [Bundle(samples[:middle])], [Bundle(samples[middle:])]
@@ -111,7 +118,7 @@ def _halves(row: list[Bundle]) -> tuple[list[Bundle], list[Bundle]]:
 
 @dataclass(slots=True)
 class _Row:
-    """One row of a token sequence while it grows."""
+    """One row of a token sequence that is being built; the fields are those of `TokenSequence`."""
 
     ids: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
@@ -122,7 +129,15 @@ class _Row:
     branch: list[int] = field(default_factory=list)
 
     def add(self, stretch: Stretch, *, position: int, items: Sequence[int], segment: int, branch: int) -> int:
-        """Appends a stretch; `items` are the indices of the sample's media in the batch. Returns the next position."""
+        """Appends a stretch and returns the position id after it.
+
+        Args:
+            stretch: The tokens.
+            position: Position id of the first token.
+            items: Index in the batch of each medium of the sample.
+            segment: Segment of the tokens.
+            branch: Branch of the tokens.
+        """
         count = len(stretch)
         self.ids += stretch.ids
         self.labels += [i if learn else IGNORE for i, learn in zip(stretch.ids, stretch.learn, strict=True)]
@@ -139,7 +154,7 @@ class _Row:
 
 @dataclass(slots=True)
 class Shown:
-    """A medium of a batch: its place, and the samples that contain it."""
+    """A medium of a batch, its position, and the samples that contain it."""
 
     medium: Medium
     row: int = 0
@@ -147,23 +162,23 @@ class Shown:
     branch: int = 0
     samples: list[Sample] = field(default_factory=list)
     leads: list[bool] = field(default_factory=list)
-    """For each sample, whether this is its first medium."""
+    """For each of `samples`, whether the medium is the sample's first one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collated:
-    """A batch before any medium is loaded."""
+    """A batch whose media are not loaded yet."""
 
     batch: Batch
     """The batch without its media."""
     shown: list[Shown]
-    """Its media, in the order of their numbers in the tokens."""
+    """The media of the batch, in the order of the indices by which tokens refer to them."""
 
     def with_media(self, loaded: Mapping[str, tuple[Sequence[int], Loaded]]) -> Batch:
-        """The whole batch.
+        """Completes the batch with loaded media.
 
         Args:
-            loaded: For each modality, the indices of its media in `shown`, ascending, and their values.
+            loaded: For each modality, the ascending indices of its media in `shown`, and their values.
         """
         places = torch.tensor([(one.row, one.segment, one.branch) for one in self.shown])
         media = {}
@@ -189,18 +204,18 @@ def collate(
     pad_id: int,
     answers: Sequence[str] = (),
 ) -> Collated:
-    """Turns rows of bundles into tensors, for training and scoring; lists the media that they still need.
+    """Converts rows of bundles to tensors for training and scoring, and lists the media to be loaded.
 
     Args:
         rows: Bundles of each row.
-        layout: How the model needs its tokens laid out.
-        pad_id: Fills rows on the right.
-        answers: The list of answers, for a model that classifies.
+        layout: Token layout that the model expects.
+        pad_id: Id of the token that pads rows on the right.
+        answers: List of answers, for a model that classifies answers.
     """
     shown: list[Shown] = []
     targets, sources = [_Row() for _ in rows], [_Row() for _ in rows]
 
-    # Answer classification: the position of each answer, and the score of each class.
+    # For answer classification, collect the position of each answer and the scores of all classes.
     class_at: list[tuple[int, int]] = []
     scores: list[list[float]] = []
     for number, bundles in enumerate(rows):
@@ -242,14 +257,14 @@ def collate(
 
 
 def _answer_scores(encoded: Encoded, answers: Sequence[str]) -> list[float]:
-    """Each answer's share of the references, scaled so that the most common one scores 1."""
+    """Target score of each answer: its count among the references, divided by the count of the most common answer."""
     references = encoded.sample.references or (encoded.sample.target,)
     counts = [float(references.count(answer)) for answer in answers]
     return [count / max(1.0, *counts) for count in counts]
 
 
 def token_sequence(rows: Sequence[_Row], pad_id: int) -> TokenSequence:
-    """Turns rows into tensors, padded on the right."""
+    """Converts rows to tensors, padded on the right."""
     width = max(len(row.ids) for row in rows)
 
     def dense(name: str, fill: int) -> Tensor:
@@ -277,7 +292,13 @@ def token_sequence(rows: Sequence[_Row], pad_id: int) -> TokenSequence:
 def stretch_rows(
     stretches: Sequence[Stretch], starts: Sequence[int], items: Sequence[Sequence[int]]
 ) -> list[_Row]:
-    """One stretch per row, as in generation, each with its position and its media numbers."""
+    """Makes rows with one stretch each, as for generation.
+
+    Args:
+        stretches: Tokens of each row.
+        starts: Position id of each row's first token.
+        items: Indices in the batch of the media of each row.
+    """
     rows = []
     for stretch, start, numbers in zip(stretches, starts, items, strict=True):
         row = _Row()
@@ -294,14 +315,17 @@ def region_targets(
     place: Callable[[int, Region], tuple[float, float]],
     word_ids: Callable[[str], Sequence[int]],
 ) -> Regions | None:
-    """The embedding at the centre of each region, with the ids of the region's words.
+    """Labels the embedding at the centre of each region with the ids of the region's words.
 
     Args:
-        regions: (number of the medium, region).
-        starts: Where the embeddings of each medium begin among those of the batch.
-        layout: Defines the grid of embeddings.
+        regions: Pairs of a medium's index and a region of the medium.
+        starts: Index of each medium's first embedding among those of the batch.
+        layout: Token layout, which defines the grid of embeddings.
         place: Returns the centre of a region as fractions x, y of the transformed image.
-        word_ids: Ids of a word.
+        word_ids: Returns the ids of a word.
+
+    Returns:
+        The labels; None if there are no visible regions, or the embeddings do not form a grid.
     """
     if layout.grid is None or not regions:
         return None
@@ -311,7 +335,7 @@ def region_targets(
     for item, region in regions:
         x, y = place(item, region)
         if not (0 <= x < 1 and 0 <= y < 1):
-            continue  # cropped away
+            continue  # the centre was cropped away
 
         at.append(starts[item] + int(y * height) * width + int(x * width))
         words.append(sorted({i for word in region.words for i in word_ids(word)}))
@@ -319,7 +343,7 @@ def region_targets(
 
 
 def caption_targets(words: Sequence[Sequence[int]]) -> Regions:
-    """Ids of the words that describe each whole medium."""
+    """Labels whole media, each with the distinct ids of the words that describe it."""
     rows = [sorted(set(one)) for one in words]
     return Regions(torch.arange(len(rows)), _ragged(rows), whole=True)
 

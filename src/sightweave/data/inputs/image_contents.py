@@ -1,7 +1,6 @@
-"""Finds duplicate images by their content.
+"""Finds duplicate images by their content, since a dataset may hold copies of a photograph under several names.
 
-Names are no guide: a dataset may hold copies of one photograph under many names. Two images are duplicates if their
-decoded pixels are equal, so a copy with different metadata or in another lossless format is still a duplicate.
+Two images are duplicates if their decoded pixels are equal, even if their metadata or their lossless formats differ.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ from sightweave.core.types import Medium
 from sightweave.data.inputs import image_files
 
 _GLANCE = (64, 64)
-"""Width and height that suffice to tell most images apart; JPEG files are decoded at a correspondingly reduced scale."""
+"""Size hint in pixels for a first comparison, which distinguishes most images; JPEG files are then decoded faster."""
 
 
 def contents(given: Iterable[Medium]) -> dict[Medium, str]:
-    """A name for the content of each image: two images have the same name if and only if their pixels are equal.
+    """A name for the content of each image, such that two images have the same name if and only if their pixels are equal.
 
-    Every distinct file is read once and decoded at a reduced scale; only images that are equal at that scale are decoded
-    in full. An image that cannot be read is named by its key, and equals only images with the same key.
+    Each distinct file is decoded once at a reduced scale; only images that are equal at that scale are decoded in full. An
+    image that cannot be read is named by its key, so that it equals only images with the same key.
     """
     distinct = list(dict.fromkeys(given))
     files = {medium: _file_of(medium) for medium in distinct}
 
-    # One image represents all those with the same bytes.
+    # Choose one image to represent all those with the same bytes.
     first: dict[str, Medium] = {}
     for medium, file in files.items():
         first.setdefault(file, medium)
@@ -48,7 +47,7 @@ def contents(given: Iterable[Medium]) -> dict[Medium, str]:
 
 
 def _file_of(medium: Medium) -> str:
-    """Identifies an image without decoding: by the digest of its file, or else by the object itself."""
+    """Identifies an image without decoding it: by the digest of its file, or by the object if it is not a file."""
     if not isinstance(medium.source, Path | bytes):
         return f"object {id(medium)}"
     try:

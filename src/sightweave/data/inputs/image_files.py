@@ -1,8 +1,8 @@
-"""Reads image files: the only place that opens them, with limits and checks, for training, evaluation and serving.
+"""Reads image files, with limits and checks. All image files for training, evaluation and serving are opened here.
 
-The result is always uint8 H W 3 in RGB: EXIF rotation applied, transparency on white, 16 bits scaled to 8, CMYK and
-palettes converted, the first frame of an animation. ICC profiles and all other tags are ignored. Four formats are read
-(JPEG, PNG, WEBP, GIF); parsers of other formats are never called.
+The result is always uint8 H W 3 in RGB: EXIF rotation is applied, transparent pixels are put on white, 16 bits are scaled to
+8, CMYK and palettes are converted, and only the first frame of an animation is read. ICC profiles and other tags are
+ignored. Four formats are supported (JPEG, PNG, WEBP, GIF); parsers of other formats are never called.
 """
 
 from __future__ import annotations
@@ -67,18 +67,18 @@ _SUFFIXES = {
     ".svg": "SVG",
     ".ico": "ICO",
 }
-# Pillow's warnings go through Python's process-wide filters, so only one thread at a time may change them.
+# Suppressing Pillow's warnings changes Python's process-wide filters, so only one thread at a time may do it.
 _HEADER_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits of an image; a larger one is rejected before it is decoded."""
+    """Limits for images; an image beyond them is rejected before it is decoded."""
 
     max_pixels: int = 40_000_000
-    """Maximum width times height."""
+    """Maximum number of pixels (width times height)."""
     max_bytes: int = 64 << 20
-    """Maximum size of the file."""
+    """Maximum size of the file in bytes."""
     max_aspect: float = 200.0
     """Maximum ratio of the longer to the shorter side."""
 
@@ -88,30 +88,31 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Examined:
-    """The facts about an image and its pixels, from reading it once with `examine`."""
+    """The result of `examine`: an image's properties and pixels."""
 
     info: MediumInfo
-    """Facts from the header."""
+    """Size and format from the header."""
     digest: str
-    """SHA-256 of the file, or of the pixels if there is no file; the result of `digest`."""
+    """SHA-256 of the file, or of the pixels if there is no file, as returned by `digest`."""
     bytes: int
-    """Size of the file, or of the pixels if there is no file."""
+    """Size in bytes of the file, or of the pixels if there is no file."""
     pixels: np.ndarray
-    """uint8 H W 3, RGB; a JPEG may have been decoded at a reduced scale."""
+    """Pixels, uint8 H W 3, RGB; a JPEG may have been decoded at a reduced scale."""
     has_location: bool
-    """Whether EXIF or XMP holds the location where the photo was taken."""
+    """Whether EXIF or XMP contains the location where the photo was taken."""
     has_orientation: bool
-    """Whether EXIF asks for a rotation or a mirror image."""
+    """Whether EXIF specifies a rotation or a reflection."""
     extension_lies: bool
-    """Whether the file's suffix names a different format from its content."""
+    """Whether the file's suffix does not match the format of its content."""
     is_sixteen_bit: bool
     """Whether the file has 16 bits per channel, which are scaled to 8."""
 
 
 def probe(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> MediumInfo:
-    """Reads the header without decoding; a source function is called, so a generated image is drawn.
+    """Reads an image's size and format from its header, without decoding the pixels.
 
-    ``frames`` is 2 for every animated GIF, since counting the frames would read the whole file.
+    If the source is a function, it is called, so that a generated image is drawn. ``frames`` is 2 for every animated GIF,
+    because counting the frames would require reading the whole file.
 
     Raises:
         MediaError: As for `load`, except for faults that only decoding reveals.
@@ -138,16 +139,16 @@ def load(
     Args:
         medium: A path, the bytes of a file, an array, a Pillow image, or a function that returns bytes or an array.
         limits: Limits that are checked before decoding.
-        size_hint: Width and height in pixels that the caller will shrink to. A JPEG file is then decoded at a
-            reduced scale that is no smaller; its pixels differ slightly from those of a full decode.
+        size_hint: Width and height in pixels to which the caller will shrink the image. A JPEG file is then decoded at
+            a reduced scale that is at least as large; its pixels differ slightly from those of a full decode.
 
     Returns:
-        uint8 H W 3, RGB, contiguous.
+        uint8 H W 3, RGB, contiguous in memory.
 
     Raises:
-        MediaError: With the code ``image_missing``, ``image_not_a_file``, ``image_unreadable``, ``image_empty``,
-            ``image_unsupported_format``, ``image_corrupt``, ``image_truncated``, ``image_too_large``,
-            ``image_aspect_ratio``, ``image_mode``, ``image_array`` or ``image_source``.
+        MediaError: The image cannot be read; the error has the code ``image_missing``, ``image_not_a_file``,
+            ``image_unreadable``, ``image_empty``, ``image_unsupported_format``, ``image_corrupt``, ``image_truncated``,
+            ``image_too_large``, ``image_aspect_ratio``, ``image_mode``, ``image_array`` or ``image_source``.
     """
     source, where = _given(medium), _where(medium)
     if isinstance(source, Path):
@@ -169,10 +170,10 @@ def load(
 
 
 def digest(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> str:
-    """SHA-256 of an image file, or of the pixels if there is no file: 64 hexadecimal digits.
+    """SHA-256 of an image file, or of the pixels if there is no file, as 64 hexadecimal digits.
 
     Raises:
-        MediaError: As for `load`, except for faults that only decoding reveals; a file is not decoded.
+        MediaError: As for `load`; a file is not decoded, so that damage inside it is not detected.
     """
     source, where = _given(medium), _where(medium)
     if isinstance(source, Path):
@@ -186,15 +187,15 @@ def digest(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> str:
 def examine(
     medium: Medium, limits: Limits = DEFAULT_LIMITS, size_hint: tuple[int, int] | None = None
 ) -> Examined:
-    """Collects everything that a dataset check needs to know about an image, reading and decoding its file once.
+    """Collects all properties of an image that a dataset check needs, while reading and decoding its file only once.
 
     Args:
         medium: As for `load`.
         limits: Limits that are checked before decoding.
-        size_hint: Width and height in pixels that are enough; as for `load`. Damage is found at any scale.
+        size_hint: Width and height in pixels, as for `load`; damage is detected at any scale.
 
     Raises:
-        MediaError: In the same cases as `load`, with the same codes.
+        MediaError: As for `load`, with the same codes.
     """
     source, where = _given(medium), _where(medium)
     suffix = source.suffix.lower() if isinstance(source, Path) else ""
@@ -206,8 +207,8 @@ def examine(
 
     data = _bounded(bytes(source), where, limits)
     image, orientation = _open(io.BytesIO(data), where, limits)
-    # The header is read before decoding, because a JPEG draft changes the image's reported size. A GIF is the exception:
-    # counting its frames moves past the first frame, which must be decoded.
+    # Read the header before decoding, because a JPEG draft changes the reported size of the image. GIF is an exception:
+    # counting its frames would skip the first frame, which is the one to decode.
     info = None if image.format == "GIF" else _info(image, orientation)
     pixels = _decoded(image, orientation, data, where, size_hint)
 
@@ -229,7 +230,7 @@ def examine(
 
 
 def _examine_memory(source: Any, key: str, where: str, limits: Limits) -> Examined:
-    """Examines an image that is not a file: an array or a Pillow image."""
+    """Examines an image in memory: an array or a Pillow image."""
     pixels = load(Medium(source, key), limits)
     is_image = isinstance(source, Image.Image)
     height, width, _ = pixels.shape
@@ -252,14 +253,14 @@ def _pixel_digest(pixels: np.ndarray) -> str:
 
 
 def _given(medium: Medium) -> Any:
-    """The source, or the result of calling it if it is a function: bytes from inside a larger file, or drawn pixels."""
+    """The source of an image; a source function is called, and its result returned, such as drawn pixels."""
     return medium.source() if callable(medium.source) else medium.source
 
 
 def _where(medium: Medium) -> str:
-    """The name of an image in messages, which never holds the address of an object."""
+    """The name of an image for messages: its path or its key."""
     source = medium.source
-    return f"picture {str(source)!r}" if isinstance(source, Path) else f"picture {medium.key!r}"
+    return f"image {str(source)!r}" if isinstance(source, Path) else f"image {medium.key!r}"
 
 
 @contextmanager
@@ -292,8 +293,8 @@ def _regular_file(path: Path, where: str, limits: Limits) -> Iterator[io.Buffere
 
 
 def _read(file: BinaryIO, limits: Limits) -> bytes:
-    """Reads a whole file, but at most one byte over the limit, even if the file is growing."""
-    # Read by the size of the file: allocating a buffer of the whole limit costs more than reading a small file.
+    """Reads a whole file, but at most one byte more than the limit, even if the file is growing."""
+    # Read the file's current size first, because allocating a buffer as large as the limit is slow.
     size = os.fstat(file.fileno()).st_size
     data = file.read(size + 1)
     return data if len(data) <= size else data + file.read(limits.max_bytes + 1 - len(data))
@@ -326,7 +327,7 @@ def _check_size(width: int, height: int, where: str, limits: Limits) -> None:
 
 
 def _open(file: BinaryIO, where: str, limits: Limits) -> tuple[Image.Image, int]:
-    """The lazy image and its EXIF orientation, checked against the limits."""
+    """Opens an image lazily and checks its limits; returns it with its EXIF orientation."""
     with _HEADER_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -362,21 +363,21 @@ def _unidentified(head: bytes, where: str) -> MediaError:
 
 
 def _undecodable(error: Exception, where: str) -> MediaError:
-    """Replaces a decoder's error, whose text may hold addresses of objects, by our own message."""
+    """Converts a decoder's error to a `MediaError` with our own message; its own may contain object addresses."""
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         return MediaError("image_truncated", f"{where}: the file is truncated; copy it again.")
     return MediaError("image_corrupt", f"{where}: the image data is damaged.")
 
 
 def _header_orientation(image: Image.Image, where: str) -> int:
-    """EXIF orientation of a Pillow image that the caller passed in."""
+    """The EXIF orientation (1 to 8) of a Pillow image that the caller passed in."""
     with _HEADER_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _orientation(image)
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 if there is none or EXIF is damaged."""
+    """The EXIF orientation (1 to 8) of an image; 1 if there is none or EXIF is damaged."""
     names = [str(key).lower() for key in image.info]
     if not any("exif" in name or "xmp" in name for name in names):
         return 1  # getexif would decode a whole PNG to look for EXIF after its pixels
@@ -402,12 +403,12 @@ def _info(image: Image.Image, orientation: int) -> MediumInfo:
 
 
 def _format_name(image: Image.Image) -> str:
-    """The format of an image. Pillow calls a JPEG with several images MPO; its first image is a plain JPEG."""
+    """The format of an image; a JPEG with several images, which Pillow calls MPO, counts as JPEG."""
     return "JPEG" if image.format == "MPO" else str(image.format)
 
 
 def _gif_info(data: bytes, pixels: np.ndarray, where: str, limits: Limits) -> MediumInfo:
-    """Header facts of a GIF whose first frame is intact; damage after that frame only affects the frame count."""
+    """Size and format of a GIF whose first frame is intact; if a later frame is damaged, its frame count is 2."""
     try:
         return _info(*_open(io.BytesIO(data), where, limits))
     except MemoryError:
@@ -417,7 +418,7 @@ def _gif_info(data: bytes, pixels: np.ndarray, where: str, limits: Limits) -> Me
 
 
 def _has_location(image: Image.Image) -> bool:
-    """Whether EXIF has a non-empty GPS directory, or XMP a latitude."""
+    """Whether an image has a location: a non-empty GPS directory in EXIF, or a latitude in XMP."""
     xmp = image.info.get("xmp", b"")
     if "GPSLatitude" in (xmp if isinstance(xmp, str) else bytes(xmp).decode("latin-1")):
         return True
@@ -451,7 +452,7 @@ def _decoded(
 
 
 def _check_end(data: bytes, name: str, where: str) -> None:
-    """Checks what decoders do not: a missing end of the file, and an excessive number of scans."""
+    """Raises `MediaError` for faults that decoders accept: a missing end of the file, or too many JPEG scans."""
     cut = name == "PNG" and data.rfind(b"IEND") < 0
     if name == "WEBP":
         cut = int.from_bytes(data[4:8], "little") + 8 > len(data)
@@ -464,7 +465,10 @@ def _check_end(data: bytes, name: str, where: str) -> None:
 
 
 def _scans(data: bytes) -> int:
-    """Number of scans in a JPEG. `bytes.count` would take seven times as long: a tenth of decoding at a small scale."""
+    """Number of scans in a JPEG.
+
+    They are counted with numpy: `bytes.count` takes seven times as long, which is a tenth of the time for decoding.
+    """
     values = np.frombuffer(data, np.uint8)
     return int(np.count_nonzero((values[:-1] == 0xFF) & (values[1:] == 0xDA)))
 
@@ -488,7 +492,7 @@ def _pixels(image: Image.Image, where: str) -> np.ndarray:
         if mode in _SEE_THROUGH or (clear is not None and mode in ("1", "L", "P", "RGB")):
             return _on_white(image.convert("RGBA"))
         if mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
-            # Pillow assumes that every CMYK JPEG is inverted, as Adobe's are.
+            # Pillow assumes that every CMYK JPEG is inverted, which is only the case for those of Adobe programs.
             image = ImageChops.invert(image)
         return np.array(image if mode == "RGB" else image.convert("RGB"))
     except MemoryError:
@@ -510,7 +514,7 @@ def _from_sixteen_bits(image: Image.Image, clear: object) -> np.ndarray:
 
 
 def _scaled_down(values: np.ndarray) -> np.ndarray:
-    """uint16 to uint8: 65535 = 255 * 257 becomes 255, and 257 * k becomes k exactly."""
+    """Scales uint16 to uint8 with rounding: 257 * k becomes exactly k, so that 65535 becomes 255."""
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
@@ -521,7 +525,7 @@ def _on_white(image: Image.Image) -> np.ndarray:
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Applies an EXIF orientation (TIFF 6.0, tag 274)."""
+    """Rotates or mirrors pixels by an EXIF orientation (TIFF 6.0, tag 274)."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
@@ -532,7 +536,7 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _from_array(array: np.ndarray, where: str, limits: Limits) -> np.ndarray:
-    """Converts an array to uint8 H W 3; an ambiguous array is an error."""
+    """Converts an array to uint8 H W 3; raises `MediaError` if its meaning is ambiguous."""
 
     def wrong(problem: str) -> MediaError:
         numeric = array.dtype.kind in "biuf" and array.size > 0
@@ -552,7 +556,7 @@ def _from_array(array: np.ndarray, where: str, limits: Limits) -> np.ndarray:
             raise wrong("C H W and H W C cannot be distinguished; pass a Pillow image")
     _check_size(shape[1], shape[0], where, limits)
 
-    # Values to uint8.
+    # Convert the values to uint8.
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise wrong("an image array must not contain NaN or infinity")
@@ -568,7 +572,7 @@ def _from_array(array: np.ndarray, where: str, limits: Limits) -> np.ndarray:
     elif array.dtype != np.uint8:
         raise wrong("values must be uint8, floats in 0 to 1, or full-range uint16")
 
-    # Channels to RGB.
+    # Convert the channels to RGB.
     if array.ndim == 2 or array.shape[2] == 1:
         return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
     if array.shape[2] == 3:
@@ -578,5 +582,5 @@ def _from_array(array: np.ndarray, where: str, limits: Limits) -> np.ndarray:
 
 
 def save_png(pixels: np.ndarray, path: Path) -> None:
-    """Writes uint8 H W 3 as a PNG file."""
+    """Writes pixels, uint8 H W 3, to a PNG file."""
     Image.fromarray(pixels).save(path, format="PNG")

@@ -1,4 +1,4 @@
-"""The length plan: what training will do with all samples, computed from image headers before any image is decoded."""
+"""Plans training by the lengths of all samples, which are computed from image headers without decoding any image."""
 
 from __future__ import annotations
 
@@ -19,74 +19,76 @@ from sightweave.data.inputs.too_long import Policy, TooLong, encoded_length, fit
 _EXAMPLES = 5
 """Maximum number of examples for each reason."""
 _REASONS_SHOWN = 3
-"""Maximum number of reasons that the text names."""
+"""Maximum number of reasons that the text lists."""
 _BITS = 10
-"""Leading bits of a length that are kept: up to 1,023 tokens, every length has its own bin."""
+"""Number of leading bits that distinguish lengths in the histogram; up to 1,023 tokens, each length has its own bin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A sample that is left out."""
+    """A sample that training leaves out."""
 
     id: str
     tokens: int | None
-    """Number of tokens before any shortening; None if they could not be counted."""
+    """Number of tokens before any shortening; None if it could not be determined."""
     limit: int
     """Maximum number of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """The samples that are left out for one reason."""
+    """The samples that training leaves out for the same reason."""
 
     count: int
     examples: tuple[Example, ...]
-    """The first five."""
+    """Examples: the first samples that were left out for this reason, at most five."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What training will do with the samples of a dataset, counted before it starts; made by `plan`."""
+    """Statistics on the lengths of a dataset's samples and on how training will treat them; made by `plan`."""
 
     samples: int
-    """Samples that were counted."""
+    """Number of samples that were counted."""
     kept: int
-    """Samples that training uses, including shortened ones."""
+    """Number of samples that training uses, including shortened ones."""
     dropped: Mapping[str, Dropped]
-    """Samples left out, by reason: ``too_long`` (``error`` under that policy), ``empty_answer``, or an error code."""
+    """Samples that training leaves out, by reason: ``too_long`` (``error`` under that policy), ``empty_answer``, or the code
+    of an error."""
     turns_dropped: int
-    """Kept samples that lose turns."""
+    """Number of kept samples that lose turns."""
     images_shrunk: int
-    """Kept samples whose images are cut into fewer tiles."""
+    """Number of kept samples whose images are cut into fewer tiles."""
     text_tokens: int
-    """Text tokens of the kept samples, after shortening."""
+    """Total number of text tokens of the kept samples, after shortening."""
     image_tokens: int
-    """Media tokens of the kept samples; an image counts once for each sample that contains it."""
+    """Total number of media tokens of the kept samples; an image counts once for each sample that contains it."""
     percentiles: Mapping[str, int]
-    """Percentiles ``50``, ``90``, ``99`` and ``max`` of the tokens of a sample before any shortening. Exact up to 1,023,
-    and rounded up by less than 0.2 % above that; ``max`` is exact. Empty if no sample could be counted."""
+    """Percentiles ``50``, ``90``, ``99`` and ``max`` of the number of tokens per sample before any shortening. Values up to
+    1,023 and ``max`` are exact; others are rounded up by less than 0.2 %. Empty if no sample could be counted."""
     longest_id: str
     """Id of the first sample with ``max`` tokens."""
     padded_share: float | None
-    """Fraction of slots that hold a token, with one row per bundle, padded to the longest of its microstep; None if no
-    sample is kept."""
+    """Fraction of positions that hold a token if each bundle has a row of its own, padded to the longest row of the
+    microstep; None if no sample is kept."""
     packed_share: float | None
-    """The same fraction with the bundles of a microstep packed into rows of `pack_to` tokens; None if nothing is packed."""
+    """Fraction of positions that hold a token if the bundles of a microstep are packed into rows of `pack_to` tokens; None
+    if nothing is packed."""
     max_length: int
-    """Maximum tokens of a sample."""
+    """Maximum number of tokens of a sample."""
     policy: Policy
-    """What happens to a longer sample."""
+    """Policy for samples that are too long."""
     pack_to: int | None
-    """Row length in tokens for packing."""
+    """Number of tokens per row for packing; None if nothing is packed."""
     groups: int
-    """Images whose samples were counted."""
+    """Number of images whose samples were counted."""
     total: int | None
     """Number of images in total; None if unknown."""
     is_partial: bool
     """Whether only part of the data was counted."""
 
     def to_text(self) -> str:
-        """At most six lines for a terminal."""
+        """A summary of at most six lines for a terminal."""
         lines = [f"{self.samples:,} samples, {self.kept:,} kept{self._left_out()}"]
 
         if self.is_partial:
@@ -142,7 +144,7 @@ class Plan:
         return f"rows: {_percent(padded)} filled if padded; {packed}"
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as dicts, lists, texts and numbers."""
+        """All fields as a JSON object."""
         plain = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
 
         dropped = {}
@@ -165,18 +167,18 @@ def plan(
     limit: int = 20_000,
     total: int | None = None,
 ) -> Plan:
-    """Counts what training would do with samples, in one pass and with little memory; no image is decoded.
+    """Counts the samples and tokens that training would use, in one pass and without decoding any image.
 
     Args:
-        groups: All samples of one image each, in an order like that of training: how well rows are filled depends on
-            which images are in the same microstep.
+        groups: Groups of samples, each with all samples of one image, in an order like that of training, since the filling
+            of rows depends on which images are in the same microstep.
         processor: Converts samples to tokens.
-        policy: What happens to a sample that is too long; under ``error`` it is counted, and nothing is raised.
-        max_length: Maximum tokens of a sample.
-        pack_to: Row length in tokens to pack into; None plans no packing.
-        pictures: Groups per microstep; those without usable samples are skipped, as in training.
+        policy: Policy for samples that are too long; with ``error``, such samples are counted and no error is raised.
+        max_length: Maximum number of tokens of a sample.
+        pack_to: Number of tokens per row for packing; None plans without packing.
+        pictures: Number of groups per microstep; groups without usable samples are skipped, as in training.
         limit: Maximum number of samples to count.
-        total: Number of groups in total; None takes the length of `groups`, if it has one.
+        total: Total number of groups; None uses the length of `groups`, if it has one.
 
     Raises:
         ValueError: A number is not positive.
@@ -203,7 +205,7 @@ def plan(
 
 @dataclass
 class _Slots:
-    """Slots in the rows of microsteps, and how many of them hold a token."""
+    """Counts the token positions in the rows of microsteps, and how many of them are filled."""
 
     filled: int = 0
     places: int = 0
@@ -219,7 +221,7 @@ class _Slots:
 
 
 def _row_lengths(rows: Sequence[Sequence[Bundle]], form: str) -> list[list[int]]:
-    """Number of tokens in each row of each sequence of the batch, as `collate` lays them out."""
+    """Number of tokens in each row, for each token sequence of the batch that `collate` would make."""
     prompts, targets = [], []
     for row in rows:
         prompt = target = 0
@@ -227,7 +229,7 @@ def _row_lengths(rows: Sequence[Sequence[Bundle]], form: str) -> list[list[int]]
             prompt += len(one.encoded[0].trunk)
             for encoded in one.encoded:
                 prompt += len(encoded.prompt)
-                # The target of an encoder-decoder begins with its own start token.
+                # The target of an encoder-decoder starts with an additional token.
                 target += len(encoded.target) + (form == "encoder_decoder")
         prompts.append(prompt)
         targets.append(target)
@@ -241,7 +243,7 @@ def _row_lengths(rows: Sequence[Sequence[Bundle]], form: str) -> list[list[int]]
 
 @dataclass
 class _Tally:
-    """A plan in progress: counts, a few examples, and the samples of one microstep."""
+    """A plan that is being computed: counts so far, a few examples, and the waiting samples of one microstep."""
 
     processor: Processor
     policy: Policy
@@ -313,10 +315,13 @@ class _Tally:
         return None
 
     def _read_headers(self, sample: Sample, readable: set[str]) -> None:
-        """Raises if training could not open a medium that is not known to be `readable`; with tiles, encoding checks."""
+        """Raises `MediaError` if a medium of the sample cannot be read; media in `readable` are known to be readable.
+
+        With tiles, the headers of images are not checked here, since encoding reads them.
+        """
         for medium in sample.media:
             if medium.identity in readable or medium.modality not in self.processor.loaders:
-                continue  # encoding says what the model reads
+                continue  # encoding reports modalities that the model does not read
             if medium.modality != "image":
                 self.processor.loaders[medium.modality].size(medium)
             elif self.processor.tiles.max_tiles <= 1:
@@ -330,7 +335,7 @@ class _Tally:
             examples.append(Example(sample.id, tokens, self.max_length))
 
     def _microstep(self) -> None:
-        """Counts the rows of the waiting groups, and drops them."""
+        """Counts the rows of the waiting groups, and clears them."""
         form = self.processor.layout.form
         bundles = bundle(encoded for group in self.waiting for encoded in group)
         self.padded.add([[one] for one in bundles], form)
@@ -339,7 +344,7 @@ class _Tally:
         self.waiting.clear()
 
     def finish(self, *, total: int | None, is_partial: bool) -> Plan:
-        """The plan for everything that was added."""
+        """Completes the plan for all groups that were added."""
         if self.waiting:
             self._microstep()
         return Plan(
@@ -365,7 +370,10 @@ class _Tally:
         )
 
     def _percentiles(self) -> dict[str, int]:
-        """For each percentage, the shortest length that so many of the samples do not exceed."""
+        """Percentiles of the lengths: the smallest length that 50, 90 or 99 percent of the samples do not exceed.
+
+        ``max`` is the exact length of the longest sample. Empty if no sample could be counted.
+        """
         count, below = self.histogram.total(), 0
         found: dict[str, int] = {}
         for length in sorted(self.histogram):
@@ -377,17 +385,17 @@ class _Tally:
 
 
 def _bin(length: int) -> int:
-    """The longest length that is counted together with this one: those that agree in their leading bits."""
+    """The bin of a length, given as its largest length; lengths with the same leading bits share a bin."""
     shift = max(0, length.bit_length() - _BITS)
     return (((length >> shift) + 1) << shift) - 1
 
 
 def _percent(share: float) -> str:
-    """Rounded down, so that 100 % means all."""
+    """Formats a fraction as a percentage, rounded down, so that 100 % means all."""
     return f"{int(share * 100 + 1e-9)} %"
 
 
 def _shown(name: str) -> str:
-    """An id for a terminal: only the end of a long one, and no control characters."""
+    """Formats an id for a terminal: long ids are shortened to their end, and control characters are escaped."""
     name = name if len(name) <= 40 else "..." + name[-37:]
     return name if name.isprintable() else ascii(name)

@@ -1,6 +1,6 @@
-"""The modality of a medium, and operations that depend on it; those on images do not load torch.
+"""Operations on media that depend on their modality; those on images do not import torch.
 
-`media._base.Loader` defines what a modality must provide.
+`media._base.Loader` is the interface that every modality implements.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ IMAGE = "image"
 
 
 def loader_class(modality: str) -> type[Loader]:
-    """The class that reads a modality, for operations that need no settings.
+    """The loader class of a modality, for operations that need no settings.
 
     Raises:
         RecipeError: There is no such modality.
@@ -31,7 +31,7 @@ def loader_class(modality: str) -> type[Loader]:
 
 
 def by_modality(media: Sequence[Medium]) -> dict[str, list[int]]:
-    """Indices of the media of each modality, in order."""
+    """Indices of the media of each modality, by modality."""
     numbers: dict[str, list[int]] = {}
     for number, medium in enumerate(media):
         numbers.setdefault(medium.modality, []).append(number)
@@ -39,10 +39,10 @@ def by_modality(media: Sequence[Medium]) -> dict[str, list[int]]:
 
 
 def check(medium: Medium) -> None:
-    """Reads the header of a medium.
+    """Checks that a medium can be read, reading at most its header.
 
     Raises:
-        MediaError: It cannot be read.
+        MediaError: The medium cannot be read.
     """
     if medium.modality == IMAGE:
         image_files.probe(medium)
@@ -51,10 +51,10 @@ def check(medium: Medium) -> None:
 
 
 def digest(medium: Medium) -> str:
-    """SHA-256 of the file of a medium, or of its values if it has none: 64 hexadecimal digits.
+    """SHA-256 of a medium's file, or of its values if it has no file, as 64 hexadecimal digits.
 
     Raises:
-        MediaError: It cannot be read.
+        MediaError: The medium cannot be read.
     """
     if medium.modality == IMAGE:
         return image_files.digest(medium)
@@ -62,7 +62,7 @@ def digest(medium: Medium) -> str:
 
 
 def contents(given: Iterable[Medium]) -> dict[Medium, str]:
-    """A name for the content of each medium; two media have the same name if and only if their contents are equal."""
+    """A name for the content of each medium, such that two media have the same name if and only if they are equal."""
     distinct = list(dict.fromkeys(given))
     names: dict[Medium, str] = {}
     for modality, numbers in by_modality(distinct).items():
@@ -74,10 +74,15 @@ def contents(given: Iterable[Medium]) -> dict[Medium, str]:
 
 
 def refuse_unknown(media: Sequence[Medium], known: Mapping[str, Any], where: str) -> None:
-    """Rejects media that a model has no encoder for.
+    """Checks that a model has an encoder for each medium.
+
+    Args:
+        media: The media.
+        known: Modalities that the model reads, as keys.
+        where: Origin of the media, for messages.
 
     Raises:
-        DataError: There is such a medium; the message names the first one and what the model reads.
+        DataError: The modality of a medium is not among those that the model reads.
     """
     for medium in media:
         if medium.modality not in known:

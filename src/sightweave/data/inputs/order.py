@@ -1,8 +1,8 @@
 """Shuffles images by a function of (seed, epoch, position), so that a run can be resumed from a few integers.
 
 The function is a keyed bijection on ``0 .. size - 1``: a four-round Feistel network over the next power of four, applied
-until the result is in range (Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains"). No permutation is ever
-stored. The order of a mix of sources is such a function, too.
+until the result is in range (Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains"). No permutation is stored. The
+order of a mix of several sources is computed in the same way.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _MASK = (1 << 64) - 1
 
 
 def shuffled(seed: int, epoch: int, position: int, size: int) -> int:
-    """The index of the image at `position` in an epoch.
+    """The index of the image at a position in a shuffled epoch.
 
     Args:
         seed: Random seed of the run.
-        epoch: Epoch, from 0.
-        position: Position in the epoch, 0 to `size` - 1.
+        epoch: Number of the epoch, counted from 0.
+        position: Position in the epoch, from 0 to `size` - 1.
         size: Number of images in the dataset.
     """
     if size == 1:
@@ -45,14 +45,14 @@ def shuffled(seed: int, epoch: int, position: int, size: int) -> int:
 
 
 def drawn(seed: int, size: int, count: int) -> list[int]:
-    """Samples `count` different numbers from ``0 .. size - 1`` uniformly; returns them in ascending order.
+    """Samples `count` distinct integers from ``0 .. size - 1`` uniformly, and returns them in ascending order.
 
-    The result is the same on every machine. With the same seed and size, a larger sample contains the smaller one.
+    The result is the same on every machine. With the same seed and size, a larger sample contains a smaller one.
 
     Args:
         seed: Random seed.
-        size: Number of integers to sample from; the memory needed does not depend on it.
-        count: Number of integers to sample; all of them are returned if there are no more.
+        size: Number of integers to sample from; the memory use does not depend on it.
+        count: Number of integers to sample; if it is at least `size`, all integers are returned.
     """
     if count >= size:
         return list(range(size))
@@ -60,11 +60,11 @@ def drawn(seed: int, size: int, count: int) -> list[int]:
 
 
 _DRAWN = 0xD2A3
-"""Added to the seed of a sample, so that it is independent of the training order of a run with this seed."""
+"""Added to the seed for sampling, so that samples are independent of the training order with the same seed."""
 
 
 def _mix(seed: int, epoch: int, step: int, value: int) -> int:
-    """Hashes all four numbers with SplitMix64's finaliser (Steele et al. 2014)."""
+    """Hashes four numbers to 64 bits with SplitMix64's finaliser (Steele et al. 2014)."""
     x = (
         seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + step * 0x94D049BB133111EB + value + 1
     ) & _MASK
@@ -74,7 +74,7 @@ def _mix(seed: int, epoch: int, step: int, value: int) -> int:
 
 
 def positions(seed: int, size: int, start: int = 0) -> Iterator[int]:
-    """Indices of images, epoch after epoch without end, from position `start`."""
+    """Yields indices of shuffled images, epoch after epoch without end, from position `start` on."""
     at = start
     while True:
         yield shuffled(seed, at // size, at % size, size)
@@ -83,32 +83,32 @@ def positions(seed: int, size: int, start: int = 0) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True)
 class Mixing:
-    """How often one source occurs in a mix."""
+    """The frequency of one source in a mix."""
 
     epochs: float = 1.0
-    """How often each image occurs in one epoch of the mix; 0.5 uses half of the images, a different half each time."""
+    """Number of times that each image occurs per epoch of the mix; with 0.5, alternating halves of the images occur."""
     weight: float | None = None
-    """Weight of the source relative to the other sources; `epochs` is then ignored."""
+    """Weight of the source relative to the other sources; if it is set, `epochs` is ignored."""
 
 
 _WITHIN = 0x5EED
-"""Added to the seed for the order within a source, so that it differs from the order of the mix."""
+"""Added to the seed for the order within a source, so that this order is independent of that of the mix."""
 
 
 class Mix:
-    """An endless order over sources of different lengths; only a quota for each source is stored.
+    """An endless shuffled order over the images of several sources.
 
-    One epoch of the mix has ``sum(quotas)`` positions. Shuffling the quotas decides the source at each position. A source
-    whose quota is its length gives every image once per epoch. Any other source runs through epochs of its own: after
-    any number of epochs of the mix, the counts of its images differ by at most one.
+    One epoch of the mix has ``sum(quotas)`` positions, which are shuffled. A source whose quota equals its length
+    contributes each image once per epoch. Any other source has its own epochs, so that after any number of epochs of the
+    mix, the counts of its images differ by at most one. Only the quotas are stored.
 
     Args:
         lengths: Number of images of each source.
-        mixing: How often each source occurs; empty means once per epoch.
+        mixing: Frequency of each source; empty means that each occurs once per epoch.
         seed: Random seed of the run.
 
     Raises:
-        RecipeError: `mixing` and the sources differ in number; only some of the sources have a weight; or a number is not
+        RecipeError: The lengths of `mixing` and `lengths` differ, only some of the sources have a weight, or a number is not
             positive.
         DataError: There are no images, or a source with a weight has none.
     """
@@ -128,7 +128,7 @@ class Mix:
         return self._ends[-1]
 
     def at(self, position: int) -> tuple[int, int]:
-        """Index of the source, and of the image in it, at a position (0, 1, ...) of the endless order."""
+        """The index of the source, and of the image in that source, at a position (0, 1, ...) of the endless order."""
         epoch, place = divmod(position, self.total)
         slot = shuffled(self.seed, epoch, place, self.total)
         source = bisect_right(self._ends, slot)
@@ -160,7 +160,7 @@ def _quotas(lengths: tuple[int, ...], mixing: tuple[Mixing, ...]) -> tuple[int, 
         if one.weight is not None and not lengths[number]:
             raise DataError(f"data: source {number + 1} has weight {one.weight:g} but no images; remove it.")
 
-    # A source that is not empty gets at least one position, however small its share is.
+    # A source that is not empty gets at least one position, even if its share is tiny.
     if weights:
         size, total = sum(lengths), math.fsum(weights)
         return tuple(max(1, round(size * (weight / total))) for weight in weights)
@@ -172,5 +172,5 @@ def _quotas(lengths: tuple[int, ...], mixing: tuple[Mixing, ...]) -> tuple[int, 
 
 
 def fingerprint(parts: Iterable[str | int]) -> str:
-    """One SHA-256 (64 hexadecimal digits) of the fingerprints or lengths of all sources, in order."""
+    """SHA-256, as 64 hexadecimal digits, of the fingerprints or lengths of all sources, in order."""
     return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()

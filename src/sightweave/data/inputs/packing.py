@@ -1,10 +1,10 @@
-"""Packs items into rows of a maximum number of tokens, by best fit or minimum slack, whichever needs fewer rows.
+"""Packs items into rows with a maximum number of tokens, by best fit or minimum slack, whichever needs fewer rows.
 
-Minimum slack fills one row after another as full as possible. A new heuristic algorithm for the one-dimensional
-bin-packing problem (Gupta and Ho 1999, Production Planning and Control 10), with one item of each row chosen beforehand as
-in New heuristics for one-dimensional bin-packing (Fleszar and Hindi 2002, Computers and Operations Research 29). Differs
-from both: the rest of the row is found by dynamic programming over sums, on a bounded number of candidates, instead of by
-a search; and the first item may also be the shortest, which suits lengths that are all similar.
+Minimum slack fills one row after another as full as possible (A new heuristic algorithm for the one-dimensional bin-packing
+problem, Gupta and Ho 1999, Production Planning and Control 10). As in New heuristics for one-dimensional bin-packing
+(Fleszar and Hindi 2002, Computers and Operations Research 29), one item of each row is chosen beforehand. In contrast to
+both, the rest of a row is found by dynamic programming over sums of a bounded number of candidates instead of by a
+search, and the first item may also be the shortest, which is better if all lengths are similar.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from heapq import heappop, heappush
 from typing import Literal
 
 _CANDIDATES = 128
-"""Maximum number of items that are tried for the rest of a row."""
+"""Maximum number of items that are considered for the rest of a row."""
 
 
 def fewest_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Packs items with the method of this file that needs the fewest rows, preferring best fit.
+    """Packs items with the method that needs the fewest rows; in a tie, with best fit.
 
     Args:
-        lengths: Tokens of each item; an item longer than `capacity` gets a row of its own.
-        capacity: Maximum tokens of a row.
+        lengths: Number of tokens of each item; an item longer than `capacity` gets a row of its own.
+        capacity: Maximum number of tokens in a row.
 
     Returns:
-        The indices of the items in each row. The same lengths always give the same rows.
+        The indices of the items in each row. The result is deterministic.
     """
     minimum = _lower_bound(lengths, capacity)
     found = best_fit(lengths, capacity)
@@ -48,10 +48,10 @@ def _lower_bound(lengths: Sequence[int], capacity: int) -> int:
 
 
 def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Puts each item, longest first, into the fullest row with enough room; arguments and result as in `fewest_rows`.
+    """Puts each item, longest first, into the fullest row with enough room; arguments and result are as for `fewest_rows`.
 
-    There is one heap of rows for each number of free tokens. The bits of one integer mark the heaps that are not empty,
-    so the lowest bit from an item's length on gives the tightest row: the time grows almost linearly with the items.
+    There is a heap of rows for each number of free tokens, and the bits of an integer mark the heaps that are not empty. The
+    lowest set bit from an item's length on gives the tightest row, so the time grows almost linearly with the items.
     """
     rows: list[list[int]] = []
     waiting: list[list[int]] = [[] for _ in range(capacity + 1)]
@@ -80,16 +80,18 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
 def minimum_slack(
     lengths: Sequence[int], capacity: int, *, first: Literal["longest", "shortest"] = "longest"
 ) -> list[list[int]]:
-    """Fills row by row: one item first, then those that leave the fewest tokens free.
+    """Fills one row after another: puts one item into a row, then the items that leave the fewest tokens free.
+
+    The time is linear in the number of rows.
 
     Args:
-        lengths: As in `fewest_rows`.
-        capacity: Maximum tokens of a row.
-        first: The first item of each row. Starting with the longest keeps short items for later rows, where they fill
-            gaps. Starting with the shortest uses up the long ones and keeps those of medium length, which fit together.
+        lengths: As for `fewest_rows`.
+        capacity: Maximum number of tokens in a row.
+        first: First item of each row. Starting with the longest item keeps short items for gaps in later rows. Starting with
+            the shortest uses up long items, and keeps items of medium length, which fit together.
 
     Returns:
-        As `fewest_rows`. The time is linear in the rows.
+        As for `fewest_rows`.
     """
     waiting: dict[int, list[int]] = {}
     for number in range(len(lengths) - 1, -1, -1):
@@ -115,26 +117,26 @@ def minimum_slack(
 
 
 def _candidates(left: Sequence[int], room: int) -> Sequence[int]:
-    """Distinct lengths that fit, longest first: all of them, or an evenly spaced selection."""
+    """The distinct lengths that fit into `room`, longest first; if there are many, an evenly spaced selection of them."""
     fitting = left[: bisect_right(left, room)]
     stride = max(1, -(-len(fitting) // _CANDIDATES))
     return fitting[::-stride]
 
 
 def _fullest(counts: dict[int, int], room: int) -> list[int]:
-    """Lengths whose sum is closest to `room` without exceeding it; for equal sums, the longest items.
+    """Chooses lengths whose sum is closest to `room` without exceeding it; for equal sums, the longest ones.
 
-    Bit s of `sums` is set if some subset of the items so far has the sum s; adding an item is a shift and an OR.
+    Bit s of `sums` is set if a subset of the items so far has the sum s, so that adding an item takes a shift and an OR.
 
     Args:
         counts: Number of items of each length, longest first.
-        room: Tokens to fill.
+        room: Number of tokens to fill.
     """
     inside = (1 << room + 1) - 1
     sums, before, items = 1, [], []
     copies = max(1, _CANDIDATES // max(1, len(counts)))
 
-    # Find the sums that can be reached, and remember those before each item.
+    # Find the sums that can be reached, and store those reached before each item.
     for length, count in counts.items():
         for _ in range(min(copies, count, room // length)):
             before.append(sums)
@@ -143,7 +145,7 @@ def _fullest(counts: dict[int, int], room: int) -> list[int]:
         if sums >> room:
             break
 
-    # Go backwards: a short item is chosen only if the longer ones alone cannot reach the rest of the sum.
+    # Go backwards and choose a short item only if the longer ones alone cannot reach the rest of the sum.
     chosen, rest = [], sums.bit_length() - 1
     for length, reached in zip(reversed(items), reversed(before), strict=True):
         if not reached >> rest & 1:

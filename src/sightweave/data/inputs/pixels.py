@@ -1,4 +1,4 @@
-"""Loads the pixels of a batch: each image is decoded once, in this thread or in several, with identical results."""
+"""Loads the pixels of a batch, decoding each image once, in the calling thread or in several threads."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from sightweave.data.inputs.tiles import Tile
 from sightweave.data.inputs.transforms import ImageTransform, Resized
 
 _KEPT_BYTES = 64 << 20
-"""Maximum bytes of decoded pixels kept in memory."""
+"""Maximum size in bytes of the decoded pixels kept in memory."""
 
 
 class PixelLoader:
-    """Loads and transforms the media of a batch. Thread-safe.
+    """Loads and transforms the images of a batch; thread-safe.
 
     Args:
-        transform: Turns the pixels of an image into a tensor.
-        is_whole: Whether to decode every image at full scale, and not only those that are cut into tiles.
-        cache: Resized pixels of this transform, used when there is no augmentation.
+        transform: Converts the pixels of an image to a tensor.
+        is_whole: Whether to decode all images at full scale, rather than only those that are cut into tiles.
+        cache: Cache of pixels resized by this transform, used if there is no augmentation.
     """
 
     def __init__(self, transform: ImageTransform, *, is_whole: bool, cache: PixelCache | None = None) -> None:
@@ -46,17 +46,18 @@ class PixelLoader:
         fixed: frozenset[str] = frozenset(),
         pool: Executor | None = None,
     ) -> tuple[Float[Tensor, "I 3 Hp Wp"], list[tuple[int, int]]]:
-        """Returns the tensors, and the width and height in pixels of each medium.
+        """Loads images and tiles; returns their tensors, and the original width and height in pixels of each.
 
         Args:
-            media: Any media; those with equal keys, and all tiles of an image, are decoded once.
-            seeds: Augmentation seed for each medium; None turns augmentation off.
-            fixed: Keys of images that must not be mirrored. Images that are cut into tiles never are.
-            pool: Threads that decode, with identical results; None decodes in this thread. Torch runs in this thread
-                only: its own threads, multiplied by those of the pool, would exceed the number of cores.
+            media: Images and tiles. Media with equal keys, and all tiles of an image, are decoded once.
+            seeds: Augmentation seed of each medium; None turns augmentation off.
+            fixed: Keys of images that must not be mirrored. Images that are cut into tiles are never mirrored.
+            pool: Threads that decode images, which do not change the result; None decodes in this thread. Torch operations
+                always run in this thread, since torch's own threads, multiplied by those of the pool, would exceed the
+                number of cores.
 
         Raises:
-            MediaError: An image cannot be read; the first of them, if there are several.
+            MediaError: An image cannot be read; if there are several, the error is that of the first one.
         """
         parents = [tiling.whole(medium) for medium in media]
         cut: set[str] = set()
@@ -64,7 +65,7 @@ class PixelLoader:
             if isinstance(medium.source, Tile):
                 cut.add(parent.key)
 
-        # Look up the cache; each image that it misses is decoded once.
+        # Look up the media in the cache, and collect the images that must be decoded.
         cached: list[Resized | None] = []
         missing: dict[str, Medium] = {}
         for medium, parent in zip(media, parents, strict=True):
@@ -100,11 +101,11 @@ class PixelLoader:
     def _decoded(
         self, media: list[Medium], cut: set[str], pool: Executor | None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """Keys and pixels in order, each decoded on demand, or ahead of time by the threads."""
+        """Yields the key and pixels of each image in order; threads in `pool` decode ahead of time."""
         if pool is not None:
-            # Source functions (which draw, or read from a larger file) run in this thread: they need not be thread-safe.
+            # Call source functions, which draw or read a part of a file, in this thread, as they may not be thread-safe.
             media = [_fetched(medium) for medium in media]
-            # Without anything to decode, handing work to threads costs more than the work itself.
+            # Use threads only if something must be decoded, since distributing the work costs more than drawn images do.
             needs_decoding = any(isinstance(medium.source, Path | bytes) for medium in media)
             pool = pool if needs_decoding else None
 
@@ -113,13 +114,13 @@ class PixelLoader:
         return zip([medium.key for medium in media], pixels, strict=True)
 
     def _cached(self, medium: Medium, is_cut: bool, seeds: Sequence[int] | None) -> Resized | None:
-        """Cached resized pixels, or None if the cache cannot be used: it has only one scale and no augmentation."""
+        """Cached resized pixels of a medium; None if they are missing or cannot be used (with augmentation or tiles)."""
         if seeds is not None or self.cache is None or (is_cut and not self.is_whole):
             return None
         return self.cache.get(medium)
 
     def _load(self, medium: Medium, is_whole: bool) -> np.ndarray:
-        """Decoded pixels; those of files are kept while there is room, since training needs them again."""
+        """Decodes an image; pixels of files are kept in memory while there is room, since training needs them again."""
         key = (medium.key, is_whole)
         pixels = self._kept.get(key)
         if pixels is None:
@@ -131,7 +132,7 @@ class PixelLoader:
 
 
 class _Kept:
-    """Decoded pixels by key, up to a number of bytes. Thread-safe."""
+    """A thread-safe store of decoded pixels by key, with a maximum size in bytes."""
 
     def __init__(self) -> None:
         self._pixels: dict[tuple[str, bool], np.ndarray] = {}
@@ -145,7 +146,7 @@ class _Kept:
         return self._pixels.get(key)
 
     def add(self, key: tuple[str, bool], pixels: np.ndarray) -> None:
-        """Keeps the pixels, unless they are already there or there is no room."""
+        """Stores pixels, unless they are already stored or there is no room."""
         with self._lock:
             if key not in self._pixels and self._bytes + pixels.nbytes <= _KEPT_BYTES:
                 self._pixels[key] = pixels
@@ -153,7 +154,7 @@ class _Kept:
 
 
 def _fetched(medium: Medium) -> Medium:
-    """Calls the source function of a medium, if it has one; the result is decoded later, perhaps in another thread."""
+    """Replaces a medium's source function, if it has one, by its result, which another thread may then decode."""
     if not callable(medium.source):
         return medium
     return dataclasses.replace(medium, source=medium.source())

@@ -1,4 +1,4 @@
-"""Converts settings of Transformers' image processors to fields of `transforms.Config`."""
+"""Converts settings of Transformers image processors to fields of `transforms.Config`, and back."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from sightweave.data.inputs import transforms
 
 logger = logging.getLogger(__name__)
 _RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
-"""Resampling filters by Pillow's numbers."""
+"""Names of resampling filters by Pillow's number."""
 _MAX_LONGER_SIDE = 4096
-"""Maximum pixels of the longer side in Idefics3's image processor."""
+"""Maximum longer side in pixels in Idefics3's image processor."""
 _NO_CROP_SIDE = 384
-"""Pixels of the shorter side from which the image processor of ResNet and ConvNeXt only resizes."""
+"""Shorter side in pixels from which the image processor of ResNet and ConvNeXt resizes without cropping."""
 _FILES = (("processor_config.json", "image_processor"), ("preprocessor_config.json", ""))
-"""File and key of the settings: in Transformers 5 for a whole model, and in every version for an encoder."""
+"""Files that may hold the settings, with the key of the settings in the file; an empty key means the whole file. The first
+file belongs to a whole model (Transformers 5), and the second one to an encoder."""
 
 
 def read(folder: Path | str, size: int) -> dict[str, Any]:
-    """Fields of `transforms.Config` that give the same pixels as the image processor in a folder.
+    """Reads the image processor in a folder; returns the fields of a `transforms.Config` that gives the same pixels.
 
     Args:
-        folder: A folder written by ``save_pretrained`` of a processor.
-        size: Side of the encoder's input, in pixels; if it differs from the processor's, the margin is scaled with it.
+        folder: A folder written by a processor's ``save_pretrained``.
+        size: Side of the encoder's input in pixels. If it differs from the processor's, the crop margin is scaled.
 
     Raises:
         CheckpointError: Neither file exists, or a setting is not supported by the transform.
@@ -45,11 +46,11 @@ def read(folder: Path | str, size: int) -> dict[str, Any]:
 
 
 def seen(encoder: Any, folder: Path | str | None) -> dict[str, Any]:
-    """Fields of `transforms.Config` that give the pixels an encoder was trained on; empty if nothing states them.
+    """Fields of `transforms.Config` for the preprocessing with which an encoder was trained; empty if unknown.
 
     Args:
-        encoder: The encoder; its own ``preprocessing`` has priority (timm keeps it in config.json, next to the weights).
-        folder: Folder of its pretrained weights; None for an encoder that is trained from scratch.
+        encoder: The encoder; its own ``preprocessing`` takes precedence (timm stores it in config.json).
+        folder: Folder of the encoder's pretrained weights; None for an encoder that is trained from scratch.
 
     Raises:
         CheckpointError: As for `read`.
@@ -59,10 +60,15 @@ def seen(encoder: Any, folder: Path | str | None) -> dict[str, Any]:
 
 
 def fields(settings: Mapping[str, Any], size: int, *, where: str = "image processor") -> dict[str, Any]:
-    """Fields of `transforms.Config` for the settings of an image processor.
+    """Converts the settings of an image processor to fields of `transforms.Config`.
+
+    Args:
+        settings: The image processor's settings, as in its JSON file.
+        size: Side of the encoder's input in pixels.
+        where: Origin of the settings, for messages.
 
     Raises:
-        CheckpointError: As for `read`.
+        CheckpointError: A setting is not supported by the transform.
     """
     is_idefics = str(settings.get("image_processor_type", "")).startswith(("Idefics3", "SmolVLM"))
     wanted = {"do_rescale": True, "do_normalize": True}
@@ -92,7 +98,7 @@ def fields(settings: Mapping[str, Any], size: int, *, where: str = "image proces
 
 
 def settings(transform: transforms.Config) -> dict[str, Any]:
-    """Converts back: the settings of an image processor, except the sizes, for a transform with ``exact``."""
+    """Settings of an image processor, except for sizes, that are equivalent to a transform with ``exact``."""
     numbers = {name: number for number, name in _RESAMPLE.items()}
     return {
         "do_convert_rgb": True,
@@ -106,7 +112,10 @@ def settings(transform: transforms.Config) -> dict[str, Any]:
 
 
 def _fit_idefics(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
-    """Idefics3 resizes to the longer side and then to the square. Its tiling is not supported: ours differs."""
+    """The fields ``fit`` and ``resize_to`` for Idefics3, which resizes to the longer side and then to the square.
+
+    Its tiling is not supported, because ours is different.
+    """
     if settings.get("do_image_splitting", True):
         logger.warning(
             "%s: this model tiles large images (do_image_splitting); here they are read whole.", where
@@ -123,7 +132,7 @@ def _fit_idefics(settings: Mapping[str, Any], size: int, where: str) -> dict[str
 
 
 def _fit(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
-    """How any other image processor fits an image into the square: by a centre crop, or squashed."""
+    """The fields ``fit`` and ``resize_to`` for other image processors, which crop the centre or squash the image."""
     resized = settings.get("size")
     if isinstance(resized, Mapping) and "shortest_edge" in resized and settings.get("do_center_crop"):
         cropped = settings.get("crop_size")
@@ -146,7 +155,7 @@ def _fit(settings: Mapping[str, Any], size: int, where: str) -> dict[str, Any]:
 
 
 def _fit_share(edge: Any, share: Any, size: int, where: str) -> dict[str, Any]:
-    """Centre crop of this fraction of the shorter side, as for ResNet and ConvNeXt; no crop from 384 pixels on."""
+    """The fields for a centre crop to a fraction of the shorter side, as for ResNet; no crop from 384 pixels on."""
     if not isinstance(edge, int) or not isinstance(share, int | float) or edge < 1 or not 0 < share <= 1:
         raise CheckpointError(
             f"{where}: shortest_edge must be a number of pixels and crop_pct a fraction (got {edge!r} and {share!r})."

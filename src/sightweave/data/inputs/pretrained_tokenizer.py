@@ -1,8 +1,8 @@
-"""The tokenizer of a Transformers folder, extended by the special tokens that images and turns need.
+"""Reads the tokenizer of a Transformers folder and adds the special tokens that images and turns require.
 
-Its own ids do not change. If the folder has a chat template, that template writes the turns, after a trial on several
-conversations; otherwise turns are marked with tokens of our own. Missing tokens are appended after the last id, and the
-vocabulary is padded to a multiple of 64, which suits fast kernels.
+The ids of existing tokens do not change. If the folder has a chat template, it is tested on several conversations and then
+renders the turns; otherwise, turns are marked with our own tokens. Missing tokens are appended after the last id, and the
+vocabulary is padded to a multiple of 64, which is faster on GPUs.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ MULTIPLE = 64
 CONFIG = transformers_folder.TOKENIZER_CONFIG
 _OLD_TOKENS = "special_tokens_map.json"
 _TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-"""Tokens that a chat template may name."""
+"""Names of the tokens that are available to a chat template as variables."""
 _FRAMED = ("idefics3", "smolvlm")
-"""Models whose processor writes the tokens around an image itself."""
+"""Types of models whose processor writes the tokens around an image."""
 _PICTURE = Medium(b"", "a picture")
 _ASKED, _SAID, _MORE = (
     Part("user", "What is it?"),
@@ -41,15 +41,15 @@ _ASKED, _SAID, _MORE = (
 
 
 def read(folder: Path | str, rows: int) -> Tokenizer:
-    """The tokenizer of a checkpoint.
+    """Reads the tokenizer of a checkpoint.
 
     Args:
-        folder: As written by ``save_pretrained`` of a tokenizer.
-        rows: Rows of the checkpoint's embedding table; the vocabulary is at least as large.
+        folder: A folder written by a tokenizer's ``save_pretrained``, or a name on the Hub.
+        rows: Number of rows in the checkpoint's embedding table; the vocabulary is at least as large.
 
     Raises:
-        CheckpointError: No tokenizer.json, a damaged one, or a kind that the Rust library does not know; or a chat template
-            that cannot be reproduced exactly.
+        CheckpointError: tokenizer.json is missing, damaged or of an unknown kind, or the chat template cannot be reproduced
+            exactly.
     """
     place = transformers_folder.place(folder)
     if not (place / tokenizer.FILE_NAME).is_file():
@@ -75,11 +75,11 @@ def read(folder: Path | str, rows: int) -> Tokenizer:
 
 
 def _neutral(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The file without the pieces with which a text could spell a special token."""
+    """Changes the content of a tokenizer.json so that no text can be encoded as a special token."""
     found = copy.deepcopy(dict(content))
     model = found.get("model")
     if isinstance(model, dict) and model.get("type") == "Unigram":
-        # A Unigram model uses any of its pieces wherever their letters occur in a text.
+        # A Unigram model may use any of its pieces, including special ones, where their letters occur in a text.
         special = [token for token in found["added_tokens"] if token["special"]]
         for token in special:
             if token["id"] < len(model["vocab"]):
@@ -88,7 +88,7 @@ def _neutral(content: Mapping[str, Any]) -> dict[str, Any]:
 
     steps = found.get("pre_tokenizer")
     for step in (steps or {}).get("pretokenizers", [steps]):
-        # This scheme adds a space only before the very first text; here, some token always precedes it.
+        # The scheme "first" adds a space only at the start of the input, where a special token always precedes the text.
         if isinstance(step, dict) and step.get("prepend_scheme") == "first":
             step["prepend_scheme"] = "never"
     return found
@@ -125,7 +125,7 @@ def _template(folder: Path, rust: tokenizers.Tokenizer) -> Template:
             f"{transformers_folder.CHAT_TEMPLATE}, or remove it to mark turns with {plain.again} and {plain.speak}."
         ) from None
 
-    if model.get("model_type") in _FRAMED:  # the processor writes them around the image token
+    if model.get("model_type") in _FRAMED:  # the processor adds the tokens around the image token
         found = dataclasses.replace(found, before_image=FRAMED.before_image, after_image=FRAMED.after_image)
     if "strftime_now" in found.chat:
         logger.warning(
@@ -137,7 +137,7 @@ def _template(folder: Path, rust: tokenizers.Tokenizer) -> Template:
 
 
 def _named_tokens(folder: Path) -> dict[str, str]:
-    """The special tokens that the checkpoint names, by their names."""
+    """The checkpoint's special tokens by their names, such as ``bos_token``."""
     values: dict[str, Any] = {}
     for file in (_OLD_TOKENS, CONFIG):
         if not (folder / file).is_file():
@@ -150,12 +150,12 @@ def _named_tokens(folder: Path) -> dict[str, str]:
 
 
 def _content(token: Any) -> str:
-    """A special token's text, given as a string or in a mapping."""
+    """The text of a special token, which is given as a string or in a mapping."""
     return str(token.get("content", "")) if isinstance(token, Mapping) else str(token or "")
 
 
 def _image_tokens(folder: Path, model: Mapping[str, Any]) -> list[str | int]:
-    """The tokens that a folder declares as image tokens, by name or id."""
+    """The names or ids of the tokens that a folder declares as image tokens."""
     found: list[str | int] = []
     for name in (transformers_folder.PROCESSOR_CONFIG, CONFIG):
         if (folder / name).is_file():
@@ -169,7 +169,7 @@ def _image_tokens(folder: Path, model: Mapping[str, Any]) -> list[str | int]:
 
 
 def _added_around(rust: tokenizers.Tokenizer) -> tuple[str, str]:
-    """The special tokens that the checkpoint puts before and after a text."""
+    """The special tokens that a tokenizer adds before and after a text by default."""
     bare = rust.encode("a", add_special_tokens=False).ids
     whole = rust.encode("a").ids
     at = 0
@@ -190,10 +190,17 @@ def _in_words_of_chat(
     rust: tokenizers.Tokenizer,
     images: list[str | int],
 ) -> Template:
-    """The template of a folder with a chat template, after a trial on several conversations.
+    """Makes the `Template` for a checkpoint's chat template, after testing it on several conversations.
+
+    Args:
+        source: Jinja source of the chat template.
+        tokens: The checkpoint's special tokens by name.
+        plain: Template with our own strings, whose fields are the defaults.
+        rust: The checkpoint's tokenizer.
+        images: Names or ids of the declared image tokens.
 
     Raises:
-        DataError: With the texts inserted, it writes something different from its normal output, or leaves texts out.
+        DataError: Inserting texts after rendering gives a different result from rendering them, or texts are omitted.
     """
     eos = tokens.get("eos_token", "")
     tokens = {name: token for name, token in tokens.items() if name in source}
@@ -208,10 +215,10 @@ def _in_words_of_chat(
     chat = _taking(source, tokens, [*filter(None, known), plain.image], special)
     _try(chat)
 
-    # The text around a plain question, for programs that cannot render the template.
+    # Determine the text around a plain question, for programs that cannot render the template.
     asked = chat.write([_ASKED], asks=True)
     start, speak = asked.text[: asked.said[0].start], asked.text[asked.said[0].end :]
-    # The token that ends an answer.
+    # Determine the token that ends an answer.
     answered = chat.write([_ASKED, _SAID], asks=False)
     tail = answered.text[answered.said[-1].end :].lstrip()
     end = max((name for name in special if tail.startswith(name)), key=len, default=eos)
@@ -220,7 +227,7 @@ def _in_words_of_chat(
             f"answers end with {tail!r}, which has no special token, and the tokenizer has no eos_token"
         )
 
-    # The text between two turns.
+    # Determine the text between two turns.
     twice = chat.write([_ASKED, _SAID, _MORE], asks=True)
     between = twice.text[twice.said[1].end : twice.said[2].start].lstrip()
     found = dataclasses.replace(
@@ -239,7 +246,7 @@ def _in_words_of_chat(
 
 
 def _own_words(found: Template, chat: Chat) -> Template | None:
-    """The template that this library exported as the given chat template; None if another library wrote it."""
+    """Recovers the `Template` from a chat template that this library exported; None if it is from another library."""
     if not chat.shows:
         return None
 
@@ -263,12 +270,18 @@ def _own_words(found: Template, chat: Chat) -> Template | None:
 
 
 def _taking(source: str, tokens: Mapping[str, str], known: list[str], special: list[str]) -> Chat:
-    """The chat template with the form of content that it accepts.
+    """Determines the form of content that a chat template accepts, and returns it as a `Chat`.
 
-    A template that writes images gets lists with images; one that accepts only texts gets the image token as a text.
+    A template that supports images is given lists with images; any other template is given the image token in texts.
+
+    Args:
+        source: Jinja source of the template.
+        tokens: Special tokens by name.
+        known: Possible image tokens; the last one is our own.
+        special: All special tokens of the tokenizer.
 
     Raises:
-        DataError: It accepts neither, or writes something for an image that is not a token.
+        DataError: The template writes something for an image that is not a special token.
     """
     bare = Chat(source, tokens, lists=True, shows=True, image=known[0])
     question = {"type": "text", "text": chats.PROBE}
@@ -288,7 +301,7 @@ def _taking(source: str, tokens: Mapping[str, str], known: list[str], special: l
 
 
 def _rendered(chat: Chat, messages: list[chats.Message]) -> str:
-    """The prompt that a template writes; empty if it rejects the messages."""
+    """Renders messages as a prompt; empty if the template rejects them."""
     try:
         return chat.render(messages, asks=True)
     except DataError:
@@ -296,7 +309,7 @@ def _rendered(chat: Chat, messages: list[chats.Message]) -> str:
 
 
 def _image_among(added: list[str], known: list[str]) -> str:
-    """The image token among the tokens that an image adds."""
+    """Chooses the image token among the tokens that a template writes for an image."""
     named = [name for name in added if name in known] or [name for name in added if "image" in name.lower()]
     if len(added) > 1 and not named:
         raise DataError(
@@ -306,7 +319,7 @@ def _image_among(added: list[str], known: list[str]) -> str:
 
 
 def _try(chat: Chat) -> None:
-    """Compares our rendering with the template's own on conversations of all kinds.
+    """Checks our rendering against the template's own on various conversations.
 
     Raises:
         DataError: The two differ, or the template does not accept a plain question.
@@ -332,10 +345,10 @@ def _try(chat: Chat) -> None:
 
 
 def _try_answers(chat: Chat) -> None:
-    """Checks that an answer directly follows its prompt; otherwise a model would learn to answer another prompt.
+    """Checks that the conversation with an answer starts with the prompt; otherwise, training would use another prompt.
 
     Raises:
-        DataError: It does not.
+        DataError: The conversation with the answer does not start with the prompt.
     """
     asked = chat.write([_ASKED], asks=True).text
     answered = chat.write([_ASKED, _SAID], asks=False).text

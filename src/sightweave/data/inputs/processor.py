@@ -1,4 +1,4 @@
-"""Samples -> Batch, with everything that this requires: tokenizer, media, layout, answers. Saved next to the weights."""
+"""The processor, which converts samples to batches for a model; it is saved next to the model's weights."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ from sightweave.data.inputs.tokenizer import Template, Tokenizer
 logger = logging.getLogger(__name__)
 FILE_NAME = "processor.json"
 _MOST_BYTES = 64 << 20
-"""Maximum size of a processor.json; its list of answers is the only long part."""
+"""Maximum size of a processor.json in bytes; only its list of answers can be long."""
 Words = Literal["none", "regions", "captions"]
 """Source of the words for media embeddings, if any are required."""
 
 
 def _with_media(value: Any) -> Any:
-    """A layout that was written when images were the only medium, in its present form."""
+    """Converts a layout from an earlier version, in which images were the only modality, to the present form."""
     if not isinstance(value, Mapping) or "tokens_per_image" not in value:
         return value
     plain = dict(value)
@@ -59,44 +59,45 @@ def _with_media(value: Any) -> Any:
 
 @config.config
 class _Saved:
-    """The contents of ``processor.json``, with bounds that no real model comes close to."""
+    """The contents of ``processor.json``, with upper bounds that no real model reaches."""
 
     layout: Annotated[InputLayout, BeforeValidator(_with_media)]
     transform: Annotated[transforms.Config | None, BeforeValidator(config.without_kind)] = None
-    """None for a model that reads no images."""
+    """Image transform; None for a model that reads no images."""
     media: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Settings of the further modalities."""
+    """Settings of modalities other than images, by modality."""
     answers: tuple[str, ...]
     max_length: Annotated[int, Field(ge=1, le=1 << 24)]
     vocab_size: Annotated[int, Field(ge=1, le=1 << 22)] | None = None
-    """None in files that were written before vocabularies were padded."""
+    """Padded vocabulary size; missing in files of versions that did not pad it."""
     template: Template = field(default_factory=Template)
-    """Missing in files that were written before there were templates."""
+    """Template; missing in files of versions that had none."""
     tiles: Tiles = field(default_factory=Tiles)
-    """Missing in files that were written before there were tiles."""
+    """Tiling of large images; missing in files of versions that had none."""
 
 
 @dataclass(frozen=True)
 class Processor:
-    """Everything between samples and a model."""
+    """Converts samples to batches for a model, with its tokenizer, media loaders, layout and list of answers."""
 
     tokenizer: Tokenizer
     transform: transforms.Config | None
-    """How images become tensors; None for a model that reads none."""
+    """Image transform; None for a model that reads no images."""
     layout: InputLayout
-    """How the model expects its tokens."""
+    """Token layout that the model expects."""
     answers: tuple[str, ...] = ()
-    """The answers to choose from, for a model that classifies."""
+    """Answers to choose from, for a model that classifies answers."""
     max_length: int = 2048
     """Maximum number of tokens in a bundle."""
     tiles: Tiles = field(default_factory=Tiles)
-    """How large images are split into tiles."""
+    """Settings for splitting large images into tiles."""
     cache: PixelCache | None = field(default=None, compare=False)
-    """Resized images of this transform, used without augmentation; they do not affect the result. Not saved."""
+    """Cache of images resized by this transform, used if there is no augmentation. It does not change results and is not
+    saved."""
     media: Mapping[str, Any] = field(default_factory=dict)
-    """The ``Config`` of each further modality, by its name."""
+    """``Config`` of each modality other than images, by modality."""
     loaders: Mapping[str, Loader] = field(init=False, repr=False, compare=False)
-    """What reads the media of each modality."""
+    """Loader of each modality."""
 
     def __post_init__(self) -> None:
         loaders: dict[str, Loader] = {}
@@ -112,15 +113,15 @@ class Processor:
         object.__setattr__(self, "_word_ids", {})
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Loaders hold locks and kept pixels, which a copy makes again.
+        # Loaders hold locks and cached pixels, so a copy creates its own.
         return Processor, tuple(getattr(self, one.name) for one in dataclasses.fields(self) if one.init)
 
     @property
     def images(self) -> image.Loader:
-        """What reads images.
+        """The image loader.
 
         Raises:
-            RecipeError: The model reads none.
+            RecipeError: The model reads no images.
         """
         found = self.loaders.get("image")
         if not isinstance(found, image.Loader):
@@ -128,16 +129,15 @@ class Processor:
         return found
 
     def encode(self, sample: Sample, *, max_tiles: int | None = None, with_target: bool = True) -> Encoded:
-        """One sample as tokens; only the headers of large images are read, and nothing is decoded.
+        """Encodes a sample as tokens; media are not decoded, and their headers are read only if needed.
 
         Args:
             sample: Any sample.
-            max_tiles: Maximum tiles of an image; None means the processor's own number.
+            max_tiles: Maximum number of tiles per image; None uses the processor's own setting.
             with_target: Whether to encode the answer too; generation needs only the prompt.
 
         Raises:
-            DataError: A medium in an answer, of a modality that the model does not read, or with a header that cannot be
-                read.
+            DataError: A medium is in an answer, has a modality that the model does not read, or has an unreadable header.
         """
         modalities.refuse_unknown(sample.media, self.loaders, f"sample {sample.id!r}")
         has_images = "image" in self.loaders
@@ -150,12 +150,12 @@ class Processor:
         return encoded
 
     def length(self, sample: Sample, *, max_tiles: int | None = None) -> int:
-        """Number of tokens of a sample: its media, prompt and target. Like `encode`, it decodes nothing."""
+        """Number of tokens of a sample: media, prompt and target. Arguments and errors are as for `encode`."""
         encoded = self.encode(sample, max_tiles=max_tiles)
         return len(encoded.trunk) + len(encoded.prompt) + len(encoded.target)
 
     def num_tokens(self, medium: Medium) -> int:
-        """Number of tokens that a medium takes up in a text, from its header.
+        """Number of tokens (embeddings) of a medium, determined from its header if it depends on the medium's size.
 
         Raises:
             MediaError: The header cannot be read.
@@ -173,13 +173,16 @@ class Processor:
         fixed: frozenset[str] = frozenset(),
         pool: Executor | None = None,
     ) -> dict[str, tuple[list[int], Loaded]]:
-        """Media as their encoders read them: for each modality, the indices of its media, and their values.
+        """Loads media as input for their encoders.
 
         Args:
-            media: Of any modalities; equal keys, and all tiles of an image, are decoded once.
-            seeds: Seeds of the augmentation of each medium; None leaves all as they are.
-            fixed: Keys of media that are not mirrored.
-            pool: Threads that read and decode files; they do not affect the result. None uses this thread.
+            media: Media of any modalities. Media with equal keys, and all tiles of an image, are decoded once.
+            seeds: Augmentation seed of each medium; None turns augmentation off.
+            fixed: Keys of media that must not be mirrored.
+            pool: Threads that read and decode files, which do not change the result; None uses this thread.
+
+        Returns:
+            For each modality, the indices of its media in `media`, and their loaded values.
 
         Raises:
             MediaError: A medium cannot be read.
@@ -195,7 +198,7 @@ class Processor:
     def pixels(
         self, media: Sequence[Medium], seeds: Sequence[int] | None = None, *, pool: Executor | None = None
     ) -> torch.Tensor:
-        """Images as float I 3 size size; arguments as in `load_media`."""
+        """Loads images as float I 3 size size; arguments and errors are as for `load_media`."""
         values = self.images.load(media, seeds, pool=pool).values
         assert isinstance(values, torch.Tensor)  # images have one size
         return values
@@ -203,12 +206,18 @@ class Processor:
     def write_cache(
         self, samples: Iterable[Sample], folder: Path, progress: Callable[[int], None] | None = None
     ) -> pixel_cache.Written:
-        """Writes the resized images and tiles of samples; ``PixelCache.open(folder)`` is then this processor's cache.
+        """Writes a pixel cache with the resized images and tiles of samples; media of other modalities are skipped.
 
-        Media of other modalities are left as they are.
+        Args:
+            samples: Samples whose images are cached.
+            folder: Folder of the cache, to be opened with ``PixelCache.open(folder)``.
+            progress: Called with 1 for each image and tile.
+
+        Returns:
+            The number of images written, and the images that could not be read.
 
         Raises:
-            DataError: As in `cache.write`.
+            DataError: As for `cache.write`.
             RecipeError: The model reads no images.
         """
         images = self.images
@@ -242,17 +251,20 @@ class Processor:
         seed: int | None = None,
         pool: Executor | None = None,
     ) -> Batch:
-        """Samples as one batch.
+        """Converts samples to one batch.
 
         Args:
-            samples: Samples, encoded or not; those that begin with the same images share them as branches.
+            samples: Samples, encoded or not. Samples that start with the same images form a bundle that shares them.
             share: Whether samples may share images.
-            with_target: Whether to include the answers. Samples that are already encoded stay as they are.
-            pack_to: Row length in tokens to pack into; None gives each bundle its own row.
+            with_target: Whether to include the answers; does not affect samples that are already encoded.
+            pack_to: Number of tokens per row if bundles are packed; None gives each bundle its own row.
             words: Source of the words for media embeddings: ``regions``, whole ``captions``, or ``none``.
-            seed: Random seed of the data augmentation; None applies none. An image is never mirrored if a text of any of
-                its samples mentions left or right, nor if it is cut into tiles.
-            pool: Threads that decode images; they do not change the result. None decodes in this thread.
+            seed: Random seed of the data augmentation; None turns augmentation off. An image is never mirrored if a text of
+                any of its samples mentions left or right, or if it is cut into tiles.
+            pool: Threads that decode images, which do not change the result; None decodes in this thread.
+
+        Raises:
+            DataError: As for `encode`, or a medium cannot be read.
         """
         encoded = self._encoded(samples, with_target=with_target)
         bundles = bundle(encoded, share=share)
@@ -268,7 +280,7 @@ class Processor:
         seed: int | None = None,
         pool: Executor | None = None,
     ) -> Batch:
-        """Rows that are already packed, as one batch; the other arguments are as in `batch`."""
+        """Converts rows of bundles, which are already packed, to one batch; the other arguments are as for `batch`."""
         collated = collate(rows, layout=self.layout, pad_id=self.tokenizer.pad_id, answers=self.answers)
         shown = collated.shown
         if not shown:
@@ -281,7 +293,7 @@ class Processor:
             for one in row:
                 samples += [encoded.sample for encoded in one.encoded]
 
-        # An image that is cut into tiles is not mirrored either.
+        # Images that are cut into tiles must not be mirrored either.
         cut = {tiling.whole(medium).key for medium in media if isinstance(medium.source, Tile)}
         fixed = self._fixed(samples, seed) | cut
 
@@ -299,9 +311,9 @@ class Processor:
         seed: int | None = None,
         pool: Executor | None = None,
     ) -> Batch:
-        """Only the media of samples and the words for them: the first stage of training from scratch.
+        """Makes a batch of only the media of samples and the words for them, for the first stage of training from scratch.
 
-        Arguments as in `batch`.
+        Arguments are as for `batch`.
         """
         known: dict[str, Shown] = {}
         for sample in samples:
@@ -321,11 +333,11 @@ class Processor:
         return batch
 
     def prompts(self, samples: Sequence[Sample | Encoded], *, section: Section = "whole") -> Prompts:
-        """Prompts, one per row, as a model reads them before it generates; their media are listed but not decoded yet.
+        """Converts samples to prompts for generation, one per row; their media are listed but not loaded.
 
         Args:
             samples: Samples, encoded or not; their targets are ignored.
-            section: Part of each prompt: the ``whole``, the ``trunk`` of leading media, or the ``rest`` after it.
+            section: Part of each prompt: the ``whole``, the ``trunk`` of leading media, or the ``rest`` after the trunk.
         """
         return prompting.prompts(
             self._encoded(samples, with_target=False),
@@ -335,11 +347,11 @@ class Processor:
         )
 
     def continuations(self, ids: Sequence[Sequence[int]], starts: Sequence[int]) -> TokenSequence:
-        """Rows of plain text that follow earlier input, padded on the right.
+        """Makes rows of text tokens that continue earlier input, padded on the right.
 
         Args:
-            ids: Token ids of each row, at least one.
-            starts: Position of each row's first token.
+            ids: Token ids of each row; at least one per row.
+            starts: Position id of each row's first token.
         """
         return prompting.texts(ids, starts, pad_id=self.tokenizer.pad_id)
 
@@ -349,7 +361,7 @@ class Processor:
         ]
 
     def _fixed(self, samples: Sequence[Sample], seed: int | None) -> frozenset[str]:
-        """Keys of the media that must not be mirrored, because a text mentions their left or right."""
+        """Keys of the media that must not be mirrored, because a text about them mentions left or right."""
         if seed is None or (self.transform is not None and not self.transform.flip):
             return frozenset()
 
@@ -369,7 +381,7 @@ class Processor:
     ) -> Regions | None:
         if words == "captions":
             return caption_targets([_words_of(one, self.tokenizer) for one in shown])
-        if "image" not in loaded:  # nothing else has places
+        if "image" not in loaded:  # other modalities have no regions
             return None
 
         images, (numbers, read) = self.images, loaded["image"]
@@ -397,11 +409,11 @@ class Processor:
         return known[word]
 
     def documents(self) -> dict[str, Any]:
-        """The files that `load` reads from a checkpoint's folder, as JSON values by file name without suffix."""
+        """The files to store in a checkpoint for `load`: JSON values by file name without suffix."""
         return {"processor": self.to_plain(), "tokenizer": self.tokenizer.to_plain()}
 
     def to_plain(self) -> dict[str, Any]:
-        """Everything except the tokenizer, as plain data."""
+        """The processor's settings, without the tokenizer's vocabulary, as plain data."""
         return {
             "transform": None if self.transform is None else config.to_plain(self.transform),
             "media": {modality: config.to_plain(one) for modality, one in self.media.items()},
@@ -415,15 +427,15 @@ class Processor:
 
     @classmethod
     def load(cls, folder: Path, *, allowed: Container[str] | None = frozenset()) -> Processor:
-        """Reads the files of `documents` from a folder.
+        """Loads a processor from a folder that contains the files of `documents`.
 
         Args:
-            folder: The folder; it need not be trusted.
-            allowed: Dotted paths of the modalities that may be imported as Python modules; None allows any.
+            folder: The folder, which need not be trusted.
+            allowed: Dotted paths of user modules that may be imported as modalities; None allows any.
 
         Raises:
-            CheckpointError: A file is missing or is not one of them.
-            RecipeError: The folder names a module that is not allowed.
+            CheckpointError: A file is missing or invalid.
+            RecipeError: A modality is a user module that is not allowed.
         """
         path = folder / FILE_NAME
         if not path.exists():
@@ -452,15 +464,15 @@ class Processor:
 
 
 def settings_of(modality: str, values: Mapping[str, Any], allowed: Container[str] | None = None) -> Any:
-    """The ``Config`` of a further modality.
+    """Builds the ``Config`` of a modality.
 
     Args:
-        modality: A kind of ``data/inputs/media``, or the dotted path of a user's own module.
-        values: Its fields; a ``kind`` among them is the modality's own name.
+        modality: A kind in ``data/inputs/media``, or the dotted path of a user's own module.
+        values: Fields of the ``Config``; a field ``kind`` is ignored.
         allowed: Dotted paths that may be imported; None allows any.
 
     Raises:
-        RecipeError: No such modality, one that is not allowed, or a mistake in its fields.
+        RecipeError: The modality is unknown or not allowed, or its fields are invalid.
     """
     kind = catalog.config_class(modalities.FAMILY, modality, allowed=allowed)
     fields = {name: value for name, value in values.items() if name != "kind"}
@@ -468,7 +480,7 @@ def settings_of(modality: str, values: Mapping[str, Any], allowed: Container[str
 
 
 def _fitting(cache: PixelCache, loader: image.Loader) -> PixelCache | None:
-    """The cache; None, with a warning, if it was written with another transform than the loader's."""
+    """Returns the cache if it was written with the loader's transform; otherwise logs a warning and returns None."""
     mine = pixel_cache.fields_of(loader.transform, is_whole=loader.is_whole)
     if cache.fields == mine:
         return cache
@@ -481,7 +493,7 @@ def _fitting(cache: PixelCache, loader: image.Loader) -> PixelCache | None:
 
 
 def _seeds(seed: int, media: Sequence[Medium]) -> list[int]:
-    """A seed for each medium; a tile has that of its thumbnail, so that both get the same lighting and colours."""
+    """An augmentation seed for each medium; a tile has the seed of its thumbnail, so that their colours match."""
     seeds: list[int] = []
     for index, medium in enumerate(media):
         seeds.append(seeds[-1] if isinstance(medium.source, Tile) and seeds else seed * 65_537 + index)
@@ -489,14 +501,14 @@ def _seeds(seed: int, media: Sequence[Medium]) -> list[int]:
 
 
 def _texts(sample: Sample) -> Iterator[str]:
-    """All texts about a sample's media."""
+    """Yields all texts of a sample: its parts, options, references and words of regions."""
     yield from (part.content for part in sample.parts if isinstance(part.content, str))
     yield from (*sample.options, *sample.references)
     yield from (word for region in sample.regions for word in region.words)
 
 
 def _words_of(shown: Shown, tokenizer: Tokenizer) -> list[int]:
-    """Token ids of the captions of a medium, or of all its answers if it has no caption."""
+    """Token ids of a medium's captions, or of all answers of its samples if it has no caption."""
     captions = [sample.target for sample in shown.samples if sample.is_caption]
     texts = captions or [sample.target for sample in shown.samples]
 
@@ -507,7 +519,7 @@ def _words_of(shown: Shown, tokenizer: Tokenizer) -> list[int]:
 
 
 def _regions_of(shown: Shown) -> tuple[Region, ...]:
-    """The regions of the last sample that has any; a sample's regions belong to its first medium."""
+    """Regions of a medium, from the last sample that has it as its first medium and has regions."""
     found: tuple[Region, ...] = ()
     for sample, leads in zip(shown.samples, shown.leads, strict=True):
         if leads and sample.regions:

@@ -1,8 +1,8 @@
-"""Prompts -> tensors: the input of a model before and during generation.
+"""Converts prompts to tensors, as input of a model before and during generation.
 
-Training and scoring read whole samples in rows (`collate`). A prompt has its own row, its media may have been read
-before, and each medium is encoded once even if many rows contain it; so tokens and media are kept separate here until the
-media are encoded.
+For training and scoring, `collate` puts whole samples into rows. For generation, each prompt has its own row, its media may
+have been encoded before, and a medium that occurs in several rows is encoded only once. So tokens and media are kept
+separate here until the media are encoded.
 """
 
 from __future__ import annotations
@@ -20,29 +20,30 @@ from sightweave.data.inputs.collate import IGNORE, stretch_rows, token_sequence
 from sightweave.data.inputs.template import Encoded, Stretch
 
 Section = Literal["whole", "trunk", "rest"]
-"""Part of a prompt: all of it, the leading media, or what follows them."""
+"""Part of a prompt: all of it, its leading media, or the rest after these."""
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts as rows of tokens, with their media."""
+    """A batch of prompts: rows of tokens, with the media that they contain."""
 
     tokens: TokenSequence
-    """Tokens for the encoder of an encoder-decoder, or for the decoder of other models."""
+    """Tokens for the encoder of an encoder-decoder model, or for the decoder of other models."""
     begin: TokenSequence | None
-    """First tokens of the decoder of an encoder-decoder; None for other models."""
+    """First tokens for the decoder of an encoder-decoder model; None for other models."""
     media: tuple[Medium, ...]
-    """Each medium once, in order of appearance. Empty for a ``rest``, whose media were read before."""
+    """Distinct media in order of first occurrence; empty for the section ``rest``, whose media were encoded before."""
     shown: Tensor
-    """int64 P: for each occurrence of a medium, its number in `media`."""
+    """int64 P: index in `media` of each of the P occurrences of media."""
     row: Tensor
-    """int64 P: the row of each occurrence, in non-decreasing order."""
+    """int64 P: row of each occurrence, in non-decreasing order."""
 
     def batch(self, embeddings: Sequence[Tensor] | None = None) -> Batch:
-        """The input of the model.
+        """Makes the input of the model.
 
         Args:
-            embeddings: Q D each: those of `media`, on any device; the batch is on the device of the tokens.
+            embeddings: Embeddings of each of `media`, Q D, which should be on the device of the tokens; None if there are
+                none.
         """
         media = None if embeddings is None else self._placed(embeddings)
         if self.begin is None:
@@ -50,12 +51,12 @@ class Prompts:
         return Batch(target=self.begin, source=self.tokens, embeddings=media)
 
     def to(self, device: torch.device) -> Prompts:
-        """The same prompts with their tokens on another device."""
+        """A copy whose tokens are on the given device."""
         begin = None if self.begin is None else self.begin.to(device)
         return replace(self, tokens=self.tokens.to(device), begin=begin)
 
     def _placed(self, embeddings: Sequence[Tensor]) -> MediaEmbeddings:
-        """Embeddings of media, repeated for each occurrence."""
+        """Concatenates the embeddings of media, repeated for each of their occurrences."""
         device = embeddings[0].device
         shown = [embeddings[number] for number in self.shown.tolist()]
         counts = torch.tensor([len(one) for one in shown])
@@ -68,18 +69,18 @@ class Prompts:
 def prompts(
     encoded: Sequence[Encoded], *, pad_id: int, section: Section = "whole", with_begin: bool = False
 ) -> Prompts:
-    """One prompt per row, ending with the token that asks the model to answer.
+    """Makes prompts, one per row, that end with the tokens that start the answer.
 
     Args:
         encoded: Encoded samples; their targets are ignored.
-        pad_id: Token id that fills rows on the right.
-        section: Part of each prompt. With ``trunk``, no prompt may show a medium after its first text.
-        with_begin: Whether the decoder reads its own first token, as in an encoder-decoder.
+        pad_id: Id of the token that pads rows on the right.
+        section: Part of each prompt. With ``trunk``, prompts must not have media after their first text.
+        with_begin: Whether the decoder has its own first token, as in an encoder-decoder model.
     """
     stretches = [_stretch(one, section) for one in encoded]
     starts = [one.trunk.span if section == "rest" else 0 for one in encoded]
 
-    # Each medium is listed once, however often it occurs.
+    # List each medium once, even if it occurs in several prompts.
     unique: dict[str, int] = {}
     media: list[Medium] = []
     shown: list[int] = []
@@ -124,12 +125,12 @@ def _joined(first: Stretch, second: Stretch) -> Stretch:
 
 
 def texts(ids: Sequence[Sequence[int]], starts: Sequence[int], *, pad_id: int) -> TokenSequence:
-    """Rows of plain text that begin at given positions, padded on the right.
+    """Makes rows of text tokens that start at given positions, padded on the right.
 
     Args:
-        ids: Token ids of each row, at least one.
-        starts: Position of each row's first token.
-        pad_id: Token id that fills rows on the right.
+        ids: Token ids of each row; at least one per row.
+        starts: Position id of each row's first token.
+        pad_id: Id of the token that pads rows on the right.
     """
     stretches = []
     for row in ids:
@@ -150,9 +151,9 @@ def text_tokens(
     valid: Tensor | None = None,
     plain: bool = False,
 ) -> TokenSequence:
-    """Existing tensors as a token sequence; those not given default to causal text without padding.
+    """Makes a token sequence from existing tensors; by default, it is causal text without padding.
 
-    No tensor value is read, so it can be traced.
+    The function does not read tensor values, so it can be traced. The arguments are the fields of `TokenSequence`.
 
     Args:
         ids: int64 B S.
@@ -162,7 +163,7 @@ def text_tokens(
         ar: int64 B S.
         segment: int64 B S.
         valid: bool B S.
-        plain: Whether everything is causal, with padding only on the right.
+        plain: Whether all rows are causal, unpacked and padded only on the right.
     """
     zeros = torch.zeros_like(ids)
     return TokenSequence(
@@ -185,12 +186,12 @@ def placed(
     item: Tensor | None = None,
     keys: tuple[str, ...] = (),
 ) -> Media:
-    """The media of one modality in a batch whose rows have one segment each.
+    """Makes the `Media` of one modality for a batch whose rows have only one segment.
 
     Args:
-        values: I ... or one tensor for each medium.
-        row: int64 I: the row of each, in non-decreasing order; None puts all media into the first row.
-        item: int64 I: number of each among the media of all modalities; None means that there are no others.
+        values: Values of the media: one tensor with a first dimension of I, or a tensor per medium.
+        row: int64 I: row of each medium, in non-decreasing order; None puts all media into the first row.
+        item: int64 I: index of each medium among all media of the batch; None means that there are no other modalities.
         keys: Keys of the media, if they are known.
     """
     device = values[0].device

@@ -1,8 +1,8 @@
-"""A Jinja sandbox for chat templates that bounds time and memory.
+"""A Jinja sandbox for chat templates that limits their time and memory.
 
-A chat template is a Jinja program that somebody else wrote. Jinja's own sandbox isolates it from the rest of the process,
-but would still let it count to a billion or write a gigabyte. Here each iteration of a loop, each call and each new text is
-charged to a budget; real templates use about a thousandth of it.
+A chat template is an untrusted Jinja program. Jinja's own sandbox isolates it from the rest of the process, but does not
+stop it from looping a billion times or writing a gigabyte. Here, each loop iteration, each call and each new text is
+charged to a budget, of which real templates use about a thousandth.
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 MAX_SOURCE = 1 << 18
-"""Maximum characters of a template; long ones have about 20,000."""
+"""Maximum length of a template in characters; long real templates have about 20,000."""
 MAX_TEXT = 1 << 20
-"""Maximum characters, or items, of any value that a template creates."""
+"""Maximum number of characters or items in any value that a template creates."""
 MAX_SECONDS = 2.0
-"""Maximum CPU time of one rendering."""
+"""Maximum CPU time of a rendering in seconds."""
 _MAX_WORK = 1 << 18
 _SIZE_OF_WORK = 64
-"""Number of characters that cost as much as one step."""
+"""Number of characters whose cost equals that of one step."""
 _WIDE = re.compile(r"\d{5,}|%[-+ #0]*\*")
-"""A width in a format string, such as ``%99999d`` or ``%*d``, that makes a long text from a short one."""
+"""Matches a large field width in a format string, such as ``%99999d`` or ``%*d``, which would create a long text."""
 
 
 _HOLDING = (str, bytes, range, dict, list, tuple, set, frozenset)
 
 
 class TooMuchError(SecurityError):
-    """A template uses more time or longer texts than any conversation can need."""
+    """A template exceeds the limits of time, steps or text length."""
 
 
 class _Rendering(threading.local):
-    """Budget used by the current rendering of this thread."""
+    """The work done and the start time of this thread's current rendering."""
 
     work = 0
     began = 0.0
 
 
 class _Template(jinja2.Template):
-    """A template that starts each rendering with a full budget."""
+    """A template whose renderings each start with a full budget."""
 
     def render(self, *values: Any, **named: Any) -> str:
         """Renders the template.
 
         Raises:
-            TooMuchError: Rendering takes too long, or the text is too long.
-            TemplateError: As raised by Jinja.
+            TooMuchError: Rendering exceeds a limit.
+            TemplateError: Jinja reports an error in the template.
         """
         sandbox = self.environment
         assert isinstance(sandbox, Sandbox)  # only Sandbox makes templates of this class
@@ -68,16 +68,16 @@ class _Template(jinja2.Template):
 
 
 class _Charged(NodeTransformer):
-    """Routes loops and concatenations through the sandbox, which Jinja would compile to plain Python."""
+    """Rewrites loops and concatenations, which Jinja would compile to plain Python, as calls of the sandbox."""
 
-    def visit_For(self, node: nodes.For) -> nodes.For:  # name set by Jinja
-        """``for x in y`` becomes ``for x in counted(y)``."""
+    def visit_For(self, node: nodes.For) -> nodes.For:  # Jinja requires this name
+        """Rewrites ``for x in y`` as ``for x in counted(y)``."""
         self.generic_visit(node)
         node.iter = _call("counted", [node.iter], node.lineno)
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Call:
-        """``a ~ b`` becomes ``joined(a, b)``."""
+        """Rewrites ``a ~ b`` as ``joined(a, b)``."""
         self.generic_visit(node)
         return _call("joined", node.nodes, node.lineno)
 
@@ -89,7 +89,7 @@ def _call(name: str, given: Sequence[nodes.Node], line: int) -> nodes.Call:
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox with a budget for each rendering; takes the arguments of ``jinja2.Environment``."""
+    """A Jinja sandbox with a budget for each rendering; accepts the arguments of ``jinja2.Environment``."""
 
     template_class = _Template
     intercepted_binops = frozenset({"+", "*", "%", "**"})
@@ -97,7 +97,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def __init__(self, *values: Any, **named: Any) -> None:
         super().__init__(*values, **named, finalize=self._checked)
         self._rendering = _Rendering()
-        self.globals.pop("lipsum", None)  # it can write texts of any length
+        self.globals.pop("lipsum", None)  # this function can write texts of any length
         self.filters = {name: self.guarded(function) for name, function in self.filters.items()}
 
     def start(self) -> None:
@@ -105,10 +105,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self._rendering.work, self._rendering.began = 0, time.thread_time()
 
     def charge(self, size: int = 0) -> None:
-        """Charges one step, and this many characters or items, to the budget.
+        """Charges one step to the budget, plus the cost of a number of characters or items.
 
         Raises:
-            TooMuchError: The budget is used up, or `size` is too large.
+            TooMuchError: The budget is used up, or `size` is larger than `MAX_TEXT`.
         """
         rendering = self._rendering
         rendering.work += 1 + size // _SIZE_OF_WORK
@@ -118,19 +118,19 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TooMuchError("rendering it exceeds the limit of steps or time")
 
     def counted(self, values: Iterable[Any]) -> Iterator[Any]:
-        """Yields the values of a loop, charging each."""
+        """Yields the values of a loop and charges one step for each."""
         for value in values:
             self.charge()
             yield value
 
     def joined(self, *values: Any) -> str:
-        """Concatenates values to one text."""
+        """Concatenates values to a text and charges its length."""
         texts = [str(value) for value in values]
         self.charge(sum(map(len, texts)))
         return "".join(texts)
 
     def concat(self, pieces: Iterable[str]) -> str:
-        """Concatenates the pieces of a rendering, or of a macro in it."""
+        """Concatenates the pieces of a rendering or of a macro, and charges their length."""
         found, size = [], 0
         for piece in pieces:
             size += len(piece)
@@ -141,8 +141,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return "".join(found)
 
     def call(self, context: Any, called: Any, /, *given: Any, **named: Any) -> Any:
-        """Makes a call of the template, with bounded arguments and result."""
-        if isinstance(called, LoopContext):  # a recursive loop iterates over its argument
+        """Performs a call in a template, with charges for the arguments and the result."""
+        if isinstance(called, LoopContext):  # calling a recursive loop iterates over the argument
             given = tuple(self.counted(one) if isinstance(one, Iterable) else one for one in given)
 
         owner = getattr(getattr(called, "__wrapped__", called), "__self__", None)
@@ -151,7 +151,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return self._checked(super().call(context, called, *given, **named))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Evaluates an operator whose result can grow without bounds."""
+        """Evaluates an operator whose result may be large, and charges an estimate of the result's size first."""
         if operator == "+":
             self.charge(_size(left) + _size(right))
         elif operator == "%" and isinstance(left, str):
@@ -177,7 +177,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TooMuchError(f"it is nested too deeply ({type(error).__name__})") from None
 
     def guarded(self, function: Any) -> Any:
-        """Wraps a filter so that its arguments and result are charged."""
+        """Wraps a filter so that its arguments and its result are charged."""
 
         @wraps(function)
         def guarded(*given: Any, **named: Any) -> Any:
@@ -187,7 +187,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return guarded
 
     def _check_arguments(self, given: list[Any]) -> None:
-        """Rejects arguments from which a Python function could create a huge result, estimated as a product of two sizes."""
+        """Charges the possible size of a call's result, estimated as the product of the two largest arguments' sizes.
+
+        Raises:
+            TooMuchError: A format string requests a very wide field, or a limit is exceeded.
+        """
         for value in given:
             if isinstance(value, str) and _is_format(value) and _WIDE.search(value):
                 raise TooMuchError("a format string requests a very wide field")
@@ -196,7 +200,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.charge(max(sizes[0], 1) * max(sizes[1], 1) if len(sizes) > 1 else sum(sizes))
 
     def _metered(self, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Wraps lazy arguments, such as the result of ``map``, to charge each value plus the largest argument."""
+        """Wraps lazy arguments, such as the result of ``map``, such that each of their values is charged when it is used."""
         largest = max(map(_size, given), default=0)
 
         def values(source: Iterator[Any]) -> Iterator[Any]:
@@ -218,12 +222,15 @@ def _is_format(text: str) -> bool:
 
 
 def _size(value: Any) -> int:
-    """Number of characters and items of a value, nested ones included; for an int its absolute value (a width or count)."""
+    """Number of characters and items in a value, including nested ones.
+
+    For an int, this is its absolute value, since it may be used as a width or a count.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         return min(abs(value), MAX_TEXT + 1)
 
     total, waiting = 0, [value]
-    while waiting and total <= MAX_TEXT:  # beyond the maximum the exact size does not matter
+    while waiting and total <= MAX_TEXT:  # beyond the maximum, the exact size is irrelevant
         one = waiting.pop()
         if isinstance(one, str | bytes | range):
             total += len(one)
@@ -237,7 +244,7 @@ def _size(value: Any) -> int:
 
 
 def _product(left: Any, right: Any) -> int:
-    """Size of a product: of a text or list and a number, or of two numbers in bits."""
+    """Upper bound on the size of a product, in characters or items for a repeated text or list, or in bits for numbers."""
     if isinstance(left, int) and isinstance(right, int):
         return left.bit_length() + right.bit_length()
     is_repeated = isinstance(left, Sized) or isinstance(right, Sized)
@@ -245,18 +252,18 @@ def _product(left: Any, right: Any) -> int:
 
 
 _GENERATION = re.compile(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
-"""Tags that only Transformers has; they write nothing."""
+"""Matches generation tags, which only Transformers supports and which write nothing."""
 
 
 def check(source: str, **named: Any) -> None:
-    """Test-renders a chat template that another library will use, to check that time and memory are bounded.
+    """Checks that a chat template stays within the limits, before another library renders it without limits.
 
     Args:
         source: Jinja source of the template.
-        named: Further variables of the template, such as ``bos_token``.
+        named: Variables of the template, such as ``bos_token``.
 
     Raises:
-        TooMuchError: Rendering takes too long, or writes too much. Other errors of the template are ignored.
+        TooMuchError: Rendering exceeds a limit. Other errors of the template are ignored.
     """
     sandbox = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     sandbox.globals |= {"raise_exception": _refuse, "strftime_now": lambda form: ""}

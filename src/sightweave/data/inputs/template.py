@@ -1,8 +1,8 @@
-"""Sample -> stretches of tokens: media tokens, the prompt, and the tokens to learn.
+"""Encodes a sample as tokens: its leading media, its prompt, and the target to learn.
 
-The order is: the prompt, the tokens that ask the model to answer, the answer, the end token. Later turns of the user begin
-with a mark of their own (see `tokenizer.Template`). If a checkpoint has a chat template, that template writes the turns
-(`chat.Chat`). Special tokens are inserted as ids, so no text that a user types can become one.
+The prompt is followed by the tokens that start an answer, the answer, and the end token. Later user turns start with a
+string of their own (see `tokenizer.Template`). If a checkpoint has a chat template, that template renders the turns
+(`chat.Chat`). Special tokens are inserted as ids, so that no user text can become one.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from sightweave.data.inputs.chat import Chat, Said, Written
 from sightweave.data.inputs.tokenizer import Section, Tokenizer
 
 TrunkKey = tuple[tuple[str, ...], tuple[int, ...]]
-"""Identities of the leading media, and the token ids of the trunk."""
+"""Key of a trunk: the identities of its media, and its token ids."""
 
 
 @dataclass(slots=True)
 class Stretch:
-    """Consecutive tokens; lists, since they are short and are often concatenated."""
+    """A run of consecutive tokens, stored as lists with one entry per token, because it is short and often extended."""
 
     ids: list[int] = field(default_factory=list)
+    """Token ids."""
     item: list[int] = field(default_factory=list)
-    """Number of the sample's medium that a token represents, -1 for text."""
+    """Index, among the sample's media, of the medium to which the token belongs; -1 for text."""
     ar: list[int] = field(default_factory=list)
-    """1 if the tokens before this one cannot see it (see `TokenSequence`)."""
+    """1 if earlier tokens must not attend to the token, else 0 (see `TokenSequence`)."""
     learn: list[bool] = field(default_factory=list)
+    """Whether the token contributes to the loss."""
     step: list[int] = field(default_factory=list)
-    """Distance to the next token's position; 1 everywhere if left empty."""
+    """Difference between the position ids of the next token and of this one; if empty, it is filled with 1."""
 
     def __post_init__(self) -> None:
         self.step = self.step or [1] * len(self.ids)
@@ -45,7 +47,15 @@ class Stretch:
         learn: bool = False,
         one_position: bool = False,
     ) -> None:
-        """Appends tokens; with `ahead` they all see one another, with `one_position` they share one position."""
+        """Appends tokens.
+
+        Args:
+            ids: Token ids.
+            item: Index of the sample's medium to which the tokens belong; -1 for text.
+            ahead: Whether all of the tokens attend to one another.
+            learn: Whether the tokens contribute to the loss.
+            one_position: Whether the tokens share one position id.
+        """
         count = len(ids)
         self.step += [0] * (count - 1) + [1] * min(count, 1) if one_position else [1] * count
         self.ids += ids
@@ -55,7 +65,7 @@ class Stretch:
 
     @property
     def span(self) -> int:
-        """Number of positions: one per token, or one per medium with `one_position`."""
+        """Number of position ids that the tokens take up: one per token, or one per medium with `one_position`."""
         return sum(self.step)
 
     def __len__(self) -> int:
@@ -64,29 +74,30 @@ class Stretch:
 
 @dataclass(slots=True)
 class Encoded:
-    """A sample as tokens: its leading media (the trunk), the prompt, and the target."""
+    """A sample encoded as tokens, in three parts: trunk (leading media), prompt and target."""
 
     sample: Sample
     trunk_media: tuple[Medium, ...]
-    """Media before the first text, after the template's start: samples with the same ones share the trunk."""
+    """Media before the first text; samples with the same ones can share the trunk."""
     branch_media: tuple[Medium, ...]
     """Media after the first text."""
     trunk: Stretch
+    """The template's start, and the tokens of the leading media."""
     prompt: Stretch
-    """Ends with the tokens that ask the model to answer."""
+    """The prompt after the trunk, up to the tokens that start the answer."""
     target: Stretch
-    """The answer and the end token, all learnt; empty if only the prompt was encoded."""
+    """The answer and the end token, which all contribute to the loss; empty if only the prompt was encoded."""
     begin: int
-    """First token of the decoder of an encoder-decoder."""
+    """Id of the first token of the decoder, for an encoder-decoder model."""
 
     @property
     def trunk_key(self) -> TrunkKey:
-        """A key that is equal for equal trunks: the media, and the tokens before them, which a chat template may vary."""
+        """A key that is equal for equal trunks; it includes the tokens, which may differ with a chat template."""
         return tuple([medium.identity for medium in self.trunk_media]), tuple(self.trunk.ids)
 
 
 NumTokens = Callable[[Medium], int]
-"""Returns the number of tokens that a medium takes up in a text."""
+"""A function that returns the number of tokens of a medium."""
 
 
 def encode(
@@ -97,17 +108,17 @@ def encode(
     with_target: bool = True,
     num_tokens: NumTokens | None = None,
 ) -> Encoded:
-    """Encodes one sample, with or without its target.
+    """Encodes a sample, with or without its target.
 
     Args:
         sample: The sample.
-        tokenizer: Converts texts to ids.
-        layout: How the model expects its tokens.
+        tokenizer: Tokenizer, with the template.
+        layout: Token layout that the model expects.
         with_target: Whether to encode the answer too.
-        num_tokens: Returns the number of tokens of a medium; None takes the fixed number of its modality.
+        num_tokens: Returns the number of tokens of a medium; None uses the fixed number of its modality.
 
     Raises:
-        DataError: A medium in an answer, or a conversation that the chat template rejects.
+        DataError: An answer contains a medium, or the chat template rejects the conversation.
     """
     parts = list(sample.parts)
     last = _last_answer(parts)
@@ -120,7 +131,7 @@ def encode(
             if with_target:
                 encoded.target.add(_own_answer_ids(parts[last:], tokenizer), learn=True)
         else:
-            # If media are not in the text, the template must not write words around them either.
+            # If media have no tokens in the sequence, the template must not write anything for them.
             told = [part for part in parts[:last] if layout.in_sequence or isinstance(part.content, str)]
             encoded = _in_words_of_chat(sample, told, counts, tokenizer, tokenizer.chat, layout)
             if with_target:
@@ -133,7 +144,7 @@ def encode(
 
 
 def _counts(media: Sequence[Medium], layout: InputLayout, num_tokens: NumTokens | None) -> list[int]:
-    """Number of tokens of each medium in the text; empty if media are not in the text."""
+    """Number of tokens of each medium in the sequence; empty if media have no tokens in the sequence."""
     if not layout.in_sequence:
         return []
     if num_tokens is None:
@@ -148,19 +159,20 @@ def _answer(part: Part, sample: Sample) -> str:
 
 
 def _let_look_ahead(encoded: Encoded, layout: InputLayout) -> None:
-    """Marks the blocks of tokens that all see one another."""
+    """Sets ``ar`` for the blocks of tokens that attend to one another in both directions."""
     is_mutual = layout.bidirectional == "all" or layout.form == "encoder_decoder"
     if is_mutual:
         encoded.trunk.ar = [0] * len(encoded.trunk)
     if is_mutual or layout.bidirectional == "prompt":
-        # The prompt is one block, which sees the trunk and itself. The trunk does not see it, so trunks can be shared.
+        # The prompt is one block that attends to the trunk and to itself. The trunk does not attend to the prompt, so that
+        # several prompts can share it.
         encoded.prompt.ar = [1, *[0] * (len(encoded.prompt) - 1)]
 
 
 def _in_own_words(
     sample: Sample, parts: list[Part], counts: Sequence[int], tokenizer: Tokenizer, layout: InputLayout
 ) -> Encoded:
-    """Trunk and prompt, with the tokens of our own template around each text."""
+    """Encodes trunk and prompt with the strings of our own template around each text."""
     lead = _leading(parts)
     encoded = _empty(sample, parts, lead, tokenizer)
     encoded.trunk.add(tokenizer.start_ids)
@@ -171,7 +183,7 @@ def _in_own_words(
 
 
 def _leading(parts: Sequence[Part]) -> int:
-    """Number of media before the first text."""
+    """Number of parts before the first text, which are all media."""
     texts = (number for number, part in enumerate(parts) if isinstance(part.content, str))
     return next(texts, len(parts))
 
@@ -202,9 +214,9 @@ def _in_words_of_chat(
     chat: Chat,
     layout: InputLayout,
 ) -> Encoded:
-    """Trunk and prompt as the chat template writes them.
+    """Encodes trunk and prompt as the chat template renders them.
 
-    The trunk ends with the last medium before the first text or, without one, with the last special token before it.
+    The trunk ends after the last medium before the first text or, if there is none, after the last special token before it.
     """
     written = chat.write(parts, asks=True)
     sections = tokenizer.sections(written)
@@ -223,7 +235,7 @@ def _in_words_of_chat(
             _add_medium(stretch, item, counts, tokenizer, layout)
             item += 1
         elif section.special is not None:
-            # The end token of an answer is learnt with it.
+            # The end token of a learnt answer contributes to the loss too.
             ends = section.special == tokenizer.end_id and _ends_learnt(section, written, parts)
             stretch.add([section.special], learn=ends)
         else:
@@ -232,7 +244,7 @@ def _in_words_of_chat(
 
 
 def _ends_learnt(section: Section, written: Written, parts: Sequence[Part]) -> bool:
-    """Whether a special token directly follows an answer that is learnt."""
+    """Whether a special token directly follows an answer that contributes to the loss."""
     before = [one for one in written.said if one.end <= section.start]
     if not before or not parts[before[-1].part].learn:
         return False
@@ -243,7 +255,7 @@ def _ends_learnt(section: Section, written: Written, parts: Sequence[Part]) -> b
 def _add_text(
     stretch: Stretch, section: Section, written: Written, parts: Sequence[Part], tokenizer: Tokenizer
 ) -> None:
-    """Adds the text between two special tokens; tokens that contain a letter of a learnt answer are learnt."""
+    """Adds the text between two special tokens; tokens with any character of a learnt answer contribute to the loss."""
     text = written.text[section.start : section.end]
     learnt = [
         one for one in written.said if parts[one.part].learn and _is_in([one], section.start, section.end)
@@ -263,10 +275,10 @@ def _is_in(spans: Sequence[Said], start: int, end: int) -> bool:
 
 
 def _chat_answer_ids(parts: Sequence[Part], answer: str, tokenizer: Tokenizer, chat: Chat) -> list[int]:
-    """The answer after its prompt as the chat template writes it, up to the end token.
+    """Ids of the answer after its prompt as the chat template renders it, including the end token.
 
     Raises:
-        DataError: The template rejects the conversation with its answer.
+        DataError: The template rejects the conversation with the answer.
     """
     if not answer.strip():
         return [tokenizer.end_id]
@@ -274,10 +286,10 @@ def _chat_answer_ids(parts: Sequence[Part], answer: str, tokenizer: Tokenizer, c
     asked = chat.write(parts, asks=True).text + tokenizer.template.lead
     whole = chat.write([*parts, Part("assistant", answer)], asks=False)
     said = whole.said[-1]
-    # Some templates move the system turn into the last turn, so adding an answer changes the text before it.
+    # With some templates, adding an answer changes the text before it, because they put the system turn into the last turn.
     start = len(asked) if whole.text.startswith(asked) else said.start
 
-    # White space after the answer belongs to it only if an end token follows.
+    # White space after the answer is part of the target only if an end token follows it.
     tail = whole.text[said.end :]
     blanks = len(tail) - len(tail.lstrip())
     ends = tail[blanks:].startswith(tokenizer.template.end)
@@ -285,7 +297,7 @@ def _chat_answer_ids(parts: Sequence[Part], answer: str, tokenizer: Tokenizer, c
 
 
 def _last_answer(parts: list[Part]) -> int:
-    """Index of the last answer; everything before it is the prompt, including earlier answers."""
+    """Index of the first part of the last answer; all parts before it, including earlier answers, are the prompt."""
     for index in range(len(parts) - 1, -1, -1):
         if parts[index].role != "assistant":
             return index + 1
@@ -300,7 +312,7 @@ def _add_prompt(
     tokenizer: Tokenizer,
     layout: InputLayout,
 ) -> None:
-    """Adds everything after the leading media, up to the tokens that ask the model to answer."""
+    """Adds the parts after the leading media to the prompt, followed by the tokens that start the answer."""
     prompt = encoded.prompt
     item = lead
     for index in range(lead, len(parts)):
@@ -310,7 +322,7 @@ def _add_prompt(
             prompt.add(tokenizer.speak_ids)
         elif before == "assistant":
             prompt.add(tokenizer.again_ids)
-        elif before != part.role:  # keeps the system's words apart from the user's
+        elif before != part.role:  # a line feed separates the system turn from the user turn
             prompt.add(tokenizer.marked_ids("\n"))
 
         if isinstance(part.content, Medium):
@@ -326,7 +338,7 @@ def _add_prompt(
 def _add_medium(
     stretch: Stretch, item: int, counts: Sequence[int], tokenizer: Tokenizer, layout: InputLayout
 ) -> None:
-    """Adds the tokens of the sample's medium `item`, which has `counts[item]` of them."""
+    """Adds the ``counts[item]`` tokens of the sample's medium `item`, and the tokens around them."""
     if layout.in_sequence:
         stretch.add(tokenizer.before_image_ids)
         marks = [tokenizer.image_id] * counts[item]

@@ -1,4 +1,4 @@
-"""Converts a text to an image source: a path, a data URL or base64. Network URLs are rejected."""
+"""Converts a text to an image source; the text is a path, a data URL or base64. Network URLs are rejected."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from pathlib import Path
 from sightweave.core.errors import MediaError
 
 _SCHEME = re.compile(r"(?i)([a-z][a-z0-9+.-]+):/")
-"""A URL scheme of two letters or more (one letter is a Windows drive), with one slash, since `Path` merges two."""
+"""Matches the start of a URL. The scheme has at least two letters, since one letter is a Windows drive; only one slash is
+required because `Path` merges two."""
 _DATA_URL = re.compile(r"(?i)data:(image/[\w.+-]+|application/octet-stream)?(;[\w=.+-]+)*;base64,")
 _BASE64_STARTS = ("/9j/", "_9j_", "iVBORw0KGgo", "R0lGOD", "UklGR")
-"""First characters of the base64 of JPEG, PNG, GIF and WebP files."""
+"""First characters of JPEG, PNG, GIF and WebP files in base64."""
 _MIN_BASE64 = 64
-"""Minimum characters of an image's base64; a shorter text is a path."""
+"""Minimum length of an image in base64; a shorter text is taken for a path."""
 _MAX_PATH = 4096
-"""Maximum characters of a path; no system opens a longer one."""
+"""Maximum length of a path in characters; operating systems do not open longer ones."""
 
 
 def picture_of(text: str | Path) -> Path | bytes:
-    """Returns the bytes in a data URL or in base64; any other text is a path.
+    """Decodes the bytes in a data URL or a base64 text; any other text is returned as a path.
 
     Base64 may contain line breaks, may use the URL-safe alphabet (``-`` and ``_``), and may lack padding.
 
@@ -41,7 +42,7 @@ def picture_of(text: str | Path) -> Path | bytes:
         try:
             return _decoded(text)
         except ValueError:
-            pass  # a path may begin like base64
+            pass  # a path may start like base64
 
     if len(text) > _MAX_PATH:
         raise MediaError(

@@ -1,4 +1,4 @@
-"""Makes small copies of images for notebooks, so that the answers kept there do not fill up memory."""
+"""Makes small copies of images, so that the answers kept in a notebook do not fill up memory."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from sightweave.pages.notebook import SIDE
 
 _JPEG_QUALITY = 90
 _MAX_BYTES = 1 << 20
-"""Maximum size of a file in memory that is kept as it is."""
+"""Maximum size in bytes of a file in memory that is kept without shrinking it."""
 
 
 def kept(medium: Medium) -> Medium:
-    """A medium that looks the same and takes little memory: a path or a small file as it is, anything else as a thumbnail.
+    """A copy of an image that takes little memory: a thumbnail, or the medium itself if it is a path or a small file.
 
     Raises:
         MediaError: The image cannot be read.
     """
     is_small = isinstance(medium.source, bytes) and len(medium.source) <= _MAX_BYTES
-    if is_small or isinstance(medium.source, Path):  # decoding it again would take as long as a short answer
+    if is_small or isinstance(medium.source, Path):  # making a thumbnail would take as long as a short answer
         return medium
 
     pixels = image_files.load(medium, size_hint=(SIDE, SIDE))
     image = PIL.Image.fromarray(pixels)
-    # The gap lets Pillow shrink by whole factors first, which takes a fraction of the time.
+    # With a reducing gap, Pillow first shrinks by whole factors, which is several times faster.
     image.thumbnail((SIDE, SIDE), PIL.Image.Resampling.BILINEAR, reducing_gap=2.0)
 
     out = io.BytesIO()
@@ -40,7 +40,7 @@ def kept(medium: Medium) -> Medium:
 
 
 def addresses(given: Sequence[Medium]) -> list[str]:
-    """``data:`` URLs of small copies of the images; images that can no longer be read are left out."""
+    """``data:`` URLs of thumbnails of the images; media that are not images or cannot be read are skipped."""
     found = []
     for medium in given:
         if medium.modality != "image":

@@ -1,12 +1,13 @@
-"""Splits large images into a thumbnail of the whole and a grid of tiles, each encoded like an image of its own.
+"""Splits large images into a thumbnail of the whole image and a grid of tiles, each encoded as a separate image.
 
 How Far Are We to GPT-4V? Closing the Gap to Commercial Multimodal Models with Open-Source Suites (InternVL 1.5, Chen et
 al. 2024, arXiv:2404.16821), section 3.3; choosing the grid by the image's size goes back to Improved Baselines with Visual
-Instruction Tuning (Liu et al. 2023, arXiv:2310.03744), appendix A.2, and LLaVA-NeXT. Differs from InternVL: the thumbnail
+Instruction Tuning (Liu et al. 2023, arXiv:2310.03744), appendix A.2, and LLaVA-NeXT. In contrast to InternVL, the thumbnail
 comes first, aspects are compared as ratios (so that an image rotated by 90 degrees gets the same grid, also rotated), and
-each tile is cut before it is resized. No token separates two rows of tiles: their order gives their positions.
+each tile is cut before it is resized. There is no separator token between rows of tiles; only their order gives their
+positions.
 
-The order of a grid of 2 rows and 3 columns::
+A grid of 2 rows and 3 columns has this order::
 
     thumbnail   0,0  0,1  0,2
                 1,0  1,1  1,2
@@ -28,17 +29,17 @@ from sightweave.core.types import Medium, MediumInfo, Part, Sample
 from sightweave.data.inputs import image_files
 
 _MAX_ENLARGEMENT = 2.0
-"""Maximum pixels of a grid, as a multiple of the image's own pixels: more would only enlarge it."""
+"""Maximum number of pixels of a grid, as a multiple of the image's own; a larger grid would only enlarge the image."""
 
 
 @config
 class Tiles:
-    """How large images are split into tiles."""
+    """Settings for splitting large images into tiles."""
 
     max_tiles: Annotated[int, Field(le=1000)] = 0
-    """Maximum tiles per image, not counting the thumbnail; 0 and 1 disable tiling."""
+    """Maximum number of tiles per image, not counting the thumbnail; 0 and 1 disable tiling."""
     min_side: int = 0
-    """Longer side in pixels up to which an image is not tiled; images that fit the encoder's square never are."""
+    """Images whose longer side is at most this many pixels are not tiled; images that fit the encoder's square never are."""
 
     def __post_init__(self) -> None:
         for name in ("max_tiles", "min_side"):
@@ -53,13 +54,13 @@ class Tile:
     parent: Medium
     """The whole image."""
     row: int
-    """Row of the tile, from 0 at the top."""
+    """Row of the tile, counted from 0 at the top."""
     column: int
-    """Column of the tile, from 0 on the left."""
+    """Column of the tile, counted from 0 on the left."""
     rows: int
-    """Number of rows of the grid."""
+    """Number of rows in the grid."""
     columns: int
-    """Number of columns of the grid."""
+    """Number of columns in the grid."""
 
     @property
     def name(self) -> str:
@@ -67,7 +68,10 @@ class Tile:
         return f"tile{self.row},{self.column}/{self.rows}x{self.columns}"
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom in pixels of an image of this size; tiles neither overlap nor leave gaps."""
+        """Left, top, right and bottom of the tile in pixels, in an image of the given size.
+
+        The tiles of a grid neither overlap nor leave gaps.
+        """
         return (
             self.column * width // self.columns,
             self.row * height // self.rows,
@@ -76,12 +80,12 @@ class Tile:
         )
 
     def cut(self, pixels: np.ndarray) -> np.ndarray:
-        """Cuts the tile from the image's pixels; returns a view of H W 3."""
+        """Cuts the tile from the pixels of its image, H W 3; returns a view."""
         left, top, right, bottom = self.box(pixels.shape[1], pixels.shape[0])
         return pixels[top:bottom, left:right]
 
     def __call__(self) -> np.ndarray:
-        """The tile's pixels, uint8 H W 3; decodes the image.
+        """Decodes the image and returns the tile's pixels, uint8 H W 3.
 
         Raises:
             MediaError: The image cannot be read.
@@ -90,17 +94,17 @@ class Tile:
 
 
 def grid(width: int, height: int, side: int, max_tiles: int) -> tuple[int, int]:
-    """Chooses the rows and columns for an image: the grid of the nearest aspect and, among equals, the most tiles.
+    """Chooses the grid for an image: that with the closest aspect ratio and, among equals, with the most tiles.
 
     Args:
-        width: Width of the image, in pixels.
-        height: Height of the image, in pixels.
-        side: Side of the encoder's square, in pixels.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+        side: Side of the encoder's square in pixels.
         max_tiles: Maximum number of tiles (rows times columns).
 
     Returns:
-        Rows and columns; (1, 1) if the image is not tiled: it fits the square, or no larger grid is nearer to its
-        aspect without having more than twice its pixels.
+        Rows and columns; (1, 1) if the image is not tiled, because it fits the square, or because every grid with a closer
+        aspect ratio would have more than twice the image's pixels.
     """
     best = (1, 1)
     if max(width, height) <= side:
@@ -111,7 +115,7 @@ def grid(width: int, height: int, side: int, max_tiles: int) -> tuple[int, int]:
     for rows in range(1, allowed + 1):
         for columns in range(1, allowed // rows + 1):
             distance = abs(math.log(width * rows / (height * columns)))
-            # Rounded so that 2 x 2 and 3 x 3 compare as equally near despite floating-point error.
+            # Round, so that 2 x 2 and 3 x 3 are equally close despite floating-point errors.
             candidate = (round(distance, 9), -rows * columns)
             if candidate < nearest:
                 best, nearest = (rows, columns), candidate
@@ -120,16 +124,16 @@ def grid(width: int, height: int, side: int, max_tiles: int) -> tuple[int, int]:
 
 
 Probe = Callable[[Medium], MediumInfo]
-"""Returns the size of an image; `image_files.probe` reads its header."""
+"""A function that returns the size of an image, such as `image_files.probe`, which reads its header."""
 
 
 def expand(sample: Sample, *, side: int, tiles: Tiles, probe: Probe = image_files.probe) -> Sample:
-    """Inserts the tiles of each large image after it; regions stay with the thumbnail.
+    """Inserts the tiles of each large image after the image; the sample's regions still refer to the whole image.
 
     Args:
-        sample: Any sample; one without large images is returned as it is.
-        side: Side of the encoder's square, in pixels.
-        tiles: How large images are split into tiles.
+        sample: Any sample; a sample without large images is returned unchanged.
+        side: Side of the encoder's square in pixels.
+        tiles: Settings for splitting images.
         probe: Returns the size of an image.
 
     Raises:
@@ -146,7 +150,7 @@ def expand(sample: Sample, *, side: int, tiles: Tiles, probe: Probe = image_file
 
 
 def pieces(medium: Medium, *, side: int, tiles: Tiles, probe: Probe = image_files.probe) -> list[Medium]:
-    """The image, followed by its tiles if it is large; arguments as in `expand`."""
+    """A list of the image and, if it is large, its tiles; arguments and errors are as for `expand`."""
     if tiles.max_tiles < 2 or medium.modality != "image" or isinstance(medium.source, Tile):
         return [medium]
 
@@ -157,7 +161,7 @@ def pieces(medium: Medium, *, side: int, tiles: Tiles, probe: Probe = image_file
 
 
 def cut(medium: Medium, rows: int, columns: int) -> list[Medium]:
-    """The tiles of an image in reading order; none for a grid of 1 x 1."""
+    """The tiles of an image in reading order; an empty list for a grid of 1 x 1."""
     if rows * columns == 1:
         return []
 
@@ -170,5 +174,5 @@ def cut(medium: Medium, rows: int, columns: int) -> list[Medium]:
 
 
 def whole(medium: Medium) -> Medium:
-    """The image that a tile was cut from; any other medium is returned as it is."""
+    """The image from which a tile was cut; any other medium is returned unchanged."""
     return medium.source.parent if isinstance(medium.source, Tile) else medium

@@ -1,10 +1,10 @@
-"""Encodes and decodes text: byte-level BPE trained on the run's own texts; nothing a user types becomes a special token.
+"""Encodes and decodes text with byte-level BPE trained on the run's own texts; user text never becomes a special token.
 
 Neural Machine Translation of Rare Words with Subword Units (Sennrich et al. 2016, arXiv:1508.07909), on bytes as in
-Language Models are Unsupervised Multitask Learners (Radford et al. 2019). Differs from it: digits and Han characters
-are never merged, combining marks belong to the letters that they follow, and every text gets one space in front, so that
-a word is the same token at the start of an answer as inside a sentence. `pretrained_tokenizer` reads the tokenizer of a
-checkpoint, of any kind that the Rust library supports.
+Language Models are Unsupervised Multitask Learners (Radford et al. 2019). In contrast to the latter, digits and Han
+characters are never merged, combining marks are treated as part of the preceding letter, and a space is put before every
+text, so that a word is the same token at the start of an answer as inside a sentence. `pretrained_tokenizer` reads the
+tokenizer of a checkpoint, which may be of any kind that the Rust library supports.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from sightweave.data.inputs.chat import Chat, Written
 
 FILE_NAME = "tokenizer.json"
 _HAN = r"\p{Han}"
-# Words are cut at 64 characters: the time to learn merges grows with the square of a word's length.
+# Words are cut at 64 characters, because the time for learning merges grows with the square of a word's length.
 _WORDS = (
     r"'(?:s|t|re|ve|m|ll|d)| ?[\p{L}\p{M}]{1,64}| ?\p{N}| ?[^\s\p{L}\p{M}\p{N}]{1,64}|\s{1,64}(?!\S)|\s{1,64}"
 )
 _MAX_FILE_BYTES = 256 << 20
 HIDDEN = "\ufdd0"
-"""A noncharacter, which occurs in no text: only code can refer to a piece that begins with it."""
+"""A Unicode noncharacter, which never occurs in texts. Vocabulary pieces that start with it cannot be produced by a text."""
 TOKEN_NAME = re.compile(r"<[^<>\s]+>")
-"""Pattern of special tokens in a template."""
+"""Matches a special token in a template."""
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 _WORD_MARK = "\u2581"
 """SentencePiece's character for a space."""
 _KNOWN_TEXTS = 1 << 14
-"""Maximum number of texts whose ids a tokenizer caches: 10 to 20 MB."""
+"""Maximum number of texts whose ids a tokenizer caches, which takes 10 to 20 MB."""
 _KNOWN_LETTERS = 500
-"""Maximum characters of a cached text."""
+"""Maximum length in characters of a cached text."""
 
 
 _Words = Annotated[str, Field(max_length=4096)]
@@ -52,14 +52,14 @@ _Words = Annotated[str, Field(max_length=4096)]
 
 @config
 class Template:
-    """The strings around the texts of a conversation, in which special tokens are spelled out.
+    """The strings around the texts of a conversation, which may contain the names of special tokens.
 
-    ::
+    They are used in this order::
 
         start image text speak answer end again text speak answer end
 
-    With a checkpoint's own chat template (`chat`), that template writes the turns. `start`, `speak` and `again` are then
-    what it writes around a plain question, for programs that cannot render it.
+    If `chat` is set to a checkpoint's own chat template, that template renders the turns instead. `start`, `speak` and
+    `again` are then the strings that it writes around a plain question, for programs that cannot render it.
     """
 
     pad: _Words = "<|pad|>"
@@ -69,31 +69,31 @@ class Template:
     image: _Words = "<|image|>"
     """Placeholder token for each image embedding."""
     start: _Words = ""
-    """Text before everything, including the opening of the first user turn."""
+    """Text at the start of a conversation, including the start of the first user turn."""
     before_image: _Words = ""
-    """Text before the tokens of an image."""
+    """Text before the placeholder tokens of an image."""
     after_image: _Words = ""
-    """Text after the tokens of an image."""
+    """Text after the placeholder tokens of an image."""
     speak: _Words = "<|assistant|>"
     """Text that ends the user turn and starts the answer."""
     again: _Words = "<|user|>"
-    """Text that starts the next user turn after an answer."""
+    """Text that starts each user turn after an answer."""
     begin: _Words = ""
-    """First token of the decoder in an encoder-decoder; empty means the last token of `speak`."""
+    """First token of the decoder in an encoder-decoder model; empty means the last token of `speak`."""
     space: bool = True
     """Whether to put a space before each text, so that a word is the same token everywhere."""
     chat: str = ""
-    """Jinja chat template that renders all turns; empty means that the texts above are used."""
+    """Jinja chat template that renders all turns; if it is empty, the strings above are used."""
     tokens: Mapping[str, str] = field(default_factory=dict)
-    """Special tokens by their names in the chat template, such as ``bos_token``."""
+    """Special tokens by their variable names in the chat template, such as ``bos_token``."""
     lists: bool = False
-    """Whether the chat template accepts a turn as a list of texts and images rather than as one text."""
+    """Whether the chat template expects the content of a turn as a list of parts rather than as one text."""
     shows: bool = False
     """Whether the chat template writes the image token itself."""
     lead: str = ""
-    """Text that the template puts before an answer and the model must generate, such as a space."""
+    """Text that the chat template writes before an answer and that the model must generate, such as a space."""
     first: str = ""
-    """Special tokens at the start that the chat template leaves to the processor."""
+    """Special tokens at the start of a conversation that the processor adds, rather than the chat template."""
 
 
 FRAMED = Template(
@@ -101,11 +101,11 @@ FRAMED = Template(
     before_image="<fake_token_around_image><global-img>",
     after_image="<fake_token_around_image>",
 )
-"""A template with the tokens that Idefics3 (arXiv:2408.12637) puts around an image."""
+"""A template with the tokens that Idefics3 (arXiv:2408.12637) puts around images."""
 
 
 def special_tokens(rust: tokenizers.Tokenizer) -> dict[str, int]:
-    """Names and ids of special tokens: added special tokens, and pieces marked as hidden by `HIDDEN`."""
+    """Ids of all special tokens by name: added special tokens, and pieces of the vocabulary that start with `HIDDEN`."""
     found: dict[str, int] = {}
     for index, token in rust.get_added_tokens_decoder().items():
         if token.special:
@@ -117,7 +117,7 @@ def special_tokens(rust: tokenizers.Tokenizer) -> dict[str, int]:
 
 
 def names(template: Template) -> list[str]:
-    """The distinct special tokens of a template; a chat template needs only those for padding, the end and images."""
+    """The distinct special tokens in a template; with a chat template, only those for padding, the end and images."""
     fields = ["pad", "end", "image", "before_image", "after_image"]
     if not template.chat:
         fields += ["start", "speak", "again", "begin"]
@@ -130,18 +130,18 @@ def names(template: Template) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A special token of a rendered conversation, or the text between two of them."""
+    """A span of a rendered conversation: a special token, or the text between two special tokens."""
 
     start: int
     end: int
     special: int | None = None
-    """Id of the special token; None for a text."""
+    """Id of the special token; None if the section is a text."""
 
 
 class Tokenizer:
-    """Encodes text in which nothing is special: a text that spells out a special token is encoded as ordinary characters.
+    """Encodes texts without special tokens: a text that contains the name of one is encoded as ordinary characters.
 
-    Only code that builds a prompt inserts special ids. A tokenizer made by `train` encodes any text exactly:
+    Special ids are only inserted by the code that builds prompts. A tokenizer made by `train` is lossless for any text:
     ``decode(encode(text)) == text``.
 
     Args:
@@ -150,7 +150,7 @@ class Tokenizer:
         vocab_size: Vocabulary size of the model; None means the number of tokens.
 
     Raises:
-        CheckpointError: The template names a token that the vocabulary does not have.
+        CheckpointError: The template contains a special token that is not in the vocabulary.
     """
 
     def __init__(
@@ -166,14 +166,14 @@ class Tokenizer:
         self._known: dict[str, tuple[int, ...]] = {}
         self._special = special_tokens(rust)
         self.chat = _chat(self.template)
-        """The checkpoint's own chat template; None if the strings of `template` mark the turns."""
+        """The checkpoint's own chat template; None if the strings of `template` are used instead."""
         self._pattern = _pattern(rust, self._special)
         self.vocab_size = vocab_size or rust.get_vocab_size()
         self._bytes = _bytes_of_tokens(rust, self._special.values(), self.vocab_size)
-        # A SentencePiece tokenizer adds a space in front of texts itself.
+        # A SentencePiece tokenizer itself adds a space before texts.
         self._drops_space = self.template.space or not _is_byte_level(rust)
 
-        # Ids of the template's strings.
+        # Encode the template's strings.
         self.pad_id = self._one(self.template.pad)
         self.end_id = self._one(self.template.end)
         self.image_id = self._one(self.template.image)
@@ -184,7 +184,7 @@ class Tokenizer:
         self.again_ids = self.marked_ids(self.template.again)
         self.first_ids = self.marked_ids(self.template.first)
 
-        # The start of an answer is tokenized together with the words directly before it.
+        # The start of an answer is tokenized together with the text directly before it.
         speak = self._sections(self.template.speak)
         self._asking = self.template.speak[speak[-1].start :] if speak and speak[-1].special is None else ""
         if self.template.begin:
@@ -196,10 +196,10 @@ class Tokenizer:
         lead = self.template.lead
         texts = [section for section in self._sections(lead) if section.special is None]
         self.lead = "".join([lead[section.start : section.end] for section in texts])
-        """Text at the start of decoded answers that is removed from them."""
+        """Text that is removed from the start of decoded answers."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A copy of the Rust object would encode special tokens in texts; the constructor turns that off again.
+        # A copied Rust object would encode special tokens in texts again; the constructor turns this off.
         return _again, (type(self), self._rust, self.template, self.vocab_size)
 
     @classmethod
@@ -210,12 +210,12 @@ class Tokenizer:
         min_frequency: int = 2,
         template: Template | None = None,
     ) -> Tokenizer:
-        """Trains a tokenizer.
+        """Trains a tokenizer on texts.
 
         Args:
-            texts: Training texts; a word becomes one token only if it occurs in them at a start or after a space.
-            vocab_size: Maximum vocabulary size, including the 256 bytes and the special tokens; smaller if there is
-                little text.
+            texts: Training texts. Words are learnt with the space before them; one is put before each text.
+            vocab_size: Maximum vocabulary size, including the 256 bytes and the special tokens. With little text, the
+                vocabulary is smaller.
             min_frequency: Minimum frequency of a pair to be merged.
             template: The strings around texts; its special tokens get the last ids.
 
@@ -252,7 +252,7 @@ class Tokenizer:
         return cls(bpe, template)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, with a space in front if the template asks for one; never a special id.
+        """Encodes a text, with a space before it if the template requires one; never returns special ids.
 
         Raises:
             DataError: The text contains an unpaired surrogate.
@@ -260,14 +260,14 @@ class Tokenizer:
         return self._ids(text, space=self.template.space)
 
     def word_ids(self, word: str) -> list[int]:
-        """Ids of a word inside a sentence; one id if the word was frequent in training."""
+        """Encodes a word as it would be inside a sentence, which is a single id if the word was frequent in training."""
         return self._ids(word, space=self.template.space or not self._drops_space)
 
     def marked_ids(self, text: str) -> list[int]:
-        """Ids of a string of the template, in which special tokens are special.
+        """Encodes a string of the template, with special ids for the special tokens in it.
 
         Raises:
-            CheckpointError: The string names a token, as ``<...>``, that is not in the vocabulary.
+            CheckpointError: The string contains a token of the form ``<...>`` that is not a special token.
         """
         ids: list[int] = []
         for section in self._sections(text):
@@ -277,17 +277,19 @@ class Tokenizer:
                 continue
 
             name = TOKEN_NAME.search(piece)
-            if name is not None and self.chat is None:  # a chat template may write anything
+            if (
+                name is not None and self.chat is None
+            ):  # a chat template may contain such strings as ordinary text
                 self._one(name[0])
             ids += self._ids(piece)
         return ids
 
     def sections(self, written: Written) -> list[Section]:
-        """Special tokens and texts of a rendered conversation; the conversation's own texts never hold special tokens."""
+        """Splits a rendered conversation into special tokens and texts; no special tokens are found in user texts."""
         return self._sections(written.text, [(span.start, span.end) for span in written.said])
 
     def _sections(self, text: str, said: Sequence[tuple[int, int]] = ()) -> list[Section]:
-        """Splits a text at its special tokens, ignoring those that overlap one of the spans `said`."""
+        """Splits a text at its special tokens, except those that overlap one of the spans in `said`."""
         found: list[Section] = []
         position = 0
         for match in self._pattern.finditer(text):
@@ -305,7 +307,7 @@ class Tokenizer:
         return found
 
     def text_ids(self, text: str) -> list[int]:
-        """Ids of a text without a space in front; never a special id.
+        """Encodes a text without a space before it; never returns special ids.
 
         Raises:
             DataError: The text contains an unpaired surrogate.
@@ -313,7 +315,7 @@ class Tokenizer:
         return self._ids(text)
 
     def ids_and_letters(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Like `text_ids`, but also returns the span of characters of each id: start and end (exclusive).
+        """Encodes a text like `text_ids`; also returns the start and end (exclusive) of each id's characters.
 
         Raises:
             DataError: The text contains an unpaired surrogate.
@@ -322,7 +324,7 @@ class Tokenizer:
         return encoding.ids, encoding.offsets
 
     def answer_ids(self, text: str) -> list[int]:
-        """Ids of an answer as the model generates it after the prompt, up to and including the end token.
+        """Encodes an answer as the model should generate it after the prompt, including the end token.
 
         Raises:
             DataError: The text contains an unpaired surrogate.
@@ -332,7 +334,9 @@ class Tokenizer:
 
         before = self._ids(self._asking)
         whole = self._ids(self._asking + self.template.lead + text)
-        if whole[: len(before)] != before:  # a token spans both, so the prompt does not contain it
+        if (
+            whole[: len(before)] != before
+        ):  # a token spans the prompt and the answer, so they are encoded separately
             whole, before = self._ids(self.template.lead + text), []
         return [*whole[len(before) :], self.end_id]
 
@@ -342,7 +346,7 @@ class Tokenizer:
             return list(self._known[whole])
 
         ids = self._rust.encode(" " * space + _checked(text), add_special_tokens=False).ids
-        # Questions repeat: for other images, in another pass of an evaluation, in another epoch.
+        # Cache short texts, since questions recur with other images, in other epochs and in repeated evaluations.
         if len(whole) <= _KNOWN_LETTERS:
             if len(self._known) >= _KNOWN_TEXTS:
                 self._known.clear()
@@ -350,10 +354,10 @@ class Tokenizer:
         return list(ids)
 
     def _one(self, token: str) -> int:
-        """The id of a special token.
+        """The id of a special token, by its name.
 
         Raises:
-            CheckpointError: There is no special token of that name.
+            CheckpointError: There is no special token with this name.
         """
         if token not in self._special:
             raise CheckpointError(
@@ -362,7 +366,7 @@ class Tokenizer:
         return self._special[token]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Decodes ids to text, dropping special ids and bytes that are not valid UTF-8.
+        """Decodes ids to a text; special ids and bytes that are not valid UTF-8 are dropped.
 
         Raises:
             DataError: An id is outside the vocabulary.
@@ -375,13 +379,13 @@ class Tokenizer:
         return self.without_space(text)
 
     def without_space(self, text: str) -> str:
-        """Removes the space or lead that encoding, or the chat template, puts before an answer."""
+        """Removes the space or other text that encoding or the chat template puts before an answer."""
         if self.lead and text.startswith(self.lead):
             return text.removeprefix(self.lead)
         return text.removeprefix(" ") if self._drops_space else text
 
     def token_bytes(self, token_id: int) -> bytes:
-        """UTF-8 bytes of one token, possibly only part of a character; empty for a special token.
+        """The UTF-8 bytes of a token, which may be only part of a character; empty for a special token.
 
         Raises:
             DataError: The id is outside the vocabulary.
@@ -391,7 +395,7 @@ class Tokenizer:
         return self._bytes[token_id]
 
     def token(self, token_id: int) -> str:
-        """The token with an id, as the Rust library writes it.
+        """The string of a token in the Rust library's notation, by its id.
 
         Raises:
             DataError: No token has this id.
@@ -410,7 +414,7 @@ class Tokenizer:
         return content
 
     def save(self, folder: Path | str) -> None:
-        """Writes ``tokenizer.json``."""
+        """Writes ``tokenizer.json`` into a folder."""
         path = Path(folder) / FILE_NAME
         files.write_text(path, json.dumps(self.to_plain(), ensure_ascii=False, indent=1) + "\n")
 
@@ -418,10 +422,10 @@ class Tokenizer:
     def load(
         cls, folder: Path | str, template: Template | None = None, vocab_size: int | None = None
     ) -> Tokenizer:
-        """Reads a folder written by `save`.
+        """Reads ``tokenizer.json`` from a folder written by `save`; the other arguments are as for the constructor.
 
         Raises:
-            CheckpointError: The file is missing, not JSON, not a tokenizer, or does not fit the template.
+            CheckpointError: The file is missing, is not a tokenizer, or does not fit the template.
         """
         path = Path(folder) / FILE_NAME
         content = read_file(path)
@@ -436,7 +440,7 @@ class Tokenizer:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Reads the JSON object in a tokenizer.json.
+    """Reads the JSON object in a ``tokenizer.json``.
 
     Raises:
         CheckpointError: The file is missing, too large, or not a JSON object.
@@ -455,9 +459,9 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def from_plain(content: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    """Makes the Rust library's tokenizer from the content of its file; the library's own exceptions are passed on.
+    """Creates the Rust library's tokenizer from the content of ``tokenizer.json``; raises that library's own exceptions.
 
-    Truncation and padding are turned off: rows are built elsewhere, and a file could ask for any length.
+    Truncation and padding are turned off, because rows are built elsewhere and a file could request any length.
     """
     return tokenizers.Tokenizer.from_str(json.dumps({**content, "truncation": None, "padding": None}))
 
@@ -470,19 +474,22 @@ def _again(
 
 
 class StreamDecoder:
-    """Decodes ids one by one, holding bytes back until their character is complete.
+    """Decodes ids one at a time, and holds back bytes until their character is complete.
 
-    Returns U+FFFD only if that character itself was encoded. The space in front of the text is dropped.
+    Incomplete characters are dropped, not replaced by U+FFFD. The space that encoding puts before the text is removed.
+
+    Args:
+        tokenizer: The tokenizer that encoded the text.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
         self._start: str | None = ""
-        """Text held back because it may be the lead before an answer; None once the answer has begun."""
+        """Text held back because it may be the template's ``lead``; None once the answer has started."""
 
     def push(self, token_id: int) -> str:
-        """Adds a token; returns the text that it completes, possibly empty."""
+        """Adds a token and returns the text that is now complete, which may be empty."""
         return self._strip(self._decoder.decode(self._tokenizer.token_bytes(token_id)))
 
     def close(self) -> str:
@@ -493,7 +500,7 @@ class StreamDecoder:
         return self._tokenizer.without_space(self._start + rest)
 
     def fork(self) -> StreamDecoder:
-        """Copies the decoder in its current state."""
+        """A copy of the decoder in its current state."""
         forked = StreamDecoder(self._tokenizer)
         forked._decoder.setstate(self._decoder.getstate())
         forked._start = self._start
@@ -512,7 +519,7 @@ class StreamDecoder:
 
 
 def _chat(template: Template) -> Chat | None:
-    """The chat template in a template, or None.
+    """The chat template of a `Template`; None if it has none.
 
     Raises:
         CheckpointError: The chat template is not valid Jinja.
@@ -532,7 +539,7 @@ def _chat(template: Template) -> Chat | None:
 
 
 def _pattern(rust: tokenizers.Tokenizer, special: Mapping[str, int]) -> re.Pattern[str]:
-    """Pattern of special tokens; some of them include the white space next to them, as in the Rust library."""
+    """A pattern that matches special tokens, for some of them with adjacent white space, as in the Rust library."""
     added = {token.content: token for token in rust.get_added_tokens_decoder().values()}
     choices, firsts = [], set()
     for number, name in enumerate(sorted(special, key=len, reverse=True)):
@@ -543,12 +550,12 @@ def _pattern(rust: tokenizers.Tokenizer, special: Mapping[str, int]) -> re.Patte
         firsts |= {r"\s", re.escape(name[:1])} if before else {re.escape(name[:1])}
     if not choices:
         return re.compile("(?!)")
-    # There may be thousands of special tokens, but few first characters; the lookahead on those is fast.
+    # The lookahead makes matching fast: there may be thousands of special tokens, but they have few first characters.
     return re.compile(f"(?=[{''.join(sorted(firsts))}])(?:{'|'.join(choices)})")
 
 
 def _alphabet() -> Iterator[str]:
-    """The character for each byte: the byte itself if it is printable Latin-1, or else one from U+0100 on."""
+    """Yields the character that represents each byte: the Latin-1 character if printable, else one from U+0100 on."""
     spare = 256
     for byte in range(256):
         if 33 <= byte <= 126 or 161 <= byte <= 172 or 174 <= byte <= 255:
@@ -574,14 +581,14 @@ def _is_byte_level(rust: tokenizers.Tokenizer) -> bool:
 
 
 def _bytes_of_tokens(rust: tokenizers.Tokenizer, special: Iterable[int], vocab_size: int) -> list[bytes]:
-    """The bytes of each id in a text; empty for special tokens and for ids without a token."""
+    """The bytes that each id decodes to; empty for special tokens and for ids without a token."""
     found = [b""] * vocab_size
     to_byte = {letter: byte for byte, letter in enumerate(_alphabet())} if _is_byte_level(rust) else None
     joins_words = isinstance(rust.decoder, tokenizers.decoders.WordPiece)
     added = {token.content for token in rust.get_added_tokens_decoder().values()}
 
     for token, index in rust.get_vocab(with_added_tokens=True).items():
-        if token in added:  # special ones are emptied below
+        if token in added:  # special tokens are emptied below
             found[index] = token.encode()
         elif to_byte is not None:
             found[index] = bytes(to_byte[letter] for letter in token)

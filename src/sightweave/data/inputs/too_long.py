@@ -1,7 +1,7 @@
-"""Samples that are too long. Nothing is ever cut inside an image or an answer.
+"""Policies for samples that are too long; no image or answer is ever truncated.
 
-``error`` stops, ``drop_row`` drops the sample, ``drop_turn`` drops whole turns of a conversation, oldest first, and
-``shrink_image`` cuts its images into fewer tiles. If the last two are not enough, the sample is dropped.
+``error`` raises an error, ``drop_row`` drops the sample, ``drop_turn`` drops whole turns of a conversation, oldest first,
+and ``shrink_image`` cuts images into fewer tiles. If the last two are not enough, the sample is dropped.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Policy = Literal["error", "drop_row", "drop_turn", "shrink_image"]
 
 
 class TooLong(DataError):
-    """A sample has more tokens than the model accepts.
+    """A sample has more tokens than allowed.
 
     Args:
-        name: The sample's id.
-        length: Number of its tokens.
+        name: Id of the sample.
+        length: Number of tokens of the sample.
         limit: Maximum number of tokens.
     """
 
@@ -37,10 +37,16 @@ class TooLong(DataError):
 
 
 def fit(sample: Sample, processor: Processor, policy: Policy, max_length: int) -> Encoded | None:
-    """The sample as tokens, shortened according to `policy`; None if it is dropped.
+    """Encodes a sample, shortened by a policy if it is too long; None if it is dropped.
+
+    Args:
+        sample: The sample.
+        processor: Encodes samples.
+        policy: Policy for samples that are too long.
+        max_length: Maximum number of tokens.
 
     Raises:
-        TooLong: it is too long, and the policy is ``error``.
+        TooLong: The sample is too long, and the policy is ``error``.
         DataError: As for `Processor.encode`.
     """
     encoded = processor.encode(sample)
@@ -56,7 +62,7 @@ def fit(sample: Sample, processor: Processor, policy: Policy, max_length: int) -
 
 
 def encoded_length(encoded: Encoded) -> int:
-    """Tokens of trunk, prompt and target."""
+    """Total number of tokens in trunk, prompt and target."""
     return len(encoded.trunk) + len(encoded.prompt) + len(encoded.target)
 
 
@@ -80,10 +86,10 @@ def _fewer_tiles(sample: Sample, processor: Processor, max_length: int) -> Encod
 
 
 def without_oldest_turn(sample: Sample) -> Sample | None:
-    """The sample without one whole turn (the user's message with its media, and the answer), never the last one.
+    """Removes the oldest removable turn (a user's message with its media, and the answer); None if there is none.
 
-    Turns without media are dropped first: an answer about an image that is gone teaches guessing. A turn with media is
-    dropped only if a later turn has media of its own. None if no turn can be dropped.
+    The last turn is always kept. Turns without media are removed first, because answers about a removed image would teach
+    the model to guess. A turn with media is removed only if a later turn has media of its own.
     """
     turns = _turns(sample.parts)
     seeing = [any(isinstance(part.content, Medium) for part in turn) for turn in turns]
@@ -98,13 +104,13 @@ def without_oldest_turn(sample: Sample) -> Sample | None:
             left += turn
     kept = dataclasses.replace(sample, parts=tuple(left))
 
-    # Regions belong to the first image.
+    # Regions belong to the first medium, so they are dropped with it.
     same = kept.media[:1] == sample.media[:1]
     return kept if same else dataclasses.replace(kept, regions=())
 
 
 def _turns(parts: tuple[Part, ...]) -> list[list[Part]]:
-    """Parts split into turns; a turn begins where the user speaks after an answer."""
+    """Splits parts into turns; a new turn starts with each part after an answer that is not itself an answer."""
     turns: list[list[Part]] = []
     before = "assistant"
     for part in parts:

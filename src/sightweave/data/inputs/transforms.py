@@ -1,4 +1,4 @@
-"""Turns pixels into a square tensor: resizes with antialiasing, normalises and, in training, augments."""
+"""The image transform: resizes pixels to a square with antialiasing, normalises and, in training, augments them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch.nn import functional
 from sightweave.core.config import config
 
 _MAX_SIDE = 8192
-"""Maximum side; a larger square would take gigabytes."""
+"""Maximum side of the square in pixels; a larger one would take gigabytes of memory."""
 _Deviation = Annotated[float, Field(gt=0)]
 Box = tuple[float, float, float, float]
 Fit = Literal["pad", "crop", "squash"]
@@ -36,40 +36,42 @@ _SIDES = re.compile(
     r"|esquerd|direit)|[\u5de6\u53f3]",
     re.IGNORECASE,
 )
-"""Words for left and right, in the order of the languages listed in `names_side`."""
+"""Matches words for left and right, in the order of the languages listed in `names_side`."""
 _LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
 """Luma weights of red, green and blue (ITU-R BT.601)."""
 
 
 @config
 class Config:
-    """How images become tensors of one size."""
+    """Settings of the image transform, which converts images to square tensors of one size."""
 
     size: Annotated[int, Field(ge=1, le=_MAX_SIDE)]
-    """Side of the square output, in pixels."""
+    """Side of the square output in pixels."""
     fit: Fit = "pad"
-    """``pad`` keeps the whole image and its aspect, ``crop`` the centre square, ``squash`` the whole image distorted."""
+    """How images are fitted into the square: ``pad`` keeps the aspect ratio and pads, ``crop`` keeps only the centre, and
+    ``squash`` changes the aspect ratio."""
     resize_to: Annotated[int, Field(ge=0, le=_MAX_SIDE)] = 0
-    """With ``crop``: pixels of the shorter side before the crop, such as 256 for a crop of 224; 0 means `size`. With
-    ``squash`` and `exact`: pixels of the longer side in a first resizing, as in Idefics3; 0 skips it."""
+    """With ``crop``: shorter side in pixels before the crop, such as 256 for a crop of 224; 0 means `size`. With ``squash``
+    and `exact`: longer side in pixels of a first resizing step, as in Idefics3; 0 skips this step."""
     resample: Resample = "bicubic"
     """Resampling filter; ``lanczos`` requires `exact`."""
     exact: bool = False
-    """Whether to resample the whole image with Pillow and decode JPEGs at full scale: the same pixels as Transformers'
-    image processors, for encoders trained on them. Slower."""
+    """Whether to resample the whole image with Pillow and decode JPEGs at full scale. This is slower, but gives the same
+    pixels as the image processors of Transformers, for encoders that were trained with them."""
     margin: Margin = "down"
-    """How an exact crop rounds a margin of half a pixel: ``down`` as in Transformers' image processors, or to the
-    ``nearest`` even number as in torchvision and timm."""
+    """Rounding of a crop margin of half a pixel with `exact`: ``down`` as in the image processors of Transformers, or to
+    the ``nearest`` even number as in torchvision and timm."""
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    """Mean of each channel, 0 to 1; also the padding colour."""
+    """Mean of each channel, 0 to 1, which is also the padding colour."""
     std: tuple[_Deviation, _Deviation, _Deviation] = (0.5, 0.5, 0.5)
     """Standard deviation of each channel, 0 to 1."""
     augment: Augment = "none"
-    """``shift`` moves and scales slightly; ``photo`` also crops, stretches and changes the lighting. Training only."""
+    """Augmentation of training images: ``none``, ``shift`` (moves and scales slightly) or ``photo`` (also crops, stretches
+    and changes the lighting)."""
     flip: bool = False
     """Whether to mirror half of the training images, except those whose texts mention left or right (see `names_side`)."""
     gray: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Fraction of the training images converted to grey, so that shapes are not learnt from colours."""
+    """Fraction of training images that are converted to grey, so that the model does not rely on colours alone."""
 
     def build(self) -> ImageTransform:
         """Builds the transform."""
@@ -90,27 +92,31 @@ class Config:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resized:
-    """An image after resizing and before normalisation: what a cache stores."""
+    """An image after resizing and before normalisation, as stored in a pixel cache."""
 
     values: Tensor
-    """uint8 3 h w, with h and w at most the side of the square; the rest of the square is padding."""
+    """Pixels, uint8 3 h w, with h and w at most the side of the square; the rest of the square is padding."""
     left: int
-    """First column in the square."""
+    """Index of the image's first column in the square."""
     top: int
-    """First row in the square."""
+    """Index of the image's first row in the square."""
     width: int
-    """Width of the original image, in pixels."""
+    """Width of the original image in pixels."""
     height: int
-    """Height of the original image, in pixels."""
+    """Height of the original image in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """Which pixels of the image go where in the square; both boxes are left, top, right, bottom in whole pixels."""
+    """A mapping of an image to the square, with changes of its brightness, contrast and colours.
+
+    Boxes are left, top, right and bottom in whole pixels.
+    """
 
     source: tuple[int, int, int, int]
+    """Box of the image that is resized."""
     target: tuple[int, int, int, int]
-    """May extend beyond the square; the excess is cut off after resizing."""
+    """Box in the square to which it is resized. It may extend beyond the square; the excess is cut off after resizing."""
     is_mirrored: bool = False
     brightness: float = 1.0
     contrast: float = 1.0
@@ -118,31 +124,31 @@ class _View:
 
     @property
     def is_relit(self) -> bool:
-        """Whether brightness or contrast change anything."""
+        """Whether brightness or contrast are changed."""
         return self.brightness != 1 or self.contrast != 1
 
 
 class ImageTransform:
-    """Turns images into tensors of one size, and maps boxes of an image to the tensor.
+    """Converts images to square tensors of one size, and maps boxes from an image to its tensor.
 
     Args:
-        size: Side of the square output, in pixels.
-        fit: ``pad``, ``crop`` or ``squash``.
-        resize_to: With ``crop``, pixels of the shorter side before the crop; 0 means `size`. With ``squash``, pixels of the
-            longer side in a first resizing; 0 skips it.
+        size: Side of the square output in pixels.
+        fit: ``pad``, ``crop`` or ``squash``; see `Config`.
+        resize_to: With ``crop``, shorter side in pixels before the crop; 0 means `size`. With ``squash``, longer side in
+            pixels of a first resizing step; 0 skips this step.
         resample: ``bicubic``, ``bilinear`` or, with `exact`, ``lanczos``.
         exact: Whether to resize the whole image with Pillow before the crop; the caller must then decode at full scale.
-        margin: How an exact crop rounds half a pixel: ``down``, or to the ``nearest`` even number as in torchvision.
+        margin: Rounding of a crop margin of half a pixel with `exact`: ``down`` or ``nearest``.
         mean: Mean of each channel, 0 to 1.
         std: Standard deviation of each channel, 0 to 1.
-        augment: ``none``, ``shift`` or ``photo``; only applied with a seed.
-        flip: Whether to mirror half of the images; only applied with a seed.
-        gray: Fraction of the images converted to grey; only applied with a seed. Random grayscale of SimCLR
-            (Chen et al. 2020, arXiv:2002.05709), appendix A.
+        augment: ``none``, ``shift`` or ``photo``; applied only with a seed.
+        flip: Whether to mirror half of the images; applied only with a seed.
+        gray: Fraction of images that are converted to grey; applied only with a seed. This is the random grayscale of
+            SimCLR (Chen et al. 2020, arXiv:2002.05709), appendix A.
 
     Raises:
-        ValueError: A size or a std that is not positive, a `resize_to` with ``pad`` or, with ``crop``, under `size`, a
-            `gray` outside 0 to 1, ``lanczos`` without `exact`, or an unknown `fit`, `margin`, `resample` or `augment`.
+        ValueError: `size` or a `std` is not positive, `gray` is not from 0 to 1, `fit`, `margin`, `resample` or `augment` is
+            unknown, `resize_to` does not fit the other settings, or ``lanczos`` is used without `exact`.
     """
 
     def __init__(  # one argument for each setting
@@ -191,28 +197,28 @@ class ImageTransform:
 
         Args:
             pixels: uint8 H W 3.
-            seed: Seed of the augmentation; the same seed always gives the same result. None turns augmentation off.
-            may_flip: Whether the seed may mirror the image; the rest of the augmentation does not depend on it.
-            is_tile: Whether this is a tile of a larger image. A tile fills the square whatever its aspect, and a seed
-                changes only its lighting and colours, so that it still fits its neighbours.
+            seed: Augmentation seed; the same seed always gives the same result. None turns augmentation off.
+            may_flip: Whether the image may be mirrored; this does not affect the rest of the augmentation.
+            is_tile: Whether the pixels are a tile of a larger image. A tile always fills the square, and augmentation
+                changes only its lighting and colours, so that it still matches the adjacent tiles.
 
         Returns:
-            float32 3 size size, (value / 255 - mean) / std; 0 on padding.
+            float32 3 size size: (value / 255 - mean) / std, and 0 on padding.
         """
         view = self._view(pixels.shape[1], pixels.shape[0], seed, may_flip=may_flip, is_tile=is_tile)
         return self._finish(self._resize(pixels, view), view)
 
     def resize(self, pixels: np.ndarray, *, is_tile: bool = False) -> Resized:
-        """The first half of a call without a seed: ``finish(resize(pixels))`` is bit-identical to ``self(pixels)``.
+        """Resizes an image without augmentation; ``finish(resize(pixels))`` is bit-identical to ``self(pixels)``.
 
         Args:
             pixels: uint8 H W 3.
-            is_tile: As in `__call__`.
+            is_tile: As for `__call__`.
         """
         return self._resize(pixels, self._view(pixels.shape[1], pixels.shape[0], None, is_tile=is_tile))
 
     def finish(self, resized: Resized) -> Tensor:
-        """The second half of a call: float32 3 size size, normalised and padded."""
+        """Normalises and pads a resized image; returns float32 3 size size."""
         return self._finish(resized, None)
 
     def _resize(self, pixels: np.ndarray, view: _View) -> Resized:
@@ -255,8 +261,8 @@ class ImageTransform:
         if view is not None and view.is_gray:
             drawn = (drawn * _LUMA).sum(0, keepdim=True).repeat(3, 1, 1)
 
-        # Normalise in place: the tensor is our own copy, and memory traffic is most of the cost. The exact form rounds
-        # where Transformers rounds; the other form needs one pass less.
+        # Normalise in place, since memory traffic is most of the cost and the tensor is our own copy. The exact form rounds
+        # in the same places as Transformers; the other form needs one pass less.
         if self.exact:
             drawn.div_(255).sub_(self._mean).div_(self._std)
         else:
@@ -272,17 +278,17 @@ class ImageTransform:
     def place(
         self, box: Box, width: int, height: int, seed: int | None = None, *, may_flip: bool = True
     ) -> Box:
-        """Maps a box of the image to the square.
+        """Maps a box in the image to the square.
 
         Args:
-            box: Left, top, right, bottom as fractions of the image.
-            width: Width of the image, in pixels.
-            height: Height of the image, in pixels.
-            seed: The seed that the image was transformed with.
-            may_flip: The `may_flip` that the image was transformed with.
+            box: Left, top, right and bottom as fractions of the image.
+            width: Width of the image in pixels.
+            height: Height of the image in pixels.
+            seed: The augmentation seed with which the image was transformed.
+            may_flip: The value of `may_flip` with which the image was transformed.
 
         Returns:
-            The box as fractions of the square, clipped at its edges; its area is 0 if none of it is visible.
+            The box as fractions of the square, clipped at its edges; the area is 0 if no part of the box is visible.
         """
         view = self._view(width, height, seed, may_flip=may_flip)
         left, right = self._along(box[0] * width, view, 0), self._along(box[2] * width, view, 0)
@@ -299,16 +305,16 @@ class ImageTransform:
     def _view(
         self, width: int, height: int, seed: int | None, *, may_flip: bool = True, is_tile: bool = False
     ) -> _View:
-        """The view of an image: along each axis its pixel x goes to ``scale * x + offset`` of the square."""
+        """Computes the view of an image, whose pixel x is mapped to ``scale * x + offset`` in the square on each axis."""
         scales, offsets = self._fitted(width, height, is_tile)
         mirrored, brightness, contrast, gray = False, 1.0, 1.0, False
 
-        # The order of the draws is fixed: a seed must always give the same variation.
+        # The order of the random draws must not change, so that a seed always gives the same augmentation.
         if seed is not None:
             draw = random.Random(seed).uniform
             mirrored = draw(0, 1) < 0.5 and self.flip and may_flip and not is_tile
             if self.augment != "none":
-                # Drawn for a tile too, so that the later draws are the same for every kind of image.
+                # Draw this for tiles too, so that the following draws are the same as for other images.
                 moved = self._moved(draw, scales, offsets)
                 if not is_tile:
                     scales, offsets = moved
@@ -323,7 +329,7 @@ class ImageTransform:
     def _moved(
         self, draw: Callable[[float, float], float], scales: list[float], offsets: list[float]
     ) -> tuple[list[float], list[float]]:
-        """Draws a zoom, a stretch and a shift, and applies them to scale and offset along x and y."""
+        """Draws a random zoom, stretch and shift, and applies them to the scales and offsets along x and y."""
         is_photo = self.augment == "photo"
         zoom = draw(1.0, 1.35) if is_photo else draw(0.9, 1.1)
         stretch = draw(0.9, 1.1) if is_photo else 1.0
@@ -339,7 +345,7 @@ class ImageTransform:
         return moved_scales, moved_offsets
 
     def _fitted(self, width: int, height: int, is_tile: bool) -> tuple[list[float], list[float]]:
-        """Scale and offset along x and y without any augmentation."""
+        """Scales and offsets along x and y without augmentation."""
         sides, size = (width, height), self.size
         short = min(sides)
         if self.fit == "squash" or is_tile:
@@ -351,7 +357,7 @@ class ImageTransform:
             # The longer side is rounded down, as in Transformers and torchvision.
             drawn = [self.resize_to if side == short else self.resize_to * side // short for side in sides]
         else:
-            # Crop at whole pixels of the image, so that only the square is resampled.
+            # Crop at whole pixels of the image, so that only the cropped part needs to be resampled.
             scale, seen = self.resize_to / short, max(1, round(short * size / self.resize_to))
             return [scale, scale], [-((side - seen) // 2) * scale for side in sides]
 
@@ -359,13 +365,13 @@ class ImageTransform:
         return scales, [float((size - d) // 2 if d <= size else -self._margin(d - size)) for d in drawn]
 
     def _margin(self, spare: int) -> int:
-        """Pixels that a crop removes on the left (or top), out of those it removes on both sides."""
+        """Number of pixels that a crop removes on the left (or top), of the `spare` pixels it removes on both sides."""
         return round(spare / 2) if self.margin == "nearest" else spare // 2
 
     def _visible(self, side: int, scale: float, offset: float) -> tuple[int, int, int, int]:
-        """First and end pixel of the image that reach into the square, and their positions there (may extend beyond it)."""
-        epsilon = 1e-6  # so that 2.9999999 counts as 3
-        # Resampling reads pixels beyond the edge of the square, so the exact form also resizes what is then cut off.
+        """The range of image pixels along one axis that reach into the square, and their range there before clipping."""
+        epsilon = 1e-6  # tolerance, so that 2.9999999 counts as 3
+        # Resampling reads pixels beyond the edge of the square, so the exact form resizes the parts that are cut off too.
         start = 0 if self.exact else min(max(0, math.floor(-offset / scale + epsilon)), side - 1)
         end = side if self.exact else math.ceil((self.size - offset) / scale - epsilon)
         stop = max(min(side, end), start + 1)
@@ -374,7 +380,7 @@ class ImageTransform:
 
 
 def _longer_side(width: int, height: int, longest: int) -> tuple[int, int]:
-    """Width and height, scaled so that the longer side is `longest`, rounded as in Idefics3's image processor."""
+    """Scales a width and height so that the longer side is `longest`, with the rounding of Idefics3's image processor."""
     short = int(longest * min(width, height) / max(width, height))
     short = max(1, short + short % 2)  # rounded up to an even number
     return (longest, short) if width >= height else (short, longest)
@@ -398,7 +404,7 @@ def _check_resizing(size: int, fit: Fit, resize_to: int, resample: Resample, exa
 def names_side(text: str) -> bool:
     """Whether a text mentions left or right, so that its image must not be mirrored.
 
-    Knows English, German, Dutch, French, Spanish, Italian, Portuguese, Chinese and Japanese. Prefers false
-    positives: "right" counts in every sense.
+    Recognises English, German, Dutch, French, Spanish, Italian, Portuguese, Chinese and Japanese words. False positives are
+    accepted: "right" counts in any sense.
     """
     return _SIDES.search(text) is not None

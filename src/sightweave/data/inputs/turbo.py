@@ -1,7 +1,7 @@
-"""Decodes JPEG files with simplejpeg if it is installed: the same pixels as Pillow's, with fewer copies.
+"""Decodes JPEG files with simplejpeg if it is installed, which is faster than Pillow and gives the same pixels.
 
-Both call libjpeg-turbo, so an image is the same on a machine with simplejpeg and on one without. This is verified: before
-the first image of a process, both decode some small ones, and if a bit differs (for a Pillow built on another library)
+Both call libjpeg-turbo, so results do not depend on whether simplejpeg is installed. This is verified: before the first
+image of a process, both decode some small images, and if any pixel differs (because Pillow was built with another library),
 simplejpeg is not used. Files that simplejpeg rejects or warns about are left to Pillow.
 """
 
@@ -19,24 +19,24 @@ from PIL import Image
 logger = logging.getLogger(__name__)
 
 _SAMPLINGS = {"444": 0, "422": 1, "420": 2}
-"""Chroma subsamplings that are verified before use: simplejpeg's name to Pillow's number."""
+"""Chroma subsamplings that are verified and used: Pillow's number by simplejpeg's name."""
 _SCALES = (1, 2, 4, 8)
 _END = b"\xff\xd9"
 _MIN_SIDE = 16
-"""Minimum side in pixels; for smaller images several scales have the same size, so the wrong one might be chosen."""
+"""Minimum side in pixels. For smaller images, several scales give the same size, so the wrong one might be chosen."""
 
 
 def decode(data: bytes, full: tuple[int, int], wanted: tuple[int, int]) -> np.ndarray | None:
     """Decodes a JPEG file at one of the sizes that Pillow's ``draft`` offers.
 
     Args:
-        data: Bytes of the file, already checked against all limits.
-        full: Width and height in pixels that Pillow read from the header.
+        data: Bytes of the file, which must have been checked against all limits.
+        full: Width and height in pixels, as Pillow read them from the header.
         wanted: Width and height to decode to: `full`, or `full` divided by 2, 4 or 8 and rounded up.
 
     Returns:
-        uint8 H W 3, RGB; None if Pillow must decode the file: simplejpeg is missing or its pixels differ from Pillow's on
-        this machine, the file is damaged, tiny, not YCbCr or of a rare subsampling, or the two disagree about its size.
+        uint8 H W 3, RGB; None if Pillow must decode the file. This is the case if simplejpeg is missing or differs from
+        Pillow on this machine, or if the file is damaged, tiny, not YCbCr, has a rare subsampling or an inconsistent size.
     """
     simplejpeg = _proven()
     return None if simplejpeg is None else _decoded(simplejpeg, data, full, wanted)
@@ -45,7 +45,7 @@ def decode(data: bytes, full: tuple[int, int], wanted: tuple[int, int]) -> np.nd
 def _decoded(
     simplejpeg: Any, data: bytes, full: tuple[int, int], wanted: tuple[int, int]
 ) -> np.ndarray | None:
-    # Both reject a file without its end marker; looking for the marker is cheaper than two failing decodes.
+    # Both decoders reject a file without an end marker; searching for the marker is cheaper than letting both fail.
     if min(full) < _MIN_SIDE or data.rfind(_END) < 0:
         return None
 
@@ -53,11 +53,11 @@ def _decoded(
         height, width, colours, sampling = simplejpeg.decode_jpeg_header(data)
         if (width, height) != full or colours != "YCbCr" or sampling not in _SAMPLINGS:
             return None
-        # Strict mode, the default, turns warnings of libjpeg, such as a premature end, into errors.
+        # In strict mode, the default, warnings of libjpeg, such as about a premature end, become errors.
         pixels: np.ndarray = simplejpeg.decode_jpeg(data, min_height=wanted[1], min_width=wanted[0])
     except MemoryError:
         raise
-    except Exception:  # malicious bytes; Pillow reports what is wrong with them
+    except Exception:  # the bytes are damaged or malicious; Pillow will report the error
         return None
     return pixels if pixels.shape == (wanted[1], wanted[0], 3) else None
 
@@ -82,13 +82,16 @@ def _proven() -> Any:
 
 
 def version() -> str | None:
-    """The version of simplejpeg if it decodes JPEG files in this process; None if Pillow does."""
+    """The version of simplejpeg if it is used in this process; None if Pillow decodes JPEG files."""
     simplejpeg = _proven()
     return None if simplejpeg is None else str(simplejpeg.__version__)
 
 
 def _samples() -> list[bytes]:
-    """Small JPEG files with edges, ramps and noise in every channel; the sides are not multiples of the block size."""
+    """Small JPEG files for the comparison, with edges, ramps and noise in all channels.
+
+    Their sides are not multiples of the JPEG block size.
+    """
     rows, columns = np.mgrid[:83, :117]
     ramps = np.stack([2 * columns, 3 * rows, 255 - columns - rows], axis=2)
     noise = np.random.default_rng(0).integers(-60, 60, ramps.shape)

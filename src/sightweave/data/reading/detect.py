@@ -40,7 +40,7 @@ def _recognised(place: Path, function: str) -> dict[str, str]:
 
 
 def kind_of_path(path: str | Path) -> str:
-    """The dataset format of a path; ``own`` if none recognises it, because its errors tell the user what is expected.
+    """The dataset format of a path; if no format recognises the path, ``own``, whose errors tell the user what is expected.
 
     Raises:
         DataError: Several formats recognise the path.

@@ -375,7 +375,7 @@ def _turn(values: Any, number: int) -> conversation.Turn:
 
 
 def _regions(values: Mapping[str, Any]) -> tuple[Region, ...]:
-    """The row's regions, with boxes in fractions of the image and clipped to it; empty boxes and names are skipped."""
+    """The row's regions, whose boxes are clipped to the image; regions without area or words are skipped."""
     given = values.get("regions")
     if given is not None and not isinstance(given, list | tuple):
         raise RowError("wrong_type", "regions", given, f"must be a list of regions (got {shown(given)}).")

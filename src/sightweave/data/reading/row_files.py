@@ -138,7 +138,7 @@ def _has_rows_suffix(path: Path) -> bool:
 
 
 def _is_json_lines(path: Path) -> bool:
-    """Whether a ``.json`` file holds JSON lines: its first line is a complete object, and its second line starts one."""
+    """Whether a ``.json`` file holds JSON lines: its first line is a complete object, and the next one starts another."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     try:

@@ -128,7 +128,7 @@ class FilesConfig(SourceConfig):
 
 
 def _root(path: Path) -> Path:
-    """The folder of a dataset, given its path or that of an annotation file, which may be in a subfolder."""
+    """The folder of a dataset, given the path of the folder or of an annotation file, which may be in a subfolder."""
     root = path if path.is_dir() else path.parent
     inner = ("annotations", "questions", "raw", "annotation")
     return root.parent if not path.is_dir() and root.name.lower() in inner else root

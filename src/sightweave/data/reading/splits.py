@@ -12,7 +12,7 @@ from sightweave.core.errors import did_you_mean
 from sightweave.data.reading.row_files import RowError, shown
 
 VALIDATION = "validation"
-"""The split for choosing recipes, checkpoints and thresholds, for which test splits are never used."""
+"""The split with which recipes, checkpoints and thresholds are chosen; test splits are never used for this."""
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",

@@ -16,7 +16,7 @@ from sightweave.data.reading.row_files import Fault
 
 
 class Table:
-    """A dataset of the images of one split, in order of first occurrence, each with all of its records.
+    """A dataset that holds the images of one split, in order of first occurrence, each with all of its records.
 
     Args:
         make: Returns the records of row i.
@@ -66,7 +66,7 @@ class Table:
         return (self[index] for index in range(len(self)))
 
     def renamed(self, prefix: str) -> Table:
-        """A copy with a prefix before all image keys and groups, to distinguish them from those of another folder."""
+        """A copy with a prefix before all image keys and groups, so that they differ from the keys of other folders."""
         found = copy.copy(self)
         found._make = partial(_renamed, self._make, prefix)
         return found

@@ -44,7 +44,11 @@ def picture_like(names: Mapping[str, str]) -> list[str]:
 def no_pictures(file: Path, names: Mapping[str, str]) -> str:
     """The error message for a table without a known image column."""
     found = picture_like(names)
-    hint = f" {', '.join(map(repr, found))} looks like images: rename it to image." if found else ""
+    hint = (
+        f" Possible image columns: {', '.join(map(repr, found))}; rename one of them to image."
+        if found
+        else ""
+    )
     return (
         f"{file}: no image column ({', '.join(IMAGES[:3])} or similar); the columns are "
         f"{', '.join(names)}.{hint}"

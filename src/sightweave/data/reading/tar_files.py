@@ -1,7 +1,7 @@
 """Lists the members of tar archives, with their names, positions and sizes, without extracting them.
 
-Supports POSIX ustar and pax, and the variants of GNU tar. An archive must end with two blocks of zeros. Without this check,
-an archive truncated between two members would look like a smaller dataset.
+Supports POSIX ustar and pax, and the variants of GNU tar. Every archive must end with two blocks of zeros; otherwise, an
+archive that is truncated between two members would be taken for a smaller dataset.
 """
 
 from __future__ import annotations

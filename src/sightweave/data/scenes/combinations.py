@@ -16,7 +16,7 @@ from sightweave.data.scenes.translations import is_held_out
 from sightweave.data.scenes.view import PLURALS
 
 MET = "met pairs"
-"""The ``subset`` tag of items of the split ``combinations`` that are not about an unmet pair."""
+"""The ``subset`` tag given to items of the split ``combinations`` that are not about an unmet pair."""
 
 
 def _named(shape: str) -> str:

@@ -255,7 +255,7 @@ def _background(background: Background) -> NDArray[np.uint8]:
 def _between(
     start: NDArray[np.uint16], end: NDArray[np.uint16], weight: NDArray[np.uint16]
 ) -> NDArray[np.uint16]:
-    """Interpolates from `start` to `end` with rounding; intermediate values are at most 255 * 256 + 128 and fit 16 bits."""
+    """Interpolates from `start` to `end` with rounding; all intermediate values fit into 16 bits (255 * 256 + 128)."""
     mixed = start * (256 - weight)
     mixed += end * weight
     mixed += np.uint16(128)

@@ -250,7 +250,7 @@ def number_sentences(template: str, thing: Described, number: int) -> tuple[str,
 
 
 def adjective_forms(adjective: str) -> Iterator[str]:
-    """Yields all forms of an adjective in singular phrases, in all languages; for the English adjective given."""
+    """Yields all forms that an English adjective and its translations take in singular phrases."""
     yield adjective
 
     stem = GERMAN_ADJECTIVES[adjective]

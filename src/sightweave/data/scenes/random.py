@@ -79,6 +79,6 @@ class Random:
             yield rest.pop()
 
     def octets(self, number: int) -> bytes:
-        """A number of random bytes, eight per draw of the generator."""
+        """Returns `number` random bytes; each draw of the generator yields eight of them."""
         raw = self._bits.random_raw((number + 7) // 8)
         return raw.astype("<u8").tobytes()[:number]

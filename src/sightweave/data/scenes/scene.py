@@ -42,7 +42,7 @@ class Background:
     kind: str
     """Kind of background: ``plain``, ``gradient`` or ``noise`` (smooth)."""
     colors: tuple[tuple[int, int, int], ...]
-    """RGB colours: one for ``plain``, those of the corners for ``gradient``, and a 5 x 5 grid, row by row, for ``noise``."""
+    """RGB colours: one for ``plain``, four (the corners) for ``gradient``, and 25 (a 5 x 5 grid by rows) for ``noise``."""
 
 
 @dataclass(frozen=True, slots=True)

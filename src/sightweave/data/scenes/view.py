@@ -195,7 +195,7 @@ class View:
         return None
 
     def _heads_like(self, said: Phrase) -> tuple[Sequence[str], Sequence[str]]:
-        """Head nouns that may replace that of a phrase: those in the scene, and all of them."""
+        """Head nouns that may replace the one of a phrase: first those that occur in the scene, then all of them."""
         if said.level == "noun":
             is_shape = bool(said.color) or said.striped or said.head in _SHAPE_HEADS
             present = [fact.english for fact in self.facts if fact.noun.is_shape == is_shape]

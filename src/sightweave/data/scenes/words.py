@@ -38,7 +38,7 @@ def texts(seed: int, sampled: int = 2_000) -> Iterator[str]:
 
 
 def table() -> Iterator[str]:
-    """Yields sentences that contain every word form, each in all sentences in which it can occur."""
+    """Yields texts with all word forms, each in every kind of sentence in which it can occur."""
     for noun in NOUNS.values():
         yield from _noun_texts(noun)
     for singular, plural in PLURALS.items():

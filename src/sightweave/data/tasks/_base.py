@@ -15,7 +15,7 @@ Metrics = tuple[Annotated[Any, one_of("answers.metrics")], ...]
 
 
 def scored_by(*kinds: str) -> Callable[[], Metrics]:
-    """A default factory for a ``metrics`` field: returns a function that makes these metrics with default settings."""
+    """Returns a default factory for a ``metrics`` field, which creates metrics of the given kinds with default settings."""
 
     def make() -> Metrics:
         return tuple(catalog.config_class("answers.metrics", kind)() for kind in kinds)

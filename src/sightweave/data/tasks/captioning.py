@@ -32,7 +32,7 @@ class Record:
 
 @config
 class Config:
-    """Prompt and metrics of captioning."""
+    """Settings of the captioning task."""
 
     instruction: str = "Describe the image."
     """Prompt for records that have none of their own."""

@@ -45,7 +45,7 @@ class Record:
 
 @config
 class Config:
-    """System prompt and metrics of conversations."""
+    """Settings of the conversation task."""
 
     instruction: str = ""
     """System prompt for conversations that have none of their own; empty adds none."""

@@ -40,7 +40,7 @@ class Record:
 
 @config
 class Config:
-    """Prompt, answer format and metrics of reasoning."""
+    """Settings of the reasoning task."""
 
     instruction: str = "{question}"
     """Prompt; ``{question}`` is replaced by the record's question."""

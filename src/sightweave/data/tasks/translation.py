@@ -56,7 +56,7 @@ class Record:
 
 @config
 class Config:
-    """Prompt and metrics of translation."""
+    """Settings of the translation task."""
 
     instruction: str = "Translate into {language}: {source}"
     """Prompt; ``{language}`` is replaced by the target language's name, and ``{source}`` by the sentence."""

@@ -37,7 +37,7 @@ class Record:
 
 @config
 class Config:
-    """Prompt and metrics of visual question answering."""
+    """Settings of the visual question answering task."""
 
     instruction: str = "{question}"
     """Prompt; ``{question}`` is replaced by the record's question."""

@@ -134,8 +134,8 @@ class FromTimm(Encoder):
         """Loads the weights of the folder; a table of position embeddings is interpolated to the model's grid.
 
         Raises:
-            CheckpointError: the folder has no safetensors file, or one that is damaged, of another model or of other
-                shapes.
+            CheckpointError: the folder has no safetensors file, or the file is damaged or belongs to another model or
+                other shapes.
         """
         from timm.layers import resample_abs_pos_embed
 

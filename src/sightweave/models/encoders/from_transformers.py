@@ -124,8 +124,8 @@ class FromTransformers(Encoder):
         """Loads the weights of the folder.
 
         Raises:
-            CheckpointError: the folder has no safetensors file, or one that is damaged, of another model or of other
-                shapes.
+            CheckpointError: the folder has no safetensors file, or the file is damaged or belongs to another model or
+                other shapes.
         """
         found = from_transformers.weights(folder, type(self.model), self._config, **self._settings)
         foreign.fill(self.model, found, where=folder)

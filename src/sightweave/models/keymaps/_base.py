@@ -173,7 +173,7 @@ def find(config: Mapping[str, Any], part: str, *, where: str) -> Found:
         where: Name of the folder, for error messages.
 
     Raises:
-        NoFamily: no family for this part has that ``model_type``; the message lists the existing ones.
+        NoFamily: no family for this part has this ``model_type``; the message lists the families that exist.
     """
     wholes, parts = _families(config, part)
     model_type = str(config.get("model_type"))
@@ -287,7 +287,7 @@ def read_tensors(folder: Path | str, part: str) -> tuple[Found, dict[str, Tensor
         table.
 
     Raises:
-        CheckpointError: as raised by `read` and of `transformers_folder.read_tensors`.
+        CheckpointError: as raised by `read` and `transformers_folder.read_tensors`.
     """
     found = find(transformers_folder.read_config(folder), part, where=str(folder))
     everything = transformers_folder.read_tensors(folder)

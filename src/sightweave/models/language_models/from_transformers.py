@@ -220,8 +220,8 @@ class FromTransformers(LanguageModel):
         """Loads the weights of a folder; embeddings of new tokens are initialised near the existing ones.
 
         Raises:
-            CheckpointError: the folder has no safetensors file, or one that is damaged, of another model or of other
-                shapes; or, in a trial with a few tokens, the model gives other results here than in Transformers.
+            CheckpointError: the folder has no safetensors file, or the file is damaged or belongs to another model or
+                other shapes; or, in a trial with a few tokens, the model gives other results here than in Transformers.
         """
         found = from_transformers.weights(folder, type(self.model), self._config, **self._settings)
         foreign.fill(self.model, found, where=folder)

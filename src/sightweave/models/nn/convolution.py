@@ -16,7 +16,7 @@ def channel_norm(kind: ChannelNorm, channels: int) -> nn.Module:
     Batch statistics mix images, so that in training a packed batch is no longer equivalent to separate ones.
 
     Raises:
-        ValueError: an unknown kind.
+        ValueError: the kind is unknown.
     """
     if kind == "batch":
         return nn.BatchNorm2d(channels)

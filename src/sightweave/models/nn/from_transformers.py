@@ -34,7 +34,7 @@ def settings(folder: str) -> dict[str, Any]:
     """The settings in a folder's config.json, except for the dtype.
 
     Raises:
-        CheckpointError: no such folder or file, or a model with its own code.
+        CheckpointError: the folder or the file does not exist, or the model has its own code.
     """
     found = transformers_folder.read_config(folder)
     return {name: value for name, value in found.items() if name not in _DTYPES}

@@ -1,7 +1,7 @@
 """Writes a clean copy of a dataset in its own format: without bad and duplicate rows and without locations in images.
 
-Every change is logged. The readers determine which rows a file has: each format is cut by the parser that reads it. The
-copy is read back before it gets its name, and is discarded unless exactly the named rows are missing.
+Every change is logged. A file is split into rows by the same parser that reads it for training. The copy is read back
+before it gets its name, and is discarded unless exactly the named rows are missing.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Labels:
     """Counts answers one by one, in bounded memory.
 
     Groups (images) are split into two halves by name. Guesses learnt from one half are scored on the other and vice
-    versa, so that a question that is asked twice about an image does not help to guess itself.
+    versa, so that a question that is asked twice about an image cannot be guessed from its first occurrence.
 
     Args:
         max_answers: Maximum number of different answers that are counted, over all types and both halves.

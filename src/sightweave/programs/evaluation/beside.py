@@ -187,8 +187,8 @@ def beside(
         seed: Random seed for resampling.
 
     Raises:
-        DataError: no common samples, an id that belongs to different questions, or two different metrics.
-        RecipeError: an unknown metric.
+        DataError: the evaluations have no common samples, an id belongs to different questions, or the metrics differ.
+        RecipeError: the metric is unknown.
     """
     # Match the samples.
     here, there = _items(first), _items(second)

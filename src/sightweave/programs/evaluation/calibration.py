@@ -138,7 +138,8 @@ def calibration(
         groups: R names of independent groups, such as images; by default each answer is its own group.
 
     Raises:
-        ValueError: there are no answers, not one confidence or group per answer, or values outside their ranges.
+        ValueError: there are no answers, there is not exactly one confidence and group per answer, or values are
+            outside their ranges.
     """
     confidence, right = _checked(confidence, right)
     mass = reliability(confidence, right, bins=bins)
@@ -303,7 +304,7 @@ def _checked(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.
     """Checks both arrays and converts them to float64 R.
 
     Raises:
-        ValueError: other shapes, no answers, or values outside their ranges.
+        ValueError: the shapes differ, there are no answers, or values are outside their ranges.
     """
     confidence, right = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if confidence.ndim != 1 or confidence.shape != right.shape or not len(right):

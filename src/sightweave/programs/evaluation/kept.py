@@ -102,7 +102,7 @@ class Kept:
             write: Whether to generate answers; if not, texts are only scored.
 
         Raises:
-            DataError: not one list of texts per sample, not one prediction per sample, or the file cannot be written.
+            DataError: there is not one list of texts or one prediction per sample, or the file cannot be written.
             UnansweredError: a server answered none of the first prompts.
         """
         found = self._found(samples, texts, write=write)
@@ -338,7 +338,7 @@ def _content(source: Any) -> str:
     """A digest of the contents of an image, independent of its name and time."""
     made_of = [one for one in source.args if isinstance(one, Medium)] if isinstance(source, partial) else []
     if made_of:
-        # For example a degraded image: the medium's key names the change, so only the original image needs a digest.
+        # The key of an image made from others, such as a degraded one, names the change; digests of the originals suffice.
         return " ".join(["function", *(_content(one.source) for one in made_of)])
 
     try:

@@ -68,9 +68,9 @@ def evaluate(
         progress: Called before each pass.
 
     Raises:
-        DataError: no samples, a sample without a reference, not one prediction per sample, or metrics of the only task
-            that do not fit its samples.
-        RecipeError: an unknown control, task or metric.
+        DataError: there are no samples, a sample has no reference, there is not exactly one prediction per sample, or
+            the metrics of the only task do not fit its samples.
+        RecipeError: a control, a task or a metric is unknown.
         BackendError: a task's score needs likelihoods, and `predict` provides none.
     """
     _check(samples, controls)

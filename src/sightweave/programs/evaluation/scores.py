@@ -226,7 +226,7 @@ class Evaluation:
         """Restores an evaluation from the result of `to_json` and, optionally, the rows of `predictions`.
 
         Raises:
-            DataError: another format version, or invalid values.
+            DataError: the format version is another one, or values are invalid.
         """
         version = values.get("format_version") if isinstance(values, Mapping) else values
         if version != FORMAT_VERSION:

@@ -102,7 +102,7 @@ def wilson(correct: float, count: float, *, quantile: float | None = None) -> Es
         quantile: Two-sided quantile; by default that of the normal distribution for 95 %.
 
     Raises:
-        ValueError: `count` is not above 0, or not 0 <= correct <= count.
+        ValueError: `count` is not above 0, or `correct` is not from 0 to `count`.
     """
     if count <= 0 or not 0 <= correct <= count:
         raise ValueError(

@@ -25,7 +25,8 @@ def write(kind: str, rows: Iterable[Mapping[str, Any]]) -> str:
         rows: Rows with ``id`` and ``answer``, as returned by `answer_all`.
 
     Raises:
-        DataError: an unknown format, no rows, or an id that is missing, duplicate, or not a number as the format needs.
+        DataError: the format is unknown, there are no rows, or an id is missing, duplicate, or not a number although
+            the format needs one.
     """
     if kind not in LAYOUTS:
         raise DataError(f"submission: no format {kind!r}. {did_you_mean(kind, LAYOUTS)}")

@@ -1,6 +1,6 @@
 """Decides whether a model uses the image: a word and a sentence for each task, and for all tasks together.
 
-A single control proves little. A model that was never trained without an image may fail without one, and so seem to
+One control is not enough: a model that was never trained without an image may fail without one, and so seem to
 need it. The gain of the image is therefore the score with it *above the best* of every other way to answer: without the
 image, with another one, with a grey one, and two baselines that only read the text. The interval of each difference
 must be above the threshold, so the best rival need not be known beforehand (an intersection-union test: Berger 1982,

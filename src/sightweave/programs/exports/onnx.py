@@ -148,7 +148,7 @@ def refuse(source: Source) -> None:
     """Refuses compositions that these two graphs cannot express: all but image tokens in a causal decoder.
 
     Raises:
-        ExportError: another fusion, another language model, or other media than images.
+        ExportError: the fusion or the language model is another one, or the model reads other media than images.
     """
     model = source.model
     _ = source.transform  # raises if the model reads anything but images

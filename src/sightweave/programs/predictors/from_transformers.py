@@ -208,8 +208,8 @@ class FromTransformers:
         answer.
 
         Raises:
-            DataError: not one list of texts per sample, an image that cannot be read, or a prompt that the processor
-                rejects, such as one without an image.
+            DataError: there is not one list of texts per sample, an image cannot be read, or the processor rejects a
+                prompt, such as one without an image.
             BackendError: the model's own code failed, or texts are given and the model cannot score any.
         """
         self._check_texts(samples, texts)
@@ -690,7 +690,7 @@ def _check_index(folder: Path) -> None:
     """Checks that an index of weights lists only safetensors files in the folder.
 
     Raises:
-        CheckpointError: it lists anything else.
+        CheckpointError: the index lists anything else.
     """
     for index in folder.glob("*.safetensors.index.json"):
         listed = checkpoint.parse_json(index)

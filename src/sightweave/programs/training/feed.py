@@ -5,9 +5,10 @@ Images that cannot be read and samples that cannot be used are quarantined with 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice
@@ -27,8 +28,11 @@ from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Stage
 from sightweave.programs.training.world import World
 
+logger = logging.getLogger(__name__)
 _DRAWS = 1 << 30
 """Number of possible values of a random draw."""
+_STALLED_SECONDS = 60
+"""Time without a microstep after which a warning is logged."""
 _LOOKED_AT = 200
 """Maximum number of images that are searched for regions."""
 _ALONE = World()
@@ -246,9 +250,35 @@ class Feed:
                 worker.submit(advance, pool) for _ in range(self.stage.gradient_accumulation_steps)
             )
             while True:
-                step = pending.popleft().result()
+                step = self._waited_for(pending.popleft(), lambda: position)
                 pending.append(worker.submit(advance, pool))
                 yield step
+
+    def _waited_for(self, microstep: Future[Step], position: Callable[[], int]) -> Step:
+        """The microstep. As long as it does not arrive, a warning says every minute which images are being read.
+
+        Args:
+            microstep: The microstep that is being prepared.
+            position: Returns the position at which it begins.
+        """
+        seconds = 0
+        while True:
+            done, _ = wait([microstep], timeout=_STALLED_SECONDS)
+            if done:
+                return microstep.result()
+
+            seconds += _STALLED_SECONDS
+            first = position()
+            source, index = self.mix.at(first)
+            logger.warning(
+                "stage %r: waiting for images for %s s, from position %s on (data.%s, image %s and those that follow); the "
+                "disk or the network may hang. A second stop signal ends the process.",
+                self.stage.name,
+                seconds,
+                first,
+                source,
+                index,
+            )
 
     def trial(self) -> Iterator[Batch]:
         """Batches like those of `microsteps`, made on demand, to time a step before training."""

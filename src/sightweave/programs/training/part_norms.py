@@ -35,10 +35,10 @@ class PartNorms:
                 part_of.setdefault(id(parameter), part)
 
         self.parts: dict[PartName, list[Tensor]] = {}
-        for parameter in parameters.values():
-            part = part_of.get(id(parameter))
-            if part is not None:
-                self.parts.setdefault(part, []).append(parameter)
+        for tensor in parameters.values():
+            owner = part_of.get(id(tensor))
+            if owner is not None:
+                self.parts.setdefault(owner, []).append(tensor)
 
         self._before: dict[PartName, list[Tensor]] = {}
         self._found: dict[str, float] = {}

@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sightweave.core.device import Precision
@@ -48,6 +47,14 @@ class RateTest:
     """Why it is suggested, or why nothing is."""
     muon_rate: float | None = None
     """The suggested peak learning rate of Muon, in the recipe's proportion to that of AdamW; None without Muon."""
+
+    def before_scaling(self, factor: float) -> RateTest:
+        """The same with the suggested rates divided by a factor, by which the recipe multiplies its rates."""
+        if factor == 1 or self.suggestion is None:
+            return self
+        muon_rate = None if self.muon_rate is None else self.muon_rate / factor
+        reason = f"{self.reason} Divided by {factor:.3g}, by which train.scale_lr multiplies it."
+        return replace(self, suggestion=self.suggestion / factor, muon_rate=muon_rate, reason=reason)
 
     def to_text(self, stage: int) -> str:
         """The suggestion as settings of the stage with this index, and the reason."""
@@ -177,12 +184,12 @@ def find(
         )
 
     work = Work.begin(model, feed, stage, precision, spent=0.0)
-    with contextlib.closing(feed.microsteps()) as microsteps:
+    with contextlib.closing(feed.updates()) as updates:
         done = 0
 
         def update(rate: float) -> float:
             nonlocal done
-            loss = work.loss(list(islice(microsteps, stage.gradient_accumulation_steps)))
+            loss = work.loss(next(updates))
             norm = work.clip()
             if not math.isfinite(norm):
                 return math.nan
@@ -200,4 +207,4 @@ def find(
     if stage.optimizer.name != "muon" or found.suggestion is None:
         return found
     muon_rate = found.suggestion * stage.optimizer.muon_lr / peak
-    return RateTest(found.rates, found.losses, found.smoothed, found.suggestion, found.reason, muon_rate)
+    return replace(found, muon_rate=muon_rate)

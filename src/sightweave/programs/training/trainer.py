@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -27,7 +27,7 @@ from sightweave.models.adapters import lora, quantization
 from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
 from sightweave.programs.training import durations, rates, spikes, trial, validation
-from sightweave.programs.training.early_stopping import Stopped, better
+from sightweave.programs.training.early_stopping import Best, Stopped, Validated, better
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.logs import Averages, Report, RunLog
 from sightweave.programs.training.quarantine import FILE_NAME
@@ -233,7 +233,7 @@ class Trainer:
 
         while state.stage < len(self.settings.stages):
             work = self._begin_stage()
-            is_over = work.pace.is_over(state.step) or self._is_out_of_patience()
+            is_complete = is_over = work.pace.is_over(state.step) or self._is_out_of_patience()
 
             with contextlib.closing(work.feed.updates(state.position, state.within)) as updates:
                 while not is_over:
@@ -264,7 +264,8 @@ class Trainer:
                     if is_due and not is_stopped:
                         self._save(self._snapshot(work), work.optimizer.average)
 
-            if world.agree(bool(stop)):
+            is_last = state.stage == len(self.settings.stages) - 1
+            if world.agree(bool(stop)) and not (is_complete and is_last):
                 return self._stopped(work)
             self._end_stage(work)
 
@@ -288,8 +289,15 @@ class Trainer:
             state.averages = Averages(since=self._seconds())
 
         # The same commands give the same weights, except for adapters and on machines that round differently.
-        self.world.copy_from_first(list(self.model.state_dict().values()))
+        self._copy_weights(work)
         return work
+
+    def _copy_weights(self, work: Work) -> None:
+        """Gives all processes the weights of the first one, and their averages."""
+        tensors = list(self.model.state_dict().values())
+        if work.optimizer.average is not None:
+            tensors += work.optimizer.average.values.values()
+        self.world.copy_from_first(tensors)
 
     def _factor(self, work: Work) -> float:
         """The fraction of the peak learning rate; by the clock of the first process if the stage has minutes."""
@@ -380,8 +388,7 @@ class Trainer:
             return {}
 
         began = time.perf_counter()
-        with work.averaged():
-            found = validation.run(self.model, step=state.steps)
+        found = self._validated(work, validation)
         row: dict[str, float | str] = {}
         if found is not None:
             row = found.row()
@@ -396,6 +403,19 @@ class Trainer:
         state.averages.since += seconds
         work.pace.pause(seconds)
         return row
+
+    def _validated(self, work: Work, validation: Validation) -> Validated | None:
+        """The result of a validation, which the first process makes while the others wait."""
+        found = None
+        if self.world.is_first:
+            with work.averaged():
+                found = validation.run(self.model, step=self.state.steps)
+        if self.world.size == 1:
+            return found
+
+        self.world.wait_for_first()
+        values = self.world.from_first(None if found is None else asdict(found))
+        return None if values is None else Validated(**values)
 
     def _spike(self, loss: float, microsteps: Sequence[Step]) -> dict[str, float | str]:
         """The numbers for the log if a spike of the loss begins with this update, with the ids of its first samples."""
@@ -423,12 +443,20 @@ class Trainer:
 
         If their checkpoint cannot be read, the last weights stay, which is better than no weights.
         """
-        state, best = self.state, self.state.best
-        if self.settings.keep == "last" or best is None or self._is_kept() or self.read is None:
-            return state.steps
+        if self.settings.keep == "last" or self.state.best is None or self._is_kept() or self.read is None:
+            return self.state.steps
 
+        steps = self._read_best(work, self.state.best, self.read) if self.world.is_first else 0
+        if self.world.size > 1:
+            self.world.wait_for_first()
+            steps = int(self.world.from_first(steps))
+            self._copy_weights(work)
+        return steps
+
+    def _read_best(self, work: Work, best: Best, read: Callable[[int], State]) -> int:
+        """Reads the weights of the best validation into the model; returns their number of updates."""
         try:
-            saved = self.read(best.step)
+            saved = read(best.step)
             if work.optimizer.average is not None:
                 work.optimizer.average.load_state_tensors(saved.optimizer)
             self.model.load_state_dict(saved.model)
@@ -439,7 +467,7 @@ class Trainer:
                 best.step,
                 error,
             )
-            return state.steps
+            return self.state.steps
         return best.step
 
     def _open_log(
@@ -459,7 +487,8 @@ class Trainer:
         row = state.averages.row(self._seconds())
         row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr}
         row["peak_memory_bytes"] = memory.peak_bytes(self.precision.device)
-        row |= work.norms.take() | more
+        row |= work.norms.take()
+        row |= more
 
         if log is not None:
             log.progress.steps = state.planned_steps

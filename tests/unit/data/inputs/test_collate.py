@@ -212,7 +212,7 @@ def test_too_few_rows_are_cut_between_bundles_and_then_between_samples() -> None
     assert [len(hand) for hand in dealt] == [1] * 4
     samples = [e for hand in dealt for row in hand for one in row for e in one.encoded]
     assert sorted(map(id, samples)) == sorted(map(id, [*first.encoded, *second.encoded]))
-    with pytest.raises(ValueError, match="cannot be dealt to more hands than there are rows"):
+    with pytest.raises(ValueError, match="fewer samples than batches"):
         deal([[first, second]], 5)
 
 

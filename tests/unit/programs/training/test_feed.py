@@ -24,6 +24,7 @@ from sightweave.core.types import Medium, Region
 from sightweave.data.inputs import transforms
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.tasks import captioning, vqa
+from sightweave.programs.training import feed as feeds
 from sightweave.programs.training.feed import Feed, Step, decoding_threads
 from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Stage
@@ -422,3 +423,37 @@ def test_a_share_of_the_pictures_is_hidden_the_same_in_every_run() -> None:
 def test_no_picture_is_hidden_where_only_words_for_pictures_are_learnt() -> None:
     steps = take(feed(Pictures(40), batch_size=4, learn="words", words="captions", hide_images=0.5), 10)
     assert all(len(step.batch.media["image"].dense) == 4 for step in steps)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_images_that_do_not_arrive_are_named_until_they_do(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_read = threading.Event()
+
+    class Hanging(Pictures):
+        def __getitem__(self, index: int) -> list[Any]:
+            assert may_read.wait(300)
+            return super().__getitem__(index)
+
+    def warn(text: str, *values: Any) -> None:
+        said.append(text % values)
+        if len(said) == 2:
+            may_read.set()
+
+    said: list[str] = []
+    monkeypatch.setattr(feeds, "_STALLED_SECONDS", 0.01)
+    monkeypatch.setattr(feeds.logger, "warning", warn)
+    (step,) = take(feed(Hanging(), workers=workers), 1)
+    assert len(step.pictures) == 3
+    assert "stage 'main': waiting for images for 0.01 s, from position 0 on (data.0, image " in said[0]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_error_in_a_thread_ends_the_stream(workers: int) -> None:
+    class Broken(Pictures):
+        def __getitem__(self, index: int) -> list[Any]:
+            raise OSError(5, "Input/output error", "pictures.bin")
+
+    with pytest.raises(OSError, match=r"pictures\.bin"):
+        take(feed(Broken(), workers=workers), 1)

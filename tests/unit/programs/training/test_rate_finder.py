@@ -17,7 +17,7 @@ from sightweave.core.errors import RecipeError
 from sightweave.programs.training import rate_finder
 from sightweave.programs.training.feed import Feed
 from sightweave.programs.training.quarantine import Quarantine
-from sightweave.programs.training.rate_finder import range_test
+from sightweave.programs.training.rate_finder import RateTest, range_test
 
 
 class Quadratic:
@@ -68,6 +68,14 @@ def test_a_loss_that_stops_being_finite_ends_the_test() -> None:
     found = range_test(lambda _rate: next(losses), lowest=1e-3, highest=1.0, steps=10)
     assert found.losses == (3.0, 2.0, 1.0)
     assert found.suggestion == pytest.approx(found.rates[2] / 10)
+
+
+def test_a_recipe_that_scales_its_rates_gets_the_rate_before_scaling() -> None:
+    found = RateTest((1.0,), (1.0,), (1.0,), 0.04, "a tenth of 0.4.", 0.8)
+    before = found.before_scaling(4.0)
+    assert (before.suggestion, before.muon_rate) == (0.01, 0.2)
+    assert before.reason == "a tenth of 0.4. Divided by 4, by which train.scale_lr multiplies it."
+    assert found.before_scaling(1.0) == found
 
 
 def test_impossible_rates_and_steps_are_refused() -> None:

@@ -1,1 +1,1 @@
-"""Medium -> values for an encoder: one file per modality."""
+"""Modalities, one per file. Each reads its media and converts them to the input of an encoder."""

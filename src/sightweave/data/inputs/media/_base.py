@@ -1,7 +1,7 @@
-"""What every modality provides: how its media are measured, read, augmented and distinguished.
+"""The interface of modalities: how their media are measured, read, augmented and compared.
 
-A modality is a file in this folder, or a user's own module that a recipe names by its dotted path. It has a ``Config``,
-whose ``build()`` returns its loader, and the loader's class is called ``Loader``.
+A modality is a file in this folder, or a user's own module, which a recipe names by its dotted path. The module has a
+``Config``, whose ``build()`` returns the loader, and the loader's class, called ``Loader``.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ from sightweave.core.types import Medium
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Media that were read."""
+    """Loaded media of one modality."""
 
     values: Values
-    """The input for the encoder."""
+    """Input for the encoder."""
     sizes: Sequence[tuple[int, int]] = ()
-    """Width and height in pixels of each image before it was resized; empty for media without locations."""
+    """Width and height in pixels of each image before resizing; empty for modalities without regions."""
 
 
 class Loader:
-    """Reads the media of one modality; several threads may call it.
+    """Base class of loaders, which read the media of one modality; methods must be thread-safe.
 
     A new modality must implement `size`, `value`, `blank` and `example`.
     """
 
     def size(self, medium: Medium) -> tuple[int, ...]:
-        """Size of a medium along each axis except the channels, from its header: nothing is decoded.
+        """Size of a medium along each axis except the channels, determined from its header without decoding.
 
         Raises:
-            MediaError: It cannot be read.
+            MediaError: The medium cannot be read.
         """
         raise NotImplementedError(type(self).__name__)
 
     def value(self, medium: Medium, seed: int | None = None) -> Tensor:
-        """The values of one medium: float C, then its other axes.
+        """Reads the values of one medium: a float tensor with the channels C first, followed by the other axes.
 
         Args:
-            medium: Of this modality.
-            seed: Seed of the augmentation for training, which is deterministic. None leaves the medium as it is.
+            medium: A medium of this modality.
+            seed: Augmentation seed; equal seeds must give equal values. None turns augmentation off.
 
         Raises:
-            MediaError: It cannot be read.
+            MediaError: The medium cannot be read.
         """
         raise NotImplementedError(type(self).__name__)
 
@@ -66,16 +66,16 @@ class Loader:
         fixed: frozenset[str] = frozenset(),
         pool: Executor | None = None,
     ) -> Loaded:
-        """Media as the encoder reads them; equal keys with equal seeds are read once.
+        """Loads media as input for the encoder; media with equal keys and seeds are read once.
 
         Args:
-            media: Of this modality.
-            seeds: Seeds of the augmentation of each medium; None leaves all as they are.
-            fixed: Keys of media whose texts mention left or right: they are not mirrored.
-            pool: Threads that decode; they do not affect the result. None decodes in this thread.
+            media: Media of this modality.
+            seeds: Augmentation seed of each medium; None turns augmentation off.
+            fixed: Keys of media that must not be mirrored, because their texts mention left or right.
+            pool: Threads that decode media, which do not change the result; None decodes in this thread.
 
         Raises:
-            MediaError: A medium cannot be read; with several, the first of them.
+            MediaError: A medium cannot be read; if there are several, the error is that of the first one.
         """
         known: dict[tuple[str, int | None], Tensor] = {}
         values = []
@@ -90,30 +90,30 @@ class Loader:
 
     @staticmethod
     def check(medium: Medium) -> None:
-        """Checks whether a medium can be read, reading at most its header; by default, whether its file exists.
+        """Checks that a medium can be read, reading at most its header; by default, checks that its file exists.
 
         Raises:
-            MediaError: It cannot be read.
+            MediaError: The medium cannot be read.
         """
         if isinstance(medium.source, Path) and not medium.source.is_file():
             raise MediaError("medium_missing", f"{medium.source}: file not found.")
 
     def pieces(self, medium: Medium) -> list[Medium]:
-        """A medium as the model sees it: the medium itself, and any pieces that it is cut into."""
+        """The media that a model reads in place of a medium: the medium itself, followed by its pieces, if any."""
         return [medium]
 
     @staticmethod
     def digest(medium: Medium) -> str:
-        """SHA-256 of the file of a medium, or of its values if it has none: 64 hexadecimal digits.
+        """SHA-256 of a medium's file, or of its values if it has no file, as 64 hexadecimal digits.
 
         Raises:
-            MediaError: It cannot be read.
+            MediaError: The medium cannot be read.
         """
         return digest(medium)
 
     @classmethod
     def contents(cls, media: Sequence[Medium]) -> dict[Medium, str]:
-        """A name for the content of each medium; two media have the same name if and only if their contents are equal.
+        """A name for the content of each medium, such that two media have the same name if and only if they are equal.
 
         A medium that cannot be read is named by its key.
         """
@@ -127,20 +127,20 @@ class Loader:
 
     @staticmethod
     def blank(medium: Medium) -> Medium:
-        """A medium of the same kind without content, such as an entirely grey image."""
+        """A medium without content to replace a given one, such as an entirely grey image."""
         raise NotImplementedError
 
     @staticmethod
     def example(number: int) -> Medium:
-        """A synthetic medium, different for each number, for the checks of a model's wiring."""
+        """A synthetic medium, different for each number, with which the wiring of a model is checked."""
         raise NotImplementedError
 
 
 def digest(medium: Medium) -> str:
-    """SHA-256 of the file, bytes or array of a medium of any modality.
+    """SHA-256 of the file, bytes or array of a medium of any modality, as 64 hexadecimal digits.
 
     Raises:
-        MediaError: The file cannot be read, or the source is something else.
+        MediaError: The file cannot be read, or the source has another type.
     """
     source: Any = medium.source() if callable(medium.source) else medium.source
     if isinstance(source, Path):

@@ -1,4 +1,4 @@
-"""Images: decoded, resized to the encoder's square, and large ones cut into tiles."""
+"""The modality of images, which are resized to the encoder's square; large images may also be cut into tiles."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ _KNOWN_SIZES = 100_000
 
 @config
 class Config:
-    """How images become tensors."""
+    """Settings for converting images to tensors."""
 
     transform: Annotated[transforms.Config, BeforeValidator(without_kind)]
-    """How images are resized, normalised and varied."""
+    """Settings for resizing, normalising and augmenting images."""
     tiles: tiles.Tiles = field(default_factory=tiles.Tiles)
-    """How large images are split into tiles."""
+    """Settings for splitting large images into tiles."""
 
     def build(self, cache: PixelCache | None = None) -> Loader:
-        """The loader.
+        """Builds the image loader.
 
         Args:
-            cache: Resized images of this transform, used without augmentation; it does not affect the result.
+            cache: Cache of images resized by this transform, used if there is no augmentation; it does not change results.
         """
         return Loader(self.transform.build(), self.tiles, cache)
 
 
 class Loader(_base.Loader):
-    """Reads images.
+    """Loads images.
 
     Args:
-        transform: Makes a tensor from an image's pixels.
-        tiles: How large images are split into tiles.
-        cache: Resized images of this transform.
+        transform: Converts an image's pixels to a tensor.
+        tiles: Settings for splitting large images into tiles.
+        cache: Cache of images resized by this transform.
     """
 
     def __init__(
@@ -62,22 +62,22 @@ class Loader(_base.Loader):
             self.transform,
             self.tiles,
             self._pixels.cache,
-        )  # a copy has its own locks and memory
+        )  # a copy has its own locks and caches
 
     @property
     def is_whole(self) -> bool:
-        """Whether images are decoded at full scale, either for exact pixels or because tiles are cut from them."""
+        """Whether images are decoded at full scale, for exact pixels or because tiles are cut from them."""
         return self.transform.exact or self.tiles.max_tiles > 1
 
     def size(self, medium: Medium) -> tuple[int, ...]:
-        """Height and width in pixels: those of the encoder's square, for any image."""
+        """Height and width in pixels of the encoder's square, which are the same for all images."""
         return (self.transform.size, self.transform.size)
 
     def info(self, medium: Medium) -> MediumInfo:
-        """The header facts of an image; those of a generated one are cached, since it must be drawn to get them.
+        """Size and format of an image from its header; cached for generated images, which must be drawn to get them.
 
         Raises:
-            MediaError: It cannot be read.
+            MediaError: The image cannot be read.
         """
         if not callable(medium.source):
             return image_files.probe(medium)
@@ -88,7 +88,7 @@ class Loader(_base.Loader):
         return self._sizes[medium.key]
 
     def value(self, medium: Medium, seed: int | None = None) -> Tensor:
-        """Float 3 size size."""
+        """Loads one image as float 3 size size; arguments and errors are as for `load`."""
         values = self.load([medium], None if seed is None else [seed]).values
         return values[0]
 
@@ -100,19 +100,19 @@ class Loader(_base.Loader):
         fixed: frozenset[str] = frozenset(),
         pool: Executor | None = None,
     ) -> Loaded:
-        """Images as float I 3 size size; equal keys, and all tiles of an image, are decoded once."""
+        """Loads images as float I 3 size size; media with equal keys, and all tiles of an image, are decoded once."""
         pixels, sizes = self._pixels(media, seeds, fixed=fixed, pool=pool)
         return Loaded(pixels, sizes)
 
     def expand(self, sample: Sample, *, max_tiles: int | None = None) -> Sample:
-        """The sample, with each of its large images followed by its tiles.
+        """Inserts the tiles of each large image after the image.
 
         Args:
-            sample: Any sample; one without large images is returned unchanged.
-            max_tiles: Maximum tiles of an image; None means the loader's own number.
+            sample: Any sample; a sample without large images is returned unchanged.
+            max_tiles: Maximum number of tiles per image; None uses the loader's own setting.
 
         Raises:
-            MediaError: A header cannot be read.
+            MediaError: The header of an image cannot be read.
         """
         rules = (
             self.tiles
@@ -122,17 +122,17 @@ class Loader(_base.Loader):
         return tiles.expand(sample, side=self.transform.size, tiles=rules, probe=self.info)
 
     def pieces(self, medium: Medium) -> list[Medium]:
-        """An image, and its tiles if it is large."""
+        """A list of the image and, if it is large, its tiles."""
         return tiles.pieces(medium, side=self.transform.size, tiles=self.tiles, probe=self.info)
 
     @staticmethod
     def digest(medium: Medium) -> str:
-        """SHA-256 of the file of an image, or of its pixels if it has none."""
+        """SHA-256 of an image's file, or of its pixels if it has no file, as 64 hexadecimal digits."""
         return image_files.digest(medium)
 
     @classmethod
     def contents(cls, media: Sequence[Medium]) -> dict[Medium, str]:
-        """Names that are equal if and only if the decoded pixels are equal."""
+        """A name for the content of each image; names are equal if and only if the decoded pixels are."""
         return image_contents.contents(media)
 
     @staticmethod
@@ -142,7 +142,7 @@ class Loader(_base.Loader):
 
     @staticmethod
     def example(number: int) -> Medium:
-        """Coloured noise in large dots, 35 x 30 pixels."""
+        """An image of coloured noise in large dots, 35 x 30 pixels, different for each number."""
         return noise(number, 35, 30)
 
 
@@ -151,7 +151,7 @@ def _grey() -> np.ndarray:
 
 
 def noise(number: int, width: int, height: int) -> Medium:
-    """An image of coloured noise in dots of 5 x 6 pixels, a different one for each number."""
+    """An image of coloured noise in dots of 5 x 6 pixels, different for each number."""
     rng = np.random.default_rng(number)
     dots = rng.integers(0, 256, (-(-height // 6), -(-width // 5), 3), dtype=np.uint8)
     pixels = dots.repeat(6, 0).repeat(5, 1)[:height, :width]
