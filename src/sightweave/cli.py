@@ -166,13 +166,13 @@ def train(
         bool,
         typer.Option(
             "--allow-changes",
-            help="Resume an unfinished run in --out although the recipe or the data has changed.",
+            help="Resume an unfinished run in --out even if the recipe or the data has changed.",
         ),
     ] = False,
 ) -> Result:
     """Train a model from a recipe. Writes a run folder with a checkpoint, training curves and a report.
 
-    The same command resumes a run that was stopped or killed.
+    To resume a run that was stopped or killed, run the same command again.
     """
     if out is not None:
         outputs.check_run(out, overwrite=overwrite)
@@ -607,7 +607,7 @@ def find_lr(
     lowest: Annotated[float, typer.Option(help="First learning rate.")] = 1e-6,
     highest: Annotated[float, typer.Option(help="Last learning rate.")] = 1.0,
 ) -> Result:
-    """Suggest a peak learning rate by a short test with growing rates. Writes nothing."""
+    """Suggest a peak learning rate from a short test with increasing rates. Writes no files."""
     from sightweave import api
 
     found = api.find_lr(
@@ -621,6 +621,33 @@ def find_lr(
         console=_console(),
     )
     return Result(found.to_plain, lambda: echo(found.to_text(stage)))
+
+
+@command(app)
+def forecast(
+    recipe: RecipeArgument,
+    settings: Settings = None,
+    data: Data = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Accelerator to forecast for, such as h100 or a100; by default this machine."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of accelerators, which share each batch.")] = 1,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="Price of one accelerator per hour, for the cost.")
+    ] = None,
+) -> Result:
+    """Forecast memory, time, energy and cost of a training run before it starts. Trains and writes nothing."""
+    from sightweave import api
+
+    found = api.forecast(
+        recipe, *(settings or []), data=data_of(data), device=device, count=count, price=price
+    )
+
+    def plain() -> "json_results.Forecasted":
+        return {"forecast": found.to_json()}
+
+    return Result(plain, lambda: echo(found.to_text()))
 
 
 @command(app)  # one parameter per option, as for generate

@@ -1,4 +1,4 @@
-"""Checks output paths before anything slow is imported, so that no command overwrites files of others.
+"""Checks output paths before anything slow is imported, so that no command overwrites files it did not write.
 
 This module lists the files that each command writes, and how to recognise files that an earlier command wrote.
 """
@@ -43,7 +43,7 @@ _SHEET_START = 4096
 def check_run(folder: Path, *, overwrite: bool = False) -> None:
     """Checks the output folder of a training run.
 
-    Whether a run in the folder can be resumed is checked later, since that needs its recipe.
+    Whether a run in the folder can be resumed is checked later, because this depends on its recipe.
 
     Args:
         folder: The folder, which need not exist.

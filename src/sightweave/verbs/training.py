@@ -35,17 +35,17 @@ from sightweave.programs.training.checkpoints import (
 )
 from sightweave.programs.training.durations import Epoch
 from sightweave.programs.training.feed import fingerprint_of
-from sightweave.programs.training.logs import METRICS, Report, TrainingProgress, read_metrics
+from sightweave.programs.training.logs import METRICS, Report, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
 from sightweave.programs.training.tracking import Tracking
-from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
+from sightweave.programs.training.trainer import Ending, Storage, Trainer, TrainingData
 from sightweave.programs.training.trial import Trials
 from sightweave.programs.training.world import World, opened
 from sightweave.recipe import Recipe
 from sightweave.run import Run
-from sightweave.verbs import planning, resuming
+from sightweave.verbs import forecasting, planning, resuming
 from sightweave.verbs.building import composed, plan_lengths
 from sightweave.verbs.checking import check_wiring, parameter_count
 from sightweave.verbs.evaluating import (
@@ -190,6 +190,7 @@ def _train_into(
     """Plans, builds, trains, scores and reports a run, or the rest of one, in a folder that is locked for it."""
     resumed = None if earlier is None else earlier.state
     plan = planning.plan(folder, asked, records, resumed, world, console)
+    forecasting.check_fits(plan.recipe, plan.precision.device)
     run = _built(plan, folder, console)
 
     # The wiring of a resumed run was checked when it began.
@@ -197,8 +198,10 @@ def _train_into(
         say(console, check_wiring(run))
 
     # Before an earlier run is removed: a tracker that cannot be reached must not cost it.
-    known = {} if resumed is None or not world.is_first else runs.facts_of(folder).get(TRACKERS, {})
-    ids = _track(tracking, run, folder, known, console)
+    known = None if resumed is None else runs.facts_of(folder).get(TRACKERS)
+    ids = tracking.start(folder, title=run.recipe.title, recipe=run.recipe.to_plain(), ids=known)
+    for name, place in tracking.places.items():
+        say(console, f"{name}: {place}")
 
     if earlier is None or resumed is None:
         state = _started(run, plan, folder, world)
@@ -213,8 +216,7 @@ def _train_into(
         return _returned(run, folder, ending, world)
 
     with _recording_failure(folder):
-        report_all = _reporting(tracking, report_to)
-        ending = _trained(run, plan, folder, state, world, console, report_all)
+        ending = _trained(run, plan, folder, state, world, console, tracking.reporting(report_to))
         world.close()  # the others need not wait for the scores
         _end(run, folder, state, ending, plan.sources, console)
 
@@ -227,36 +229,6 @@ def _train_into(
     page = report(folder)
     tracking.finish("interrupted" if ending.is_interrupted else "finished", scores=scores, report=page)
     return run
-
-
-def _texts(value: Any) -> dict[str, str]:
-    """The entries of a mapping that are texts; empty for any other value of ``run.json``."""
-    items = value.items() if isinstance(value, Mapping) else ()
-    return {name: one for name, one in items if isinstance(one, str)}
-
-
-def _track(tracking: Tracking, run: Run, folder: Path, known: Any, console: Console | None) -> dict[str, str]:
-    """Starts the trackers or resumes their runs, whose ids `known` has, and reports where they can be seen."""
-    ids = tracking.start(
-        folder,
-        title=run.recipe.title,
-        recipe=run.recipe.to_plain(),
-        ids=_texts(known),
-    )
-    for name, place in tracking.places.items():
-        say(console, f"{name}: {place}")
-    return ids
-
-
-def _reporting(tracking: Tracking, report_to: Report | None) -> Report:
-    """Passes each row of the log to the trackers, and then to the caller's function."""
-
-    def report_all(progress: TrainingProgress) -> None:
-        tracking.log(progress)
-        if report_to is not None:
-            report_to(progress)
-
-    return report_all
 
 
 def _finished(
@@ -360,6 +332,7 @@ def _trained(
 
     def begin(trials: Trials) -> None:
         if world.is_first:
+            predict(trials)
             _begin(folder, settings, plan.epochs, trials, console)
 
     saver = Saver(folder)
@@ -369,22 +342,22 @@ def _trained(
         return Checkpoints(folder, settings.keep_checkpoints).read(steps)
 
     task_settings = {name: plan.recipe.task(name) for name in plan.tasks}
+    data = TrainingData(plan.sources, plan.tasks, plan.mix, plan.validation, task_settings)
     trainer = Trainer(
         run.model,
         run.processor,
-        TrainingData(plan.sources, plan.tasks, plan.mix, plan.validation, task_settings),
+        data,
         settings,
         precision=plan.precision,
         out=folder,
         seed=plan.recipe.seed,
-        save=lambda state, model: _save(run, folder, state, model, saver),
-        finish=saver.finish,
-        read=read,
+        storage=Storage(lambda state, model: _save(run, folder, state, model, saver), saver.finish, read),
         state=state,
         world=world,
     )
 
-    with saver:
+    watched = forecasting.watched(run, data, settings, plan.precision, folder, state, world, console)
+    with saver, watched as predict:
         return trainer.run(console=console, begins=begin, report=report_to)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from sightweave.core import config, terminal
 from sightweave.core.errors import BackendError
-from sightweave.programs.training.logs import TrainingProgress
+from sightweave.programs.training.logs import Report, TrainingProgress
 from sightweave.programs.training.trackers._base import State, TrackedRun, Tracker
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Tracking:
         self._started: dict[str, Tracker] = {}
 
     def start(
-        self, folder: Path, *, title: str, recipe: Mapping[str, Any], ids: Mapping[str, str]
+        self, folder: Path, *, title: str, recipe: Mapping[str, Any], ids: Any = None
     ) -> dict[str, str]:
         """Starts all trackers, and returns the id that each has given to the run.
 
@@ -46,14 +46,15 @@ class Tracking:
             folder: The run's folder.
             title: The recipe's title.
             recipe: The resolved recipe as plain data.
-            ids: Earlier ids of the run by tracker, to resume them.
+            ids: Earlier ids of the run by tracker, as in ``run.json``, to resume it; any other value starts new runs.
 
         Raises:
             BackendError: A tracker cannot be reached or does not know the run.
         """
-        found = dict(ids)
+        known = ids.items() if isinstance(ids, Mapping) else ()
+        found = {name: value for name, value in known if isinstance(value, str)}
         for name, tracker in self._waiting.items():
-            run = TrackedRun(folder, title, recipe, ids.get(name, ""))
+            run = TrackedRun(folder, title, recipe, found.get(name, ""))
             try:
                 found[name] = tracker.start(run)
             except Exception as error:  # each package has its own errors
@@ -78,6 +79,16 @@ class Tracking:
             if isinstance(value, int | float) and math.isfinite(value):
                 numbers[name] = float(value)
         self._each(lambda one: one.log(progress.step - 1, numbers))
+
+    def reporting(self, also: Report | None) -> Report:
+        """A function for the rows of the log, which calls `log` and then another function."""
+
+        def report(progress: TrainingProgress) -> None:
+            self.log(progress)
+            if also is not None:
+                also(progress)
+
+        return report
 
     def finish(
         self, state: State, *, scores: Mapping[str, float] | None = None, report: Path | None = None

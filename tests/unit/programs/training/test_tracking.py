@@ -60,6 +60,13 @@ def test_an_id_of_an_earlier_process_resumes_its_run(tmp_path: Path, calls: list
     started(tmp_path, ids={KIND: "id-0"})
     assert calls[0][1].id == "id-0"
 
+    # What run.json says of others is kept, and what is no id is none.
+    tracking = Tracking([recording.Config()])
+    assert tracking.start(tmp_path, title="", recipe={}, ids={"mlflow": "m", KIND: 3}) == {
+        "mlflow": "m",
+        KIND: "id-1",
+    }
+
 
 @pytest.mark.parametrize(
     ("error", "state"),
