@@ -1,7 +1,7 @@
 """The functions behind the commands, one for each, with the same names.
 
-``train`` a recipe or ``compare`` many, ``load`` a run, ``generate``, ``caption`` and ``translate`` with it, ``evaluate``
-it, and write its ``report``.
+``forecast`` what a recipe costs, ``train`` it or ``compare`` many, ``load`` a run, ``generate``, ``caption`` and
+``translate`` with it, ``evaluate`` it, and write its ``report``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sightweave.verbs.comparing import compare
 from sightweave.verbs.data import cache_data, check_data, sample_data
 from sightweave.verbs.evaluating import beside, evaluate, predictor, report
 from sightweave.verbs.exporting import export
+from sightweave.verbs.forecasting import forecast
 from sightweave.verbs.listing import FAMILIES, kinds, pairs, recipes
 from sightweave.verbs.rate_finding import find_lr
 from sightweave.verbs.runs import runs
@@ -38,6 +39,7 @@ __all__ = [
     "evaluate",
     "export",
     "find_lr",
+    "forecast",
     "generate",
     "kinds",
     "load",

@@ -46,6 +46,33 @@ def free_bytes(device: torch.device, root: Path = _ROOT) -> int:
     return max(0, min(limits, default=_UNKNOWN))
 
 
+def total_bytes(device: torch.device, root: Path = _ROOT) -> int | None:
+    """Bytes that a device has in total, used or not; None if unknown.
+
+    On a CPU, the memory and swap space of the system, or the least limit of the process and of its control groups.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+
+    fields = _fields(root / "proc" / "meminfo")
+    limits: list[int | None] = []
+    if "MemTotal:" in fields:
+        limits.append((fields["MemTotal:"] + fields.get("SwapTotal:", 0)) * 1024)
+    for folder in control_groups(root, controller=""):
+        limits.append(_number(folder / "memory.max"))
+    for folder in control_groups(root, controller="memory", mount="memory"):
+        limits.append(_number(folder / "memory.limit_in_bytes"))
+
+    known = [limit for limit in limits if limit is not None]
+    return min(known, default=None)
+
+
+def resident_bytes(root: Path = _ROOT) -> int | None:
+    """Bytes of this process that are in memory; None if the system does not say."""
+    value = _fields(root / "proc" / "self" / "status").get("VmRSS:")
+    return None if value is None else value * 1024
+
+
 def peak_bytes(device: torch.device, root: Path = _ROOT) -> int:
     """Peak memory of this process so far in bytes; 0 if the system does not report it.
 

@@ -39,12 +39,12 @@ from sightweave.programs.training.logs import METRICS, Report, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
-from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
+from sightweave.programs.training.trainer import Ending, Storage, Trainer, TrainingData
 from sightweave.programs.training.trial import Trials
 from sightweave.programs.training.world import World, opened
 from sightweave.recipe import Recipe
 from sightweave.run import Run
-from sightweave.verbs import planning, resuming
+from sightweave.verbs import forecasting, planning, resuming
 from sightweave.verbs.building import composed, plan_lengths
 from sightweave.verbs.checking import check_wiring, parameter_count
 from sightweave.verbs.evaluating import (
@@ -175,6 +175,7 @@ def _train_into(
     """Plans, builds, trains, scores and reports a run, or the rest of one, in a folder that is locked for it."""
     resumed = None if earlier is None else earlier.state
     plan = planning.plan(folder, asked, records, resumed, world, console)
+    forecasting.check_fits(plan.recipe, plan.precision.device)
     run = _built(plan, folder, console)
 
     # The wiring of a resumed run was checked when it began.
@@ -305,6 +306,7 @@ def _trained(
 
     def begin(trials: Trials) -> None:
         if world.is_first:
+            predict(trials)
             _begin(folder, settings, plan.epochs, trials, console)
 
     saver = Saver(folder)
@@ -314,22 +316,22 @@ def _trained(
         return Checkpoints(folder, settings.keep_checkpoints).read(steps)
 
     task_settings = {name: plan.recipe.task(name) for name in plan.tasks}
+    data = TrainingData(plan.sources, plan.tasks, plan.mix, plan.validation, task_settings)
     trainer = Trainer(
         run.model,
         run.processor,
-        TrainingData(plan.sources, plan.tasks, plan.mix, plan.validation, task_settings),
+        data,
         settings,
         precision=plan.precision,
         out=folder,
         seed=plan.recipe.seed,
-        save=lambda state, model: _save(run, folder, state, model, saver),
-        finish=saver.finish,
-        read=read,
+        storage=Storage(lambda state, model: _save(run, folder, state, model, saver), saver.finish, read),
         state=state,
         world=world,
     )
 
-    with saver:
+    watched = forecasting.watched(run, data, settings, plan.precision, folder, state, world, console)
+    with saver, watched as predict:
         return trainer.run(console=console, begins=begin, report=report_to)
 
 
