@@ -71,11 +71,11 @@ class StageForecast:
 
     @property
     def flops_of_step(self) -> float:
-        """Whether a step fits into the memory."""
+        """Number of operations in an update, on all devices together."""
         return self.flops.total * self.samples
 
     def to_json(self) -> dict[str, Any]:
-        """Number of operations in an update, on all devices together."""
+        """The forecast as plain data."""
         return {
             "stage": self.name,
             "steps": self.steps,

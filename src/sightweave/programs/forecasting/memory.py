@@ -24,8 +24,8 @@ LIBRARIES = 90 << 20
 """Number of bytes that libraries allocate on a CPU in the first steps, for code, threads and kernels; measured."""
 HEAP = 1.5
 """Resident memory on a CPU per byte of tensors. Training keeps freed memory (`core.device.keep_freed_memory`), so the
-heap also contains gaps between tensors of changing sizes. Measured ratios are 1.3 to 2.2; a forecast measures the ratio
-in a trial instead."""
+heap also contains gaps between tensors of changing sizes. Measured ratios are 1.3 to 2.2; a forecast
+with a trial measures resident memory instead."""
 GAPS = 0.6
 """Bytes of gaps that the heap gets after the first pass, per byte of activations; measured values are 0.1 to 1.2."""
 _BYTES_PER_WEIGHT = {"int8": 1.0, "nf4": 0.5}
