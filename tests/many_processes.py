@@ -282,8 +282,8 @@ def other_data(folder: Path, world: World) -> Found:
 def talk(folder: Path, world: World) -> Found:
     """What the processes say to one another."""
     order = folder / "order"
-    with world.in_turns():
-        order.write_text((order.read_text() if order.exists() else "") + str(world.local_rank))
+    with world.in_turns(), order.open("a") as stream:
+        stream.write(str(world.local_rank))
     world.barrier()
     tensors = [torch.full((2, 3), float(world.rank)), torch.ones(5, dtype=torch.float64), torch.ones(1)]
     world.add_up(tensors)
