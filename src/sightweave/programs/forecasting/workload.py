@@ -25,7 +25,7 @@ MOST = 64
 
 
 class Unlogged(Quarantine):
-    """Leaves samples out as training does, but does not report them: training will."""
+    """Leaves samples out like training, but does not report them, because training will."""
 
     def add(self, key: str, error: DataError) -> None:
         """Does nothing."""
