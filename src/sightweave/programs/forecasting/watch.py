@@ -205,5 +205,5 @@ def too_large(number: int, stage: Stage, needed: int, free: int, device: torch.d
 
 
 def is_saved_within(steps: int | None, train: Settings) -> bool:
-    """Whether a stage of this many steps saves a checkpoint before it ends; also True for one with minutes, which may save one."""
+    """Whether a stage of this many steps saves a checkpoint before it ends; also True for one with minutes."""
     return steps is None or steps > train.save_every
