@@ -31,6 +31,8 @@ NAMES = {
     "detect_data",
     "evaluate",
     "export",
+    "find_lr",
+    "forecast",
     "generate",
     "kinds",
     "load",
@@ -46,7 +48,7 @@ NAMES = {
 NOT_IN_API = {"demo", "list"}
 """Commands that tell a story or print a table; `list` shows `kinds` and `pairs`."""
 COMPARED = (
-    *("train", "evaluate", "caption", "translate", "report", "runs"),
+    *("train", "forecast", "evaluate", "caption", "translate", "report", "runs"),
     *("sample_data", "check_data", "cache_data", "detect_data"),
 )
 ROOT = Path(__file__).parents[1]

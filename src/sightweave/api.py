@@ -1,7 +1,7 @@
 """The functions behind the commands, one for each, with the same names.
 
-``train`` a recipe or ``compare`` many, ``load`` a run, ``generate``, ``caption`` and ``translate`` with it, ``evaluate``
-it, and write its ``report``.
+``forecast`` what a recipe costs, ``train`` it or ``compare`` many, ``load`` a run, ``generate``, ``caption`` and
+``translate`` with it, ``evaluate`` it, and write its ``report``.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs.answering import answer_all, caption, generate, submission, translate
 from sightweave.verbs.building import build, compose, load
+from sightweave.verbs.checking import check
+from sightweave.verbs.comparing import compare
 from sightweave.verbs.data import cache_data, check_data, sample_data
 from sightweave.verbs.evaluating import beside, evaluate, predictor, report
 from sightweave.verbs.exporting import export
+from sightweave.verbs.forecasting import forecast
 from sightweave.verbs.listing import FAMILIES, kinds, pairs, recipes
+from sightweave.verbs.rate_finding import find_lr
 from sightweave.verbs.runs import runs
 from sightweave.verbs.sources import detect_data, read_recipe, source
-from sightweave.verbs.training import check, compare, find_lr, train
+from sightweave.verbs.training import train
 
 __all__ = [
     "FAMILIES",
@@ -35,6 +39,7 @@ __all__ = [
     "evaluate",
     "export",
     "find_lr",
+    "forecast",
     "generate",
     "kinds",
     "load",

@@ -623,6 +623,33 @@ def find_lr(
     return Result(found.to_plain, lambda: echo(found.to_text(stage)))
 
 
+@command(app)
+def forecast(
+    recipe: RecipeArgument,
+    settings: Settings = None,
+    data: Data = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Accelerator to forecast for, such as h100 or a100; by default this machine."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of accelerators, which share each batch.")] = 1,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="Price of one accelerator per hour, for the cost.")
+    ] = None,
+) -> Result:
+    """Forecast memory, time, energy and cost of a training run before it starts. Trains no model and writes no files."""
+    from sightweave import api
+
+    found = api.forecast(
+        recipe, *(settings or []), data=data_of(data), device=device, count=count, price=price
+    )
+
+    def plain() -> "json_results.Forecasted":
+        return {"forecast": found.to_json()}
+
+    return Result(plain, lambda: echo(found.to_text()))
+
+
 @command(app)  # one parameter per option, as for generate
 def export(  # one parameter for each option of the command
     run: RunArgument,

@@ -133,12 +133,12 @@ class Command(TyperCommand):
         return get_command(app)
 
     @cached_property
-    def params(self) -> list[Any]:  # type: ignore[override]  # read when it is first needed
+    def params(self) -> list[Any]:  # type: ignore[override]  # the base class assigns it
         """The parameters of the function, and ``--json``."""
         return [*self._as_read.params, _json_option()]
 
     @cached_property
-    def callback(self) -> Callable[..., Any]:  # type: ignore[override]  # the same
+    def callback(self) -> Callable[..., Any]:  # type: ignore[override]  # the base class assigns it
         """Calls the function with the values of the parameters."""
         return self._as_read.callback  # type: ignore[no-any-return]  # Typer's own
 

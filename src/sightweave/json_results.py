@@ -137,6 +137,14 @@ class ListedRun(TypedDict):
     """Size of all files in the folder."""
 
 
+class Forecasted(TypedDict):
+    """``forecast``: one object."""
+
+    forecast: Mapping[str, Any]
+    """Device, precision, hours, energy and cost; and for each stage its parameters by part, operations per sample, memory
+    in bytes by kind, seconds of a step, and the largest batch size that fits."""
+
+
 class Exported(TypedDict):
     """``export``: one object."""
 

@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 _MAX_GENERATED = 5000
 """Maximum number of generated images whose answers are counted; for datasets read from files, all images are counted."""
 _ADAPTED = ("encoder", "language_model")
-"""Parts whose pretrained model Transformers or timm can run, if Sightweave does not support its architecture."""
+"""Parts that Transformers or timm can run in place of Sightweave, which does not support all architectures."""
 _PRETRAINED = ("encoder", "connector", "language_model")
 """Parts that can start from pretrained weights in a folder."""
 
@@ -91,7 +91,7 @@ class MediaParts:
 
 
 def _known_modalities(media: Mapping[str, MediaParts], info: ValidationInfo) -> Mapping[str, MediaParts]:
-    """Raises if a modality is unknown, or is a Python module that is named in a downloaded folder and not allowed."""
+    """Raises `ValueError` if a modality is unknown, or is a Python module that the recipe must not import."""
     source = downloaded(info)
     for modality in media:
         if modality == "image":
@@ -124,8 +124,8 @@ class Model:
     media: Annotated[Mapping[str, MediaParts], AfterValidator(_known_modalities)] = field(
         default_factory=dict
     )
-    """Encoder and connector of each modality other than images. Its name is that of a file in ``data/inputs/media``, or the
-    dotted path of your own module."""
+    """Encoder and connector of each modality other than images. A modality is named by its file in ``data/inputs/media``, or
+    by the dotted path of your own module."""
 
     @model_validator(mode="before")
     @classmethod
@@ -525,7 +525,7 @@ class Recipe(Measured):
     train: Settings
     """Training stages, device and logging."""
     mesh: Mesh = field(default_factory=Mesh)
-    """Number of processes that train together."""
+    """Settings for training in several processes."""
     inputs: Inputs = field(default_factory=Inputs)
     """Settings for converting text and images to tensors."""
     init_from: str = ""

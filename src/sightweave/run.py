@@ -76,9 +76,9 @@ EPOCH_IMAGES = "epoch_images"
 SOURCES = "sources"
 """Key of ``run.json`` for the fingerprint and the number of images of each source of the training split."""
 RESUMED = "resumed"
-"""Key of ``run.json`` with one entry for each resume: the step, the time and the changes that were allowed."""
+"""Key of ``run.json`` for the list of times that training was resumed, each with the step, time and permitted changes."""
 _NOT_SHOWN = (ASKED, ASKED_MODEL, EPOCH_IMAGES, GIVEN, SOURCES)
-"""Keys of ``run.json`` that are shown with the recipe, or that only a resume needs."""
+"""Keys of ``run.json`` that are shown with the recipe, or that are only needed to resume training."""
 
 
 _UNTRAINED = "the model is untrained, so its answers are meaningless; train it with sightweave train (or train in Python)"
@@ -101,7 +101,7 @@ class Run:
     stop_signal: int = 0
     """Number of the signal that stopped training in this process; 0 if there was none."""
     rank: int = 0
-    """Number of this process among those that trained the run; process 0 writes its files and evaluates it."""
+    """Index of this process among those that trained the run; process 0 writes the run's files and evaluates it."""
     unfinished: str = ""
     """Clause for messages that says when training was interrupted; empty if it was not."""
     is_trusted: bool = True
@@ -363,7 +363,7 @@ def write(
     """Writes ``checkpoint/`` and ``recipe.yaml`` into a run's folder, each atomically.
 
     Raises:
-        CheckpointError: the disk is full, or the folder cannot be written; existing files are unharmed.
+        CheckpointError: The disk is full, or the folder cannot be written; existing files are unharmed.
     """
     documents = {**processor.documents(), "recipe": recipe.to_plain()}
     checkpoint.write_folder(folder / CHECKPOINT, {"model": weights}, documents)
@@ -546,7 +546,7 @@ def known_of(folder: Path) -> dict[str, Any]:
 def _compare_vocabulary(
     folder: Path, processor: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Raises `CheckpointError` if the processor's vocabulary is larger than any dimension of any weight."""
+    """Raises `CheckpointError` if the processor's vocabulary is larger than every dimension of every weight."""
     size = processor.get("vocab_size")
     largest = max([max(shape, default=0) for shape in shapes.values()], default=0)
     if isinstance(size, int) and size > largest:

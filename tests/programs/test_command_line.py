@@ -121,6 +121,7 @@ REFUSED = [
     ("beside", "trained", "nowhere", "--data", "here"),
     ("check", "nowhere"),
     ("find-lr", "nowhere"),
+    ("forecast", "nowhere"),
     ("check", "here"),
     ("export", "nowhere"),
     ("export", "trained", "--data", "{path: nowhere}"),
@@ -200,6 +201,7 @@ PRINTED = [
     (("export", "run", "--to", "custom_code", "--samples", "1"), json_results.Exported),
     (("check", "run", "--trust-run"), json_results.Checked),
     (("find-lr", "tiny.yaml", "--steps", "3"), json_results.FoundRate),
+    (("forecast", "tiny.yaml", "--device", "h100"), json_results.Forecasted),
 ]
 """Commands and the fields of what they print. The others have tests of their own."""
 PRINTED_ELSEWHERE = {("train",), ("compare",), ("data", "check")}

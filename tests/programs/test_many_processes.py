@@ -22,7 +22,7 @@ TESTS = Path(many_processes.__file__).parent
 LIMIT = 1800.0
 """Seconds after which processes that still run are killed, so that a deadlock fails; no test waits for it."""
 TRAININGS = ("adamw", "muon", "accumulation", "packing", "mixed", "stages", "bad", "validated")
-SIZES = (2, 4)
+SIZES = (2, pytest.param(4, marks=pytest.mark.slow))
 
 
 def environment() -> dict[str, str]:
@@ -158,6 +158,11 @@ def test_all_processes_hold_the_same_bits_and_only_the_first_saves(many: tuple[P
     assert first["saves"][-1]["weights"] == first["weights"]
 
 
+def test_all_processes_end_a_stage_with_the_weights_of_its_best_validation(many: tuple[Path, int]) -> None:
+    for found in read(*many, "validated"):
+        assert found["kept"][0] < STEPS
+
+
 def test_random_numbers_differ_between_processes(many: tuple[Path, int]) -> None:
     assert len({found["seed"] for found in read(*many, "dropout")}) == many[1]
 
@@ -211,6 +216,7 @@ def test_processes_talk(many: tuple[Path, int]) -> None:
         assert found["order"][0] == "0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "code"), [("killed", -signal.SIGKILL), ("hung", None)])
 def test_a_process_that_dies_or_hangs_ends_the_others(name: str, code: int | None, tmp_path: Path) -> None:
     done = run(tmp_path, 2, name)
@@ -226,11 +232,14 @@ def test_a_process_that_dies_or_hangs_ends_the_others(name: str, code: int | Non
     )
 
 
-def test_torchrun_trains_with_one_line_changed(tmp_path: Path) -> None:
-    """The whole command: one run folder, scored by the first process after the others have left."""
-    rows = photographs(tmp_path / "data")
-    recipe = {
-        "data": {"kind": "own", "path": str(tmp_path / "data")},
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def recipe_of(folder: Path, steps: int) -> dict[str, Any]:
+    """The recipe of a tiny run on a few pictures, which are written into the folder."""
+    write_pictures(folder / "data")
+    return {
+        "data": {"kind": "own", "path": str(folder / "data")},
         "model": {
             "encoder": {"kind": "cnn", "image_size": 16, "channels": [4, 8], "blocks": [0, 0]},
             "connector": "linear",
@@ -239,32 +248,78 @@ def test_torchrun_trains_with_one_line_changed(tmp_path: Path) -> None:
         },
         "inputs": {"vocab_size": 280},
         "train": {
-            "stages": [{"steps": 3, "batch_size": 2}],
+            "stages": [{"steps": steps, "batch_size": 2}],
             "device": "cpu",
             "precision": "fp32",
             "log_every": 1,
+            "save_every": 2,
             "check": False,
         },
         "evaluate": {"controls": [], "max_tokens": 4},
     }
-    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+@pytest.mark.slow
+def test_torchrun_trains_with_one_line_changed(tmp_path: Path) -> None:
+    """The whole command: one run folder, scored by the first process after the others have left."""
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe_of(tmp_path, steps=3)))
     train = ["-m", "sightweave", "train", str(tmp_path / "recipe.json"), "--out", str(tmp_path / "run")]
-    done = started([sys.executable, *torchrun, *train, "mesh.dp=2", "--json"])
+    done = started([sys.executable, *TORCHRUN, *train, "mesh.dp=2", "--json"])
     assert done.returncode == 0, done.stderr
     (result,) = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert result["splits"]
     facts: dict[str, Any] = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (facts["steps"], facts["pictures_shown"], facts["interrupted"]) == (3, 6, False)
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 3
-    assert rows
     refused = started([sys.executable, *train, "mesh.dp=2"])
     assert refused.returncode == 1
     assert "mesh.dp is 2, but 1 process(es) were started (WORLD_SIZE)" in refused.stderr
 
 
-def photographs(folder: Path) -> list[dict[str, str]]:
-    """Writes a few pictures of noise with questions, and returns their rows."""
+KILLED_ONCE = """
+import os, signal, sys
+from pathlib import Path
+import sightweave
+
+folder = Path(sys.argv[1])
+
+def kill_once(now):
+    if now.step == 5 and not (folder / "killed").exists():
+        (folder / "killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+for name, progress in (("killed-once", kill_once), ("whole", False)):
+    run = sightweave.train(folder / "recipe.json", "mesh.dp=2", out=folder / name, evaluate=False, progress=progress)
+    assert run.rank == int(os.environ["RANK"]), run.rank
+    assert not run.is_interrupted
+"""
+
+
+@pytest.mark.slow
+def test_torchrun_restarts_a_killed_run_which_resumes(tmp_path: Path) -> None:
+    """A killed process and the others are started again, and end with the bits of a run that never stopped."""
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe_of(tmp_path, steps=6)))
+    (tmp_path / "train.py").write_text(KILLED_ONCE)
+    command = [*TORCHRUN, "--max-restarts", "1", str(tmp_path / "train.py"), str(tmp_path)]
+    done = started([sys.executable, *command])
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "killed").exists()
+
+    rows, weights = [], []
+    for name in ("killed-once", "whole"):
+        folder = tmp_path / name
+        log = (folder / "metrics.jsonl").read_text().splitlines()
+        rows.append([json.loads(line)["loss"] for line in log])
+        weights.append((folder / "checkpoint" / "model.safetensors").read_bytes())
+    assert len(rows[0]) == 6
+    assert rows[0] == rows[1]
+    assert weights[0] == weights[1]
+    resumed = json.loads((tmp_path / "killed-once" / "run.json").read_text())["resumed"]
+    assert [entry["step"] for entry in resumed] in ([2], [4])
+
+
+def write_pictures(folder: Path) -> None:
+    """Writes a few pictures of noise, and questions about them."""
     import numpy as np
     from PIL import Image
 
@@ -276,4 +331,3 @@ def photographs(folder: Path) -> list[dict[str, str]]:
         split = "test" if number > 5 else "train"
         rows.append({"image": f"{number}.png", "question": "What is it?", "answer": "red", "split": split})
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return rows

@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sightweave import api
 from sightweave.core.errors import RecipeError
 from sightweave.programs.training.logs import METRICS, read_metrics
-from sightweave.verbs import training
+from sightweave.verbs import planning
 from sightweave.verbs.sources import read_recipe, samples_of
 
 RECIPE: dict[str, Any] = {
@@ -126,14 +126,14 @@ def test_training_is_validated_on_the_validation_split_and_never_on_a_test_split
     folder = folder_of(tmp_path / "mine", _split_rows(train=8, validation=3, test=5))
     recipe = read_recipe(RECIPE, [f"data={folder}"])
     for records in (None, _split_rows(train=8, validation=3, test=5)):
-        _, sources, held_out, validation = training._data(recipe, records, tmp_path)
+        _, sources, held_out, validation = planning._data(recipe, records, tmp_path)
         ids = [sample.id for sample in samples_of(validation, recipe.build_tasks())]
         assert len(ids) == 3
         assert all(name.startswith("validation-") for name in ids)
         assert list(held_out) == ["test"]
         assert sum(map(len, sources)) == 8
     off = read_recipe(RECIPE, [f"data={folder}", "train.validate_every=0"])
-    assert training._data(off, None, tmp_path)[3] == []
+    assert planning._data(off, None, tmp_path)[3] == []
 
 
 def test_the_curve_of_validation_is_in_every_log_and_the_end_of_patience_is_said(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_stage_of_minutes_ends_by_the_clock_and_is_saved_with_its_steps(tmp_pa
     found = facts(run)
     assert found["steps"] == found["steps_planned"] == run.recipe.train.stages[0].steps > 0
     assert not found["interrupted"]
-    assert "stage main: 0.005 minutes on" in said
+    assert "stage main: 0.005 minutes with steps of 2 images, on 5 images" in said
     steps = found["steps"]
     assert f"train {steps}/{steps} main: loss" in said
     history = read_metrics(tmp_path / "run" / METRICS)

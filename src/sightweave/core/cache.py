@@ -276,7 +276,7 @@ class Shared:
 
     @classmethod
     def of(cls, prefix: Cache, group: Tensor) -> Shared:
-        """Takes the prefixes from the rows of a cache, which must all have the same length."""
+        """Takes the prefixes from a cache, one per row; all rows must have the same length."""
         length = prefix.longest
         # Scores are computed faster if each channel, rather than each token, is contiguous in memory.
         keys = {layer: whole[:, :, :length].mT.contiguous().mT for layer, whole in prefix._keys.items()}

@@ -40,8 +40,8 @@ _MAX_MANIFEST_BYTES = 16 << 20
 _LONGEST_NAME = 200
 """Maximum length of a file name in characters; operating systems report longer names with different errors."""
 _SLACK, _SLACK_TENSORS, _SLACK_VALUES = 4, 1000, 1 << 26
-"""How much larger than its weights file a model may be while it is built: a factor, then extra tensors, then extra values.
-The allowance is needed because other libraries build some parts twice and discard others."""
+"""Limits for how much larger than its weights file a model may be while it is built: a factor, and numbers of additional
+tensors and values. Such models occur because other libraries build some parts twice and discard others."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _UNLISTED = frozenset((files.MARK, "encoder.onnx", "decoder.onnx"))
 """Files that may be missing from the manifest; earlier versions added ONNX files after writing it."""

@@ -31,7 +31,7 @@ def default_threads(root: Path = _ROOT) -> int:
 def threads_in(environment: Mapping[str, str]) -> int | None:
     """The value of ``OMP_NUM_THREADS`` in an environment; None if it is missing or invalid.
 
-    Of a list such as ``4,2``, which is for nested parallel regions, the first number (outermost region) is returned.
+    For a list such as ``4,2``, which has one number per level of nested parallel regions, the first number is returned.
     """
     text = environment.get(OMP_THREADS, "").partition(",")[0].strip()
     return int(text) if text.isascii() and text.isdigit() and int(text) else None

@@ -79,7 +79,7 @@ class Precision:
     name: Literal["fp32", "bf16"]
     device: torch.device
     reason: str
-    """Why this precision was chosen, for reports."""
+    """Reason why this precision was chosen, for reports."""
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """A context in which torch multiplies matrices in this format."""

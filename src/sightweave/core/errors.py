@@ -25,7 +25,7 @@ class SightweaveError(ValueError):
     """Base class of all errors that a user can cause."""
 
     is_reported = False
-    """Whether another process of the run reports it, so that this one need not print it too."""
+    """Whether another process of the run reports this error, so that this process need not print it."""
 
 
 class RecipeError(SightweaveError):

@@ -27,7 +27,7 @@ MARK = ".sightweave"
 """The file in an output folder that is locked while a command writes to it."""
 _LEFTOVER_SECONDS = 3600
 _PAUSES = (0.0, 0.02, 0.1)
-"""Seconds before each attempt to lock a folder."""
+"""Seconds to wait before each attempt to lock a folder."""
 _MOST_MARKER_BYTES = 1 << 26
 _SHOWN = 10
 
@@ -280,9 +280,9 @@ def check_free(folder: Path) -> None:
 
 
 def holder(folder: Path) -> str:
-    """What the process that writes to a folder is doing, such as ``training``; empty if there is none.
+    """The purpose for which a process is writing to a folder, such as ``training``; empty if there is no such process.
 
-    Nothing is written or created, and a link or a pipe in place of `MARK` is not opened.
+    This creates and changes no files, and does not open a link or a pipe in place of `MARK`.
     """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -331,7 +331,7 @@ def _locked(folder: Path, purpose: str) -> int:
 
 
 def _lock_soon(mark: int) -> bool:
-    """Locks a file for writing; `holder` may have it for a moment, so a second and a third attempt follow."""
+    """Locks a file for writing; tries again twice, because `holder` may have locked the file for a moment."""
     for pause in _PAUSES:
         time.sleep(pause)
         if _lock(mark):
@@ -367,7 +367,7 @@ def _is_same(mark: int, path: Path) -> bool:
 
 
 def _sign(mark: int, purpose: str) -> None:
-    import socket  # here, since `sightweave --help` needs no sockets
+    import socket  # imported here, since `sightweave --help` needs no sockets
 
     who = {"format_version": 1, "pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose}
     with contextlib.suppress(OSError):  # the file may be open read-only, which is enough for the lock
@@ -388,7 +388,7 @@ def _holder(mark: int) -> str:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(mark: int, *, is_shared: bool = False) -> bool:  # every lock is exclusive here
+    def _lock(mark: int, *, is_shared: bool = False) -> bool:  # on Windows, every lock is exclusive
         try:
             # Lock a byte far beyond the text, because other processes must be able to read the text meanwhile.
             os.lseek(mark, 1 << 30, os.SEEK_SET)

@@ -46,10 +46,37 @@ def free_bytes(device: torch.device, root: Path = _ROOT) -> int:
     return max(0, min(limits, default=_UNKNOWN))
 
 
-def peak_bytes(device: torch.device, root: Path = _ROOT) -> int:
-    """Largest amount of memory that this process has used so far in bytes; 0 if the system does not say.
+def total_bytes(device: torch.device, root: Path = _ROOT) -> int | None:
+    """Bytes that a device has in total, used or not; None if unknown.
 
-    On CUDA, the memory that torch has reserved on the device; elsewhere, the physical memory of the process.
+    On a CPU, the memory and swap space of the system, or the least limit of the process and of its control groups.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+
+    fields = _fields(root / "proc" / "meminfo")
+    limits: list[int | None] = []
+    if "MemTotal:" in fields:
+        limits.append((fields["MemTotal:"] + fields.get("SwapTotal:", 0)) * 1024)
+    for folder in control_groups(root, controller=""):
+        limits.append(_number(folder / "memory.max"))
+    for folder in control_groups(root, controller="memory", mount="memory"):
+        limits.append(_number(folder / "memory.limit_in_bytes"))
+
+    known = [limit for limit in limits if limit is not None]
+    return min(known, default=None)
+
+
+def resident_bytes(root: Path = _ROOT) -> int | None:
+    """Bytes of this process that are in memory; None if the system does not say."""
+    value = _fields(root / "proc" / "self" / "status").get("VmRSS:")
+    return None if value is None else value * 1024
+
+
+def peak_bytes(device: torch.device, root: Path = _ROOT) -> int:
+    """Peak memory of this process so far in bytes; 0 if the system does not report it.
+
+    On CUDA, this is the memory that torch has reserved on the device; otherwise, it is the process's physical memory.
 
     Args:
         device: Device of the tensors.
@@ -58,7 +85,7 @@ def peak_bytes(device: torch.device, root: Path = _ROOT) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_reserved(device))
 
-    # getrusage would count the memory of the process that started this one.
+    # On Linux, getrusage would also count the memory of the process that started this one.
     value = _fields(root / "proc" / "self" / "status").get("VmHWM:")
     if value is not None:
         return value * 1024

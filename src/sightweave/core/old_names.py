@@ -99,7 +99,7 @@ def _updated(value: Any, place: tuple[str, ...], path: str, where: str, renamed:
 def _with_new_kind(
     values: Mapping[str, Any], place: tuple[str, ...], path: str, renamed: list[str]
 ) -> dict[str, Any]:
-    """A copy of a mapping with its kind renamed, if it also has a path; without one, the word names a folder."""
+    """A copy of a mapping in which an old kind is renamed if there is also a path; otherwise, the word names a folder."""
     known = KINDS.get(".".join(place), {})
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in known or "path" not in values:
@@ -113,7 +113,7 @@ class Paths:
 
     def __init__(self) -> None:
         self._given: dict[str, str] = {}
-        """The path that the user gave, by its new path."""
+        """For each setting, by its new path: the path that the user gave."""
         self._renamed: list[str] = []
 
     def update(self, path: str, values: Mapping[str, Any]) -> str:
@@ -159,7 +159,7 @@ def _new_steps(steps: Sequence[str], values: Mapping[str, Any]) -> Iterator[str]
 
 
 def _place_of(place: tuple[str, ...], values: Any) -> tuple[str, ...]:
-    """The place extended by the kind of the mapping there, if it has one; a string is short for a kind."""
+    """Extends a place by the kind of the mapping there, if it has one; a string stands for a mapping with that kind."""
     kind = values.get("kind") if isinstance(values, Mapping) else values
     return (*place, kind) if isinstance(kind, str) else place
 
@@ -267,9 +267,9 @@ def new_options(args: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def settings_of(word: str) -> list[str]:
-    """The present path of a ``train`` or stage setting with this old name, to suggest for a key in the wrong place.
+    """The current path of the ``train`` or stage setting that once had this name, for hints about a misplaced key.
 
-    Returns an empty list if there is no such setting, or if several settings once had the name.
+    Returns an empty list if no such setting, or more than one, once had the name.
     """
     places = [place for place, names in NAMES.items() if word in names]
     if places not in (["train"], ["train.stages"]):

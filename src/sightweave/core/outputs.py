@@ -1,10 +1,11 @@
-"""Checks output paths before anything slow is imported, so that no command overwrites files of others.
+"""Checks output paths before anything slow is imported, so that no command overwrites files it did not write.
 
 This module lists the files that each command writes, and how to recognise files that an earlier command wrote.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,7 +21,8 @@ COMPARISON_MARKERS = {"comparison.json": "format_version"}
 """Files that show that a comparison wrote a folder, each with a JSON key that it must contain."""
 CHECK_MARKERS = {"report.json": "may_train"}
 """Files that show that a data check wrote a folder, each with a JSON key that it must contain."""
-EVALUATION_FILES = ("evaluation.json", "predictions.jsonl", "answers.jsonl", "gallery", "report.html")
+_GALLERY = "gallery"
+EVALUATION_FILES = ("evaluation.json", "predictions.jsonl", "answers.jsonl", _GALLERY, "report.html")
 """Files that an evaluation writes into a folder."""
 ROWS_LEFT_OUT = ("rows-left-out.jsonl", "rows-left-out-[0-9]*.jsonl")
 RUN_FILES = (
@@ -41,7 +43,7 @@ _SHEET_START = 4096
 def check_run(folder: Path, *, overwrite: bool = False) -> None:
     """Checks the output folder of a training run.
 
-    Whether a run in the folder can be resumed is checked later, since that needs its recipe.
+    Whether a run in the folder can be resumed is checked later, because this depends on its recipe.
 
     Args:
         folder: The folder, which need not exist.
@@ -54,6 +56,18 @@ def check_run(folder: Path, *, overwrite: bool = False) -> None:
     files.refuse_foreign(folder, (CHECKPOINT, CHECKPOINTS, *RUN_FILES, *ROWS_LEFT_OUT), MARKERS)
     if not overwrite and not holds_run(folder):
         refuse_other_results(folder)
+
+
+def remove(folder: Path, patterns: Sequence[str], *, only_empty: bool = False) -> None:
+    """Removes our files from a run's folder, and our folders if they are then empty."""
+    for name in files.present(folder, patterns):
+        path = folder / name
+        if name == _GALLERY:
+            remove(path, ("index.json", "[0-9][0-9][0-9][0-9]*.png"))
+            with contextlib.suppress(OSError):  # not empty
+                path.rmdir()
+        elif not only_empty or not path.stat().st_size:
+            path.unlink()
 
 
 def check_evaluation(place: Path) -> None:

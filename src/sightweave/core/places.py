@@ -16,7 +16,7 @@ from sightweave.core.run_folder import CHECKPOINT
 
 _DATASETS, _PREDICTORS = "data.datasets", "programs.predictors"
 _RUN = (CHECKPOINT, "manifest.json", "config.json")
-"""Names of which any folder with a model has at least one: a run, a checkpoint or a Transformers folder."""
+"""Files and folders of which a model's folder contains at least one: a run, a checkpoint or a Transformers folder."""
 _ANSWERS = (".json", ".jsonl", ".csv")
 _TABLES = (*_ANSWERS, ".tsv", ".txt", ".parquet", ".arrow", ".tar", ".zip", ".gz", ".yaml")
 """Suffixes of data files; any other word that contains a dot is taken for a Python module."""

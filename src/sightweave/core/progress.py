@@ -40,7 +40,7 @@ class _Counts(MofNCompleteColumn):
 
 
 class _Note(ProgressColumn):
-    """The text after the counts. A narrow terminal cuts its end; the title, the bar and the counts stay."""
+    """The text after the counts, whose end is cut off on a narrow terminal; the title, bar and counts are not cut."""
 
     def render(self, task: Task) -> Text:
         return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")

@@ -12,11 +12,11 @@ from sightweave.core.errors import CheckpointError, FolderError
 
 CHECKPOINT, FACTS = "checkpoint", "run.json"
 CHECKPOINTS = "checkpoints"
-"""Folder in a run's folder with the states that an unfinished training resumes from."""
+"""Folder in a run's folder that holds the states from which interrupted training can resume."""
 TITLE, BEGAN, FAILURE = "title", "began", "failure"
-"""Keys of ``run.json``: the recipe's title, when training began (ISO 8601, UTC), and the error that ended it."""
+"""Keys of ``run.json``: the recipe's title, the start time of training (ISO 8601, UTC), and the error that ended it."""
 GIVEN = "recipe_given"
-"""Key of ``run.json`` for the whole recipe as the user gave it, which a resume must repeat."""
+"""Key of ``run.json`` for the whole recipe as the user gave it. Resumed training must use the same recipe."""
 _RESULTS = ("evaluation.json", "comparison.json")
 """Files with the results of slow commands other than training."""
 _MOST_FACTS_BYTES = 8 << 20
@@ -58,13 +58,13 @@ _HINT = "choose another folder, or replace it with --overwrite (overwrite=True).
 
 
 def refuse_run(folder: Path, why: str = "") -> NoReturn:
-    """Raises `FolderError` for a folder that contains a run, with the reason why training cannot use it."""
+    """Raises `FolderError` for a folder that contains a run; the message gives the reason why training cannot use it."""
     notes = [one for one in (why, unfinished(facts_of(folder))) if one]
     raise FolderError(" ".join([f"{folder}: already holds a trained run; {_HINT}", *notes]))
 
 
 def refuse_other_results(folder: Path) -> None:
-    """Raises `FolderError` if a folder that we wrote contains no run, but other results that took time to compute."""
+    """Raises `FolderError` if a folder contains results of a slow command other than training."""
     found = files.present(folder, _RESULTS)
     if found:
         raise FolderError(f"{folder}: holds the results of an earlier command ({', '.join(found)}); {_HINT}")

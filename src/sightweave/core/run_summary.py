@@ -1,7 +1,7 @@
 """A one-line summary of a run, from small files in its folder.
 
-Nothing slow is imported, no weights are read, and nothing in the folder is executed or trusted: every file is read up to a
-maximum size, and values of a wrong type count as missing.
+This module imports nothing slow and reads no weights. Nothing in the folder is executed or trusted: files have a maximum
+size, and values of a wrong type count as missing.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ STATES = ("training", "finished", "interrupted", "failed", "damaged", "untrained
 - ``interrupted``: training was stopped or killed before its last step.
 - ``failed``: training ended with an error.
 - ``damaged``: a file is missing, truncated or unreadable.
-- ``untrained``: saved without training.
-- ``unknown``: a checkpoint without a ``run.json``.
+- ``untrained``: the run was saved without training.
+- ``unknown``: the folder has a checkpoint but no ``run.json``.
 """
 _EVALUATION, _METRICS = "evaluation.json", "metrics.jsonl"
 _MOST_EVALUATION_BYTES, _MOST_MANIFEST_BYTES, _MOST_RECIPE_BYTES = 16 << 20, 4 << 20, 8 << 20
 _TAIL_BYTES = 1 << 16
-"""Bytes read from the end of ``metrics.jsonl`` for the current step."""
+"""Number of bytes at the end of ``metrics.jsonl`` that are read to find the current step."""
 _MOST_FILES = 100_000
 """Maximum number of files that are counted for the size of a run."""
 _MOST_SCORES, _MOST_TEXT, _LARGEST_COUNT = 1000, 300, 1 << 53
@@ -41,7 +41,7 @@ _MOST_SCORES, _MOST_TEXT, _LARGEST_COUNT = 1000, 300, 1 << 53
 
 @dataclass(frozen=True, slots=True)
 class ScoreSummary:
-    """The score of a task on a split."""
+    """The score of one task on one split."""
 
     split: str
     task: str
@@ -52,11 +52,11 @@ class ScoreSummary:
     high: float | None
     """Upper end of the confidence interval; None if unknown."""
     unit: str = ""
-    """``%`` for a share, which is shown times 100; else the unit of the plain number."""
+    """Unit: ``%`` for a fraction, which is shown multiplied by 100; otherwise the unit of `value`."""
     less_is_better: bool = False
 
     def to_text(self) -> str:
-        """The score with its interval: ``vqa 88.0 % (83.1..92.0)``."""
+        """Formats the score with its interval, such as ``vqa 88.0 % (83.1..92.0)``."""
         times, digits = (100, ".1f") if self.unit == "%" else (1, ".4g")
         shown = f"{self.task} {times * self.value:{digits}}" + (f" {self.unit}" if self.unit else "")
         if self.low is None or self.high is None:
@@ -66,45 +66,49 @@ class ScoreSummary:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a list of runs shows of one of them."""
+    """The facts about a run that a list of runs shows."""
 
     folder: Path
     state: str
-    """One of `STATES`."""
+    """State of the run; one of `STATES`."""
     date: datetime
-    """When training began, in UTC; for runs of earlier versions, when ``run.json`` was last written."""
+    """Start time of training in UTC; for runs of earlier versions, the time at which ``run.json`` was last written."""
     title: str = ""
     """The recipe's title."""
     problem: str = ""
-    """Why the run failed or is damaged; empty for other states."""
+    """Reason why the run failed, is damaged or has an unknown state; empty for other states."""
     steps: int | None = None
-    """Number of training steps done; None if unknown."""
+    """Number of completed training steps; None if unknown."""
     planned_steps: int | None = None
-    """Number of steps that training should make; None if unknown."""
+    """Total number of steps that training was to make; None if unknown."""
     scores: tuple[ScoreSummary, ...] = ()
     """Scores of all splits and tasks; empty if the run was not evaluated."""
     training_seconds: float | None = None
     """Wall time of training in seconds; None if unknown."""
     device: str = ""
-    """Device that the run was trained on."""
+    """Device on which the run was trained; empty if unknown."""
     parameters: int | None = None
     """Number of weights; None if unknown."""
     disk_bytes: int = 0
     """Size of all files in the folder in bytes."""
 
     def score(self, task: str | None = None) -> ScoreSummary | None:
-        """The score of a task, or of the first one, on the first split that has it; None if there is none."""
+        """The score of a task on the first split that has it; None if there is none.
+
+        Args:
+            task: Name of the task; None means the first one.
+        """
         return next((one for one in self.scores if task in (None, one.task)), None)
 
     def to_json(self) -> dict[str, Any]:
-        """All values, with the folder as ``run`` and the date in ISO 8601."""
+        """Converts the summary to a JSON object, with the folder as ``run`` and the date in ISO 8601."""
         values = asdict(self)
         folder, date = values.pop("folder"), values.pop("date")
         return {"run": str(folder), "date": date.isoformat(), **values}
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run, of any state."""
+    """Whether a folder contains a run in any state."""
     if files.whole(folder / CHECKPOINT).is_dir():
         return True
     if not _is_file(folder / FACTS):
@@ -112,13 +116,13 @@ def is_run(folder: Path) -> bool:
     if _is_file(folder / files.MARK):
         return True
     try:
-        return "format_version" in facts_of(folder)  # other programs write files of this name too
+        return "format_version" in facts_of(folder)  # other programs also write files with this name
     except (CheckpointError, OSError):
         return False
 
 
 def summary(folder: Path) -> RunSummary:
-    """The summary of a run. Nothing that is wrong in its folder is an error; the state is ``damaged`` instead."""
+    """Summarises a run. Damage in its folder does not raise errors; the state is then ``damaged``."""
     problems: list[str] = []
     known = _facts(folder, problems)
     scores = _scores(folder, problems)
@@ -126,7 +130,7 @@ def summary(folder: Path) -> RunSummary:
     steps, planned = _count(known.get("steps")), _count(known.get("steps_planned"))
 
     if is_training:
-        # Files may be incomplete while they are written. The counts in run.json are those of the last checkpoint.
+        # Files may be incomplete during training, and the counts in run.json are those of the last checkpoint.
         problems = []
         steps = max(steps or 0, _newest_step(folder))
     else:
@@ -150,7 +154,7 @@ def summary(folder: Path) -> RunSummary:
 
 
 def _state(known: Mapping[str, Any], *, is_training: bool, problems: list[str]) -> tuple[str, str]:
-    """The state of a run and, if something is wrong, what it is."""
+    """The state of a run and a description of the problem, which is empty if there is none."""
     if is_training:
         return "training", ""
     if problems:
@@ -165,7 +169,7 @@ def _state(known: Mapping[str, Any], *, is_training: bool, problems: list[str]) 
 
 
 def _facts(folder: Path, problems: list[str]) -> dict[str, Any]:
-    """The content of ``run.json``; empty, with a problem, if it cannot be read."""
+    """The content of ``run.json``; if it cannot be read, adds a problem and returns an empty dict."""
     try:
         return facts_of(folder)
     except (CheckpointError, OSError) as error:
@@ -174,7 +178,7 @@ def _facts(folder: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _check_checkpoint(folder: Path, known: Mapping[str, Any], problems: list[str]) -> None:
-    """Adds a problem if the checkpoint is missing although training finished, or lacks bytes of its manifest."""
+    """Adds a problem if the checkpoint is missing after training, or if a file's size differs from the manifest."""
     inner = files.whole(folder / CHECKPOINT)
     if not inner.is_dir():
         if known and known.get("steps") and not unfinished(known) and not known.get(FAILURE):
@@ -197,7 +201,7 @@ def _check_checkpoint(folder: Path, known: Mapping[str, Any], problems: list[str
 
 
 def _scores(folder: Path, problems: list[str]) -> tuple[ScoreSummary, ...]:
-    """The scores in ``evaluation.json``; empty, with a problem, if it cannot be read."""
+    """The scores in ``evaluation.json``; if it cannot be read, adds a problem and returns an empty tuple."""
     path = folder / _EVALUATION
     if not os.path.lexists(path):
         return ()
@@ -218,7 +222,7 @@ def _scores(folder: Path, problems: list[str]) -> tuple[ScoreSummary, ...]:
 
 
 def _score(split: Any, task: Mapping[str, Any]) -> list[ScoreSummary]:
-    """The score of one task; empty if it is not a number."""
+    """A list with the score of one task on a split; empty if the score is not a number."""
     score, metric = task["score"], task["metric"]
     value = _number(score["value"])
     if value is None:
@@ -260,7 +264,7 @@ def _date(folder: Path, known: Mapping[str, Any]) -> datetime:
 
 
 def _newest_step(folder: Path) -> int:
-    """Number of steps in the last row of ``metrics.jsonl``; 0 if there is none."""
+    """Number of completed steps according to the last row of ``metrics.jsonl``; 0 if there is none."""
     try:
         with bounded.opened(folder / _METRICS) as stream:
             end = stream.seek(0, os.SEEK_END)
@@ -272,7 +276,7 @@ def _newest_step(folder: Path) -> int:
     for line in reversed(lines):
         try:
             row = bounded.parse(line)
-        except bounded.UnreadableError:  # still being written, or cut at the front
+        except bounded.UnreadableError:  # the row is still being written, or its start was not read
             continue
         step = _count(row.get("step")) if isinstance(row, dict) else None
         if step is not None:
@@ -281,7 +285,7 @@ def _newest_step(folder: Path) -> int:
 
 
 def _bytes_in(folder: Path) -> int:
-    """Size of all files in a folder in bytes, links not followed."""
+    """Total size of all files in a folder in bytes; links are not followed."""
     total = count = 0
     waiting = [os.fspath(folder)]
     while waiting and count < _MOST_FILES:
@@ -293,13 +297,13 @@ def _bytes_in(folder: Path) -> int:
                         waiting.append(entry.path)
                     else:
                         total += entry.stat(follow_symlinks=False).st_size
-        except OSError:  # removed meanwhile, or not readable
+        except OSError:  # the folder was removed meanwhile, or cannot be read
             continue
     return total
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is a regular file at a path that is not a link."""
+    """Whether a path is a regular file and not a link."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except (OSError, ValueError):
@@ -307,7 +311,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _text(value: Any) -> str:
-    """A text of limited length; empty if the value is none."""
+    """A text, cut to a maximum length; empty if the value is not a text."""
     return value[:_MOST_TEXT] if isinstance(value, str) else ""
 
 
@@ -317,7 +321,7 @@ def _count(value: Any) -> int | None:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number; None for any other value."""
+    """Converts a finite number to float; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -119,7 +119,7 @@ def _of_tokenizer(folder: Path) -> Iterator[str | None]:
 
 
 def _of_files(folder: Path) -> str | None:
-    """The default template from ``chat_template.jinja`` and the files in ``additional_chat_templates``; None if no files."""
+    """The default template in ``chat_template.jinja`` or ``additional_chat_templates``; None if there are no such files."""
     file = folder / CHAT_TEMPLATE
     more = sorted((folder / MORE_CHAT_TEMPLATES).glob("*.jinja"))
     named = {one.stem: one for one in more}

@@ -1,7 +1,7 @@
 """Data types shared by several packages. They hold no tensors, so that reading data does not need torch.
 
-A dataset's files become a Record (``data/tasks/<task>.py``), a Sample, part of a Batch (``core/batch.py``) and at last a
-Prediction.
+Data passes through these stages: the dataset's files, a Record (``data/tasks/<task>.py``), a Sample, a Batch
+(``core/batch.py``) and a Prediction.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Medium:
     """A path, the bytes of a file, an array, or a function that returns bytes or an array. For an image, an array is H W or
     H W C, a function returns an array uint8 H W 3, and a Pillow image is accepted too."""
     key: str
-    """A stable name, the same for equal media: lets them share one encoding, and is used for shuffling and in messages."""
+    """A stable name that equal media share, so that each is encoded only once; also used for shuffling and in messages."""
     modality: str = "image"
     """The modality: the name of a file in ``data/inputs/media``, or the dotted path of a user's own module."""
 
     @property
     def identity(self) -> str:
-        """The key, unique across modalities: the modality is prefixed, except for images."""
+        """A key that is unique across modalities: the medium's key, preceded by its modality unless it is an image."""
         return self.key if self.modality == "image" else f"{self.modality}:{self.key}"
 
 
@@ -167,7 +167,7 @@ class Prediction:
     tokens: int = 0
     """Number of generated tokens, including the end token."""
     finish: str = "stop"
-    """Why the text ended: ``stop`` (end token), ``length`` (token limit) or ``none`` (no text was requested)."""
+    """Reason why the text ended: ``stop`` (end token), ``length`` (token limit) or ``none`` (no text was requested)."""
     likelihoods: tuple[Likelihood, ...] = ()
     """Likelihoods of the texts that the model was asked to score, in the same order."""
     extra: Mapping[str, Any] = field(default_factory=dict)

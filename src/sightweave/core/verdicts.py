@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 YES, HARDLY, PARTLY, NO, UNKNOWN = "yes", "hardly", "partly", "no", "unknown"
-"""Verdicts as stored in evaluation.json. ``partly`` occurs only for a whole evaluation, if its tasks have different ones."""
+"""Verdicts as stored in evaluation.json. ``partly`` is only for a whole evaluation whose tasks have different verdicts."""
 NOT_NEEDED = "not needed"
 """Verdict shown for a task that can be solved without images, so that it cannot tell whether the model uses them."""
 

@@ -176,9 +176,8 @@ def chunked_cross_entropy(
         weights: Factor of each row's loss.
         z_loss: Weight of ``logsumexp(logits)^2``.
     """
-    needs_gradient = (
-        torch.is_grad_enabled()
-    )  # the function below cannot ask: it always runs without gradients
+    # Inside the function below gradients are always disabled, so it cannot determine itself whether they are needed.
+    needs_gradient = torch.is_grad_enabled()
     parameters = [one for one in language_model.parameters() if one.requires_grad and needs_gradient]
     loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]  # torch leaves it untyped
         hidden, labels, weights, z_loss, language_model.head, language_model.vocab_size, *parameters

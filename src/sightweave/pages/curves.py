@@ -14,7 +14,7 @@ from sightweave.pages.drawing import Axis, Chart, linear, logarithmic
 MAX_POINTS = 400
 """Maximum number of points of a line; longer histories are averaged over equal stretches."""
 _VALIDATION = "validation_"
-"""Prefix of numbers of a validation: few points, each over the same samples, so they are neither averaged nor smoothed."""
+"""Prefix of the names of validation results, which have few points over the same samples and are therefore not smoothed."""
 _LOG_SPREAD = 20
 """Ratio of the largest loss to the smallest above which the loss gets a logarithmic axis."""
 

@@ -1,4 +1,4 @@
-"""Training, the checks before it, and comparisons of many trained runs."""
+"""Training: plans, builds, trains, scores and reports a run, or resumes one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,29 +17,15 @@ from rich.console import Console
 
 from sightweave import recipe as recipes
 from sightweave import run as runs
-from sightweave.comparison import compare as comparison
-from sightweave.comparison.results import Comparison
-from sightweave.core import checkpoint, files, old_names, terminal
-from sightweave.core.device import (
-    Precision,
-    choose_device,
-    choose_precision,
-    keep_freed_memory,
-    one_thread,
-    set_threads,
-)
-from sightweave.core.errors import CheckpointError, FolderError, RecipeError, WiringError
+from sightweave.core import checkpoint, files, outputs, terminal
+from sightweave.core.errors import CheckpointError, FolderError
 from sightweave.core.outputs import MARKERS, ROWS_LEFT_OUT, RUN_FILES
-from sightweave.core.progress import LiveLine, wanted
+from sightweave.core.progress import wanted
 from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, holds_run
-from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import Dataset
-from sightweave.data.reading.splits import VALIDATION
 from sightweave.models.vlm import VLM
-from sightweave.programs.checks import _program as checks
-from sightweave.programs.checks._base import Subject
 from sightweave.programs.evaluation import stored
-from sightweave.programs.training import durations, rate_finder, summary
+from sightweave.programs.training import durations, summary
 from sightweave.programs.training.checkpoints import (
     Checkpoints,
     Saver,
@@ -49,12 +34,9 @@ from sightweave.programs.training.checkpoints import (
     space_for,
 )
 from sightweave.programs.training.durations import Epoch
-from sightweave.programs.training.early_stopping import BY_LOSS
 from sightweave.programs.training.feed import fingerprint_of
 from sightweave.programs.training.logs import METRICS, Report, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
-from sightweave.programs.training.rate_finder import RateTest
-from sightweave.programs.training.rates import batch_factor
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
 from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
@@ -62,36 +44,25 @@ from sightweave.programs.training.trial import Trials
 from sightweave.programs.training.world import World, opened
 from sightweave.recipe import Recipe
 from sightweave.run import Run
-from sightweave.verbs import resuming
-from sightweave.verbs.building import as_run, build, composed, plan_lengths
+from sightweave.verbs import forecasting, planning, resuming
+from sightweave.verbs.building import composed, plan_lengths
+from sightweave.verbs.checking import check_wiring, parameter_count
 from sightweave.verbs.evaluating import (
-    GALLERY,
     Answering,
     add_to_tensorboard,
     evaluate_into,
     report,
 )
+from sightweave.verbs.planning import NOTHING_HELD_OUT, Plan
 from sightweave.verbs.resuming import Earlier
 from sightweave.verbs.sources import (
-    FEWEST,
-    SHARE,
-    build_sources,
     check_splits,
-    held_out_of,
-    holding_out,
-    mixing,
     read_recipe,
     say,
     with_data,
 )
 
 RUNS = Path("runs")
-_MAX_CHECKED = 1_000_000_000
-"""Maximum parameters of a model that is checked before training, since a check works on copies."""
-_RUNS_SECONDS = 600.0
-"""Time between two log lines about the active runs of a comparison."""
-_SMALL = 20_000_000
-"""Parameters below which a model's checks gain nothing from several threads."""
 
 
 def train(
@@ -190,25 +161,6 @@ def _train_along(world: World, asked: Recipe, records: list[Any] | None) -> Run:
     return run
 
 
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """Everything about a training run that is known before its model is built."""
-
-    asked: Recipe
-    """The recipe as given."""
-    recipe: Recipe
-    """The resolved recipe: with all parts, the held-out share, and steps in place of epochs."""
-    precision: Precision
-    tasks: dict[str, Any]
-    sources: list[Dataset]
-    held_out: dict[str, list[Dataset]]
-    validation: list[Dataset]
-    """Sources of the validation split; empty if nothing is validated during training."""
-    mix: Sequence[order.Mixing]
-    epochs: list[Epoch]
-    """The epoch of each stage."""
-
-
 def _train_into(
     folder: Path,
     asked: Recipe,
@@ -222,17 +174,18 @@ def _train_into(
 ) -> Run:
     """Plans, builds, trains, scores and reports a run, or the rest of one, in a folder that is locked for it."""
     resumed = None if earlier is None else earlier.state
-    plan = _plan(folder, asked, records, resumed, world, console)
+    plan = planning.plan(folder, asked, records, resumed, world, console)
+    forecasting.check_fits(plan.recipe, plan.precision.device)
     run = _built(plan, folder, console)
 
     # The wiring of a resumed run was checked when it began.
     if earlier is None or resumed is None:
         if plan.recipe.train.check and world.is_first:
-            say(console, _check_wiring(run))
+            say(console, check_wiring(run))
         state = _started(run, plan, folder, world)
     else:
         state = _resumed(run, plan, folder, earlier, resumed, world, console)
-    world.wait_for_first()
+    world.barrier()  # the others have read the data later, and only the first one has checked the wiring
 
     if not world.is_first:
         ending = _trained(run, plan, folder, state, world, None, None)
@@ -246,7 +199,7 @@ def _train_into(
         if evaluate and plan.held_out and not ending.stop_signal:
             _score(run, plan, folder, console, step=state.steps)
         elif not plan.held_out:
-            say(console, _NOTHING_HELD_OUT)
+            say(console, NOTHING_HELD_OUT)
 
     report(folder)
     return run
@@ -256,7 +209,7 @@ def _finished(
     folder: Path, asked: Recipe, records: list[Any] | None, *, evaluate: bool, console: Console | None
 ) -> Run:
     """Loads a finished run of the same recipe and data, and scores it if the process ended before that was done."""
-    plan = _plan(folder, asked, records, None, World(), console)
+    plan = planning.plan(folder, asked, records, None, World(), console)
     resuming.check_data(folder, plan.sources)
     say(
         console,
@@ -278,46 +231,7 @@ def _finished(
     return run
 
 
-def _plan(
-    folder: Path,
-    asked: Recipe,
-    records: list[Any] | None,
-    resumed: State | None,
-    world: World,
-    console: Console | None,
-) -> _Plan:
-    """Chooses device and precision, and opens the data."""
-    # Resolving a recipe may use the network, so it comes after everything that does not.
-    tasks = asked.build_tasks()
-    with world.in_turns():
-        recipe = asked.resolved()
-    if resumed is not None:
-        recipe = resuming.with_precision(recipe, resumed)
-    keep_freed_memory()
-    device = world.device(choose_device(recipe.train.device))
-    set_threads(recipe.train.num_threads)
-    precision = world.precision(choose_precision(recipe.train.precision, device))
-    recipe.check()
-    torch.manual_seed(recipe.seed)
-
-    # The data determines what is held out, and the number of steps per epoch.
-    with world.in_turns():
-        if world.is_first:
-            _remove(folder, ROWS_LEFT_OUT)
-        recipe, sources, held_out, validation = _data(recipe, records, folder if world.is_first else None)
-        if world.is_first:
-            _remove(folder, ROWS_LEFT_OUT, only_empty=True)
-    if not held_out:
-        say(console, _NOTHING_HELD_OUT)
-
-    mix = mixing(recipe, records)
-    epochs = durations.epochs(recipe.train.stages, sources, tasks, mix)
-    recipe = dataclasses.replace(recipe, train=durations.resolved(recipe.train, epochs))
-
-    return _Plan(asked, recipe, precision, tasks, sources, held_out, validation, mix, epochs)
-
-
-def _built(plan: _Plan, folder: Path, console: Console | None) -> Run:
+def _built(plan: Plan, folder: Path, console: Console | None) -> Run:
     """Builds the untrained run, and reports what it is made of."""
     # Quantize on the CPU first: the full-precision model may not fit on the device.
     device = torch.device("cpu") if plan.recipe.train.quantize else plan.precision.device
@@ -331,7 +245,7 @@ def _built(plan: _Plan, folder: Path, console: Console | None) -> Run:
     return run
 
 
-def _started(run: Run, plan: _Plan, folder: Path, world: World) -> State:
+def _started(run: Run, plan: Plan, folder: Path, world: World) -> State:
     """Removes an earlier run's files and writes a ``run.json`` that says unfinished, in case the process is killed."""
     state = State(languages=_languages_before(plan.recipe))
     if not world.is_first:
@@ -339,7 +253,7 @@ def _started(run: Run, plan: _Plan, folder: Path, world: World) -> State:
 
     checkpoint.remove(folder / runs.CHECKPOINT)
     Checkpoints(folder).remove()
-    _remove(folder, RUN_FILES)
+    outputs.remove(folder, RUN_FILES)
     began = {BEGAN: datetime.now(UTC).isoformat(timespec="seconds")}
     runs.record(folder, began | _counts(state, is_interrupted=True) | _description(run, plan))
     return state
@@ -347,7 +261,7 @@ def _started(run: Run, plan: _Plan, folder: Path, world: World) -> State:
 
 def _resumed(
     run: Run,
-    plan: _Plan,
+    plan: Plan,
     folder: Path,
     earlier: Earlier,
     state: State,
@@ -378,7 +292,7 @@ def _resumed(
 
 def _trained(
     run: Run,
-    plan: _Plan,
+    plan: Plan,
     folder: Path,
     state: State,
     world: World,
@@ -392,6 +306,7 @@ def _trained(
 
     def begin(trials: Trials) -> None:
         if world.is_first:
+            predict(trials)
             _begin(folder, settings, plan.epochs, trials, console)
 
     saver = Saver(folder)
@@ -401,10 +316,11 @@ def _trained(
         return Checkpoints(folder, settings.keep_checkpoints).read(steps)
 
     task_settings = {name: plan.recipe.task(name) for name in plan.tasks}
+    data = TrainingData(plan.sources, plan.tasks, plan.mix, plan.validation, task_settings)
     trainer = Trainer(
         run.model,
         run.processor,
-        TrainingData(plan.sources, plan.tasks, plan.mix, plan.validation, task_settings),
+        data,
         settings,
         precision=plan.precision,
         out=folder,
@@ -416,7 +332,8 @@ def _trained(
         world=world,
     )
 
-    with saver:
+    watched = forecasting.watched(run, data, settings, plan.precision, folder, state, world, console)
+    with saver, watched as predict:
         return trainer.run(console=console, begins=begin, report=report_to)
 
 
@@ -435,7 +352,7 @@ def _check_space(run: Run, folder: Path, settings: Settings, console: Console | 
         say(console, f"{folder}: the checkpoints take up to {most:,} bytes, and {free:,} are free")
 
 
-def _score(run: Run, plan: _Plan, folder: Path, console: Console | None, *, step: int) -> None:
+def _score(run: Run, plan: Plan, folder: Path, console: Console | None, *, step: int) -> None:
     """Evaluates the held-out splits, and adds the scores to TensorBoard at this step."""
     answering = Answering(run.predictor(), plan.recipe, plan.recipe, folder, lambda: plan.sources)
     found = evaluate_into(answering, plan.recipe, folder, plan.held_out, console, lambda: plan.sources)
@@ -452,14 +369,14 @@ def _languages_before(recipe: Recipe) -> set[str] | None:
     return None if earlier is None else set(earlier)
 
 
-def _description(run: Run, plan: _Plan) -> dict[str, Any]:
+def _description(run: Run, plan: Plan) -> dict[str, Any]:
     """What ``run.json`` holds about a run before the first step: its recipe, data, machine and versions."""
     return {
         TITLE: run.recipe.title,
         "seed": run.recipe.seed,
         "device": str(plan.precision.device),
         "precision": f"{plan.precision.name} ({plan.precision.reason})",
-        "parameters": _parameter_count(run),
+        "parameters": parameter_count(run),
         "pictures_in_data": sum(map(len, plan.sources)),
         "data": fingerprint_of(plan.sources),
         **runs.facts(plan.precision.device),
@@ -468,10 +385,6 @@ def _description(run: Run, plan: _Plan) -> dict[str, Any]:
         runs.SOURCES: resuming.facts_of_sources(plan.sources),
         runs.EPOCH_IMAGES: [round(epoch.shown, 3) for epoch in plan.epochs],
     }
-
-
-def _parameter_count(run: Run) -> int:
-    return sum(parameter.numel() for parameter in run.model.parameters())
 
 
 def _end(
@@ -528,18 +441,6 @@ def _claimed(out: str | Path | None, recipe: Recipe) -> Iterator[Path]:
         yield folder
 
 
-def _remove(folder: Path, patterns: Sequence[str], *, only_empty: bool = False) -> None:
-    """Removes our files from a run's folder, and our folders if they are then empty."""
-    for name in files.present(folder, patterns):
-        path = folder / name
-        if name == GALLERY:
-            _remove(path, ("index.json", "[0-9][0-9][0-9][0-9]*.png"))
-            with contextlib.suppress(OSError):  # not empty
-                path.rmdir()
-        elif not only_empty or not path.stat().st_size:
-            path.unlink()
-
-
 @contextlib.contextmanager
 def _recording_failure(folder: Path) -> Iterator[None]:
     """Adds an error that ends training to ``run.json``, for `runs`; a stop by the user is none."""
@@ -562,41 +463,8 @@ def _forget_unstarted(folder: Path) -> None:
     if metrics.is_file() and read_metrics(metrics):
         return
 
-    _remove(folder, (*ROWS_LEFT_OUT, QUARANTINE), only_empty=True)
-    _remove(folder, [name for name in RUN_FILES if name != QUARANTINE])
-
-
-_NOTHING_HELD_OUT = (
-    "no image is held out, so this run has no score; give some rows the split test, add images, or set data.0.held_out "
-    "above 0"
-)
-
-
-def _data(
-    recipe: Recipe, records: list[Any] | None, folder: Path | None
-) -> tuple[Recipe, list[Dataset], dict[str, list[Dataset]], list[Dataset]]:
-    """The recipe, its training sources, its held-out splits, and the sources of its validation split.
-
-    If the data holds out nothing, a share of it is held out for validation.
-    """
-
-    def read(recipe: Recipe, share: float | None) -> tuple[list[Dataset], dict[str, list[Dataset]]]:
-        sources = build_sources(recipe, records, "train", folder, share)
-        return sources, held_out_of(recipe, records, share)
-
-    share = None
-    sources, held_out = read(recipe, None)
-    if not held_out and not recipe.evaluate.splits:
-        holding = holding_out(recipe)
-        is_enough = sum(map(len, sources)) >= FEWEST
-        if is_enough and (records is not None or holding != recipe):
-            recipe, share = holding, SHARE
-            sources, held_out = read(recipe, share)
-
-    validation: list[Dataset] = []
-    if recipe.train.validate_every != 0:
-        validation = held_out.get(VALIDATION) or build_sources(recipe, records, VALIDATION, None, share)
-    return recipe, sources, held_out, [one for one in validation if len(one)]
+    outputs.remove(folder, (*ROWS_LEFT_OUT, QUARANTINE), only_empty=True)
+    outputs.remove(folder, [name for name in RUN_FILES if name != QUARANTINE])
 
 
 def _asked(asked: Recipe, resolved: Recipe) -> dict[str, Any]:
@@ -684,147 +552,11 @@ def _closing(state: State, in_data: int) -> str:
     )
 
 
-def _check_wiring(run: Run) -> str:
-    """Checks the model's wiring and returns a line about it; a model that is too large to copy is not checked.
-
-    Raises:
-        WiringError: a check failed; the message lists all that failed.
-    """
-    count = _parameter_count(run)
-    if count > _MAX_CHECKED:
-        return f"wiring: not checked, since {count / 1e9:.1f} billion weights would be copied; run sightweave check for it"
-
-    began = time.perf_counter()
-    # Training measures later how many threads are best; until then, a busy machine could slow a small model's checks.
-    with one_thread() if count < _SMALL else contextlib.nullcontext():
-        found = checks.run(_subject(run, is_trained=False), checks.QUICK)
-
-    failures = ""
-    for one in found:
-        if one.finding.state == "fail":
-            failures += f"\n  {one.title} Measured: {one.finding.measured}"
-    if failures:
-        raise WiringError(
-            f"wiring check failed; training was not started (train.check=false skips the check):{failures}"
-        )
-    return f"wiring: {len(found)} checks passed in {time.perf_counter() - began:.1f} s"
-
-
-def _subject(run: Run, *, is_trained: bool) -> Subject:
-    return Subject.of(
-        run.model,
-        run.processor,
-        parts=run.recipe.model,
-        stages=run.recipe.train.stages,
-        quantized=run.recipe.train.quantize,
-        # An untrusted run must not make us open folders or download models that it names.
-        pretrained=run.recipe.model.pretrained if run.is_trusted else {},
-        is_trained=is_trained,
-    )
-
-
-def check(
-    what: str | Path | Mapping[str, Any] | Recipe | Run,
-    *settings: str,
-    data: Any = None,
-    trust_run: bool = False,
-) -> list[checks.Checked]:
-    """Checks whether the parts of a recipe's model, or of a run, are wired correctly; one row per check.
-
-    Args:
-        what: A recipe (a file, a mapping or a `Recipe`), or a run or its folder.
-        settings: ``path=value`` settings of a recipe.
-        data: Used instead of the recipe's sources for the tokenizer, in any of the forms that `train` takes.
-        trust_run: As for `load`; only a trusted run is compared with the pretrained weights it started from.
-
-    Raises:
-        RecipeError: a mistake in the recipe, or parts that do not fit.
-        CheckpointError: no such run, or a damaged one.
-    """
-    is_run = isinstance(what, Run) or (isinstance(what, str | Path) and Path(what).is_dir())
-    if is_run and data is not None:
-        raise RecipeError(
-            "data: a run has its tokenizer already; other data can only be given with a recipe."
-        )
-
-    run = as_run(what, trust_run=trust_run) if is_run else build(what, *settings, data=data)  # type: ignore[arg-type]  # as is_run says
-    found = _subject(run, is_trained=is_run and bool(run.folder))
-    return checks.run(found)
-
-
-def find_lr(
-    recipe: str | Path | Mapping[str, Any] | Recipe,
-    *settings: str,
-    data: Any = None,
-    stage: int = 0,
-    steps: int = 100,
-    lowest: float = 1e-6,
-    highest: float = 1.0,
-    progress: bool | None = None,
-    console: Console | None = None,
-) -> RateTest:
-    """Suggests a peak learning rate: trains a stage with a rate that grows from step to step, and keeps nothing.
-
-    Args:
-        recipe: A YAML file, a mapping or a `Recipe`.
-        settings: ``path=value`` settings.
-        data: Used instead of the recipe's sources, in any of the forms that `train` takes.
-        stage: Index of the stage to test; it starts from the weights that the run would start from.
-        steps: Number of updates.
-        lowest: First learning rate of AdamW; the rates of Muon and of single parts keep their proportion to it.
-        highest: Last learning rate.
-        progress: As for `train`.
-        console: As for `train`.
-
-    Raises:
-        RecipeError: a mistake in the recipe, no such stage, or invalid rates or steps.
-        DataError: nothing to train on.
-    """
-    recipe, settings, records = with_data(recipe, settings, data)
-    asked = read_recipe(recipe, settings)
-    stages = asked.train.stages
-    if not 0 <= stage < len(stages):
-        raise RecipeError(f"find_lr: the recipe has stages 0 to {len(stages) - 1} (got {stage}).")
-    unscored = dataclasses.replace(
-        asked.train, validate_every=0, validate_samples=0, patience=0, best_by=BY_LOSS, keep="last"
-    )
-
-    console = wanted(console, progress)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        plan = _plan(folder, dataclasses.replace(asked, train=unscored), records, None, World(), None)
-        run = composed(plan.recipe, plan.sources, torch.device("cpu"))
-        trainer = Trainer(
-            run.model,
-            run.processor,
-            TrainingData(plan.sources, plan.tasks, plan.mix),
-            plan.recipe.train,
-            precision=plan.precision,
-            out=folder,
-            seed=plan.recipe.seed,
-            save=lambda _state, _model: None,
-        )
-
-        with LiveLine(console, transient=True) as line:
-            line.start("learning rates", steps)
-            found = rate_finder.find(
-                trainer.model,
-                trainer.feeds[stage],
-                trainer.feeds[stage].stage,
-                plan.precision,
-                lowest=lowest,
-                highest=highest,
-                steps=steps,
-                progress=lambda done, loss: line.update(done, total=steps, note=f"loss {loss:.3f}"),
-            )
-    return found.before_scaling(batch_factor(plan.recipe.train, plan.recipe.train.stages[stage]))
-
-
 def _opening(run: Run, folder: Path, precision: str, reason: str) -> str:
     """A line on the size of a model and how it will be trained."""
     device = next(run.model.parameters()).device.type
     return (
-        f"{folder}: {_parameter_count(run) / 1e6:.2f} M parameters, {run.processor.tokenizer.vocab_size} tokens, "
+        f"{folder}: {parameter_count(run) / 1e6:.2f} M parameters, {run.processor.tokenizer.vocab_size} tokens, "
         f"{device}, {torch.get_num_threads()} thread(s), {precision} ({reason})"
     )
 
@@ -842,63 +574,3 @@ def _new_folder(recipe: Recipe) -> Path:
         count += 1
         folder = RUNS / f"{stamp}-{name}-{count}"
     return folder
-
-
-@old_names.accepts(at_once="jobs")
-def compare(  # one argument for each option of the command
-    recipe: str | Path,
-    *settings: str,
-    out: str | Path,
-    data: Any = None,
-    minutes: float | None = None,
-    tokens: float | None = None,
-    against: str | None = None,
-    jobs: int = 1,
-    threads: int | None = None,
-    progress: bool | None = None,
-    console: Console | None = None,
-) -> Comparison:
-    """Trains and scores every combination of settings, and writes ``comparison.json``, ``.md``, ``.svg`` and ``.html``.
-
-    The same call resumes where it was stopped.
-
-    Args:
-        recipe: A YAML file.
-        settings: ``path=value`` for all runs, ``path=value,value`` for an axis of the grid.
-        out: A folder; each run gets a folder inside it.
-        data: Used instead of the recipe's sources: a path, a source as in a recipe, or a list of these.
-        minutes: Approximate training time of each run, estimated from a trial of each composition; None keeps the
-            recipe's steps.
-        tokens: Approximate number of training tokens of each run, instead of `minutes`.
-        against: The composition that the others are compared with, such as ``concat-cnn``; by default the first.
-        jobs: Number of runs at the same time, each in its own process.
-        threads: Threads of each run; None keeps the recipe's value.
-        progress: As for `train`: shows runs that start and end, and how long each has been running.
-        console: As for `train`.
-
-    Raises:
-        RecipeError: a mistake in the recipe or in a setting, found before anything is trained.
-        ComparisonError: a run failed.
-        DataError: a run's files cannot be read, or two runs answered different samples.
-    """
-    _, settings, records = with_data(recipe, settings, data)
-    if records is not None:
-        raise RecipeError(
-            "data: each run is trained by a process of its own, which cannot be given rows; write them to a data.jsonl."
-        )
-
-    console = wanted(console, progress)
-    with LiveLine(console, transient=True, log_seconds=_RUNS_SECONDS) as line:
-        line.start("runs", None)
-        return comparison.compare(
-            recipe,
-            settings,
-            out=Path(out),
-            minutes=minutes,
-            tokens=tokens,
-            against=against,
-            at_once=jobs,
-            threads=threads,
-            say=lambda text: say(console, text),
-            progress=lambda done, total, note: line.update(done, total=total, note=note),
-        )

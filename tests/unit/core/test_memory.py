@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from sightweave.core.memory import free_bytes, is_out_of_memory, peak_bytes
+from sightweave.core.memory import (
+    free_bytes,
+    is_out_of_memory,
+    peak_bytes,
+    resident_bytes,
+    total_bytes,
+)
 
 CPU = torch.device("cpu")
 GROUPS = "sys/fs/cgroup"
@@ -104,3 +110,16 @@ def test_the_peak_is_that_of_this_process(tmp_path: Path) -> None:
 def test_the_peak_grows_with_what_is_used() -> None:
     used = torch.ones(1 << 20)
     assert peak_bytes(CPU) > used.nbytes
+
+
+def test_a_machines_total_is_its_memory_with_swap_or_the_least_limit(tmp_path: Path) -> None:
+    files = {"proc/meminfo": "MemTotal: 9000 kB\nSwapTotal: 1000 kB\n", "proc/self/cgroup": "0::/a\n"}
+    assert total_bytes(CPU, machine(tmp_path, files)) == 10_000 * 1024
+    assert total_bytes(CPU, machine(tmp_path, {f"{GROUPS}/a/memory.max": "max\n"})) == 10_000 * 1024
+    assert total_bytes(CPU, machine(tmp_path, {f"{GROUPS}/a/memory.max": "5000\n"})) == 5000
+    assert total_bytes(CPU, tmp_path / "elsewhere") is None
+
+
+def test_the_resident_memory_is_what_the_system_says(tmp_path: Path) -> None:
+    assert resident_bytes(machine(tmp_path, {"proc/self/status": "VmRSS:   300 kB\n"})) == 300 * 1024
+    assert resident_bytes(tmp_path / "elsewhere") is None

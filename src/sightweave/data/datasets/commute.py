@@ -50,7 +50,7 @@ class Config(FilesConfig):
     """A folder that contains images and folders such as en-fr, one such folder, or a file in it."""
 
     def pictures(self) -> Folder:
-        """The folder in which images are found: that above a language pair, if the pair's folder has no subfolders."""
+        """The folder with the images. If the folder of a language pair has no subfolders, it is the one above it."""
         path = Path(self.path).expanduser()
         pair = path.parent if path.is_file() else path
         is_pair = _PAIR.fullmatch(pair.name) is not None and (pair / _ORDER).is_file()

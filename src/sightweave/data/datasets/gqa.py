@@ -22,7 +22,7 @@ from sightweave.data.reading.source import FilesConfig
 _QUESTION_FOLDER = re.compile(r"questions[\d.]*|(train|val|test|testdev|challenge|submission)_all_questions")
 """Matches the official names of question folders; images and scene graphs are next to the outermost of them."""
 _TYPES = {"type": "structural", "semantic": "semantic", "detailed": "detailed"}
-"""Tags that are read from GQA's ``types``, with the names of their fields there."""
+"""Names of tags, each with the name of its field in GQA's ``types``."""
 _MAX_PIXELS = 1e9
 
 
@@ -42,7 +42,7 @@ class Config(FilesConfig):
     """A folder with question files, scene graphs and images, or one question file with the other files near it."""
 
     balanced: bool = True
-    """Whether to read only the balanced questions, if a split has files of balanced and of all questions."""
+    """Whether to read only the balanced questions, if a split has separate files for balanced and for all questions."""
     regions: bool = True
     """Whether to read the objects of scene graphs as regions, which are stored with each question."""
 

@@ -36,7 +36,7 @@ _METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _IMAGE_COLUMNS = ("image_file_name", "image_file_names", "images_file_name", "images_file_names")
 _COLUMN_SUFFIXES = ("_file_name", "_file_names")
 _OTHER_MEDIA = ("audio", "video", "text", "caption", "pdf")
-"""Prefixes of columns of file names that are not images."""
+"""Prefixes of the names of columns whose files are not images."""
 
 
 def recognise(path: Path) -> str:
@@ -72,7 +72,7 @@ def _names_images(file: Path) -> bool:
 
 
 def _name_columns(names: Sequence[str]) -> list[str]:
-    """Names of the columns with image file names: the first group present of all that Hugging Face Datasets accepts."""
+    """Names of the columns that hold image file names, found by the same rules as in Hugging Face Datasets."""
     for chosen in ({"file_names"}, {"file_name"}, set(_IMAGE_COLUMNS)):
         found = [name for name in names if name in chosen]
         if found:

@@ -2,8 +2,8 @@
 
 The format follows SWIFT (Zhao et al. 2024, arXiv:2408.05517) and the documentation of TRL and Transformers. Files are JSON
 arrays or JSON lines. A row has ``messages``, or ``prompt`` and ``completion``, or ``query``, ``response`` and ``history``.
-The content of a message is a text, in which ``<image>`` placeholders of the user refer to the row's ``images``, or a list of
-parts of type text, image or image_url. A query may contain ``<img>a.jpg</img>`` instead.
+The content of a message is a text, or a list of parts of type text, image or image_url. The ``<image>`` placeholders in a
+user's texts refer to the row's ``images``. A query may contain ``<img>a.jpg</img>`` instead.
 """
 
 from __future__ import annotations

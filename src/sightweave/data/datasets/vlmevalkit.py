@@ -129,7 +129,7 @@ def _values(cells: Mapping[str, str], shared: _SharedImages, split: str) -> dict
     else:
         values["unlabelled"] = True
 
-    # The row's own split takes precedence over the file's, unless the column holds something else than a split.
+    # The row's own split takes precedence over the file's, unless the column holds something other than a split.
     own_split = cells.get("split", "").strip().lower()
     if own_split in SPLIT_NAMES:
         values["split"] = own_split

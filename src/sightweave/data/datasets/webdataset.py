@@ -63,7 +63,7 @@ def _described(path: Path, contents: str) -> str:
 
 
 def _contents(shard: Path) -> str:
-    """The contents of a shard by its first members: `_SAMPLES` (images with texts), `_IMAGES_ONLY`, or empty for others."""
+    """Contents of a shard, judged by its first members: `_SAMPLES` (images with texts), `_IMAGES_ONLY`, or empty."""
     try:
         members = list(islice(tar_files.members(shard), _GLANCED_MEMBERS))
     except DataError:
@@ -225,7 +225,7 @@ def samples(shard: Path) -> Iterator[tuple[str, _Sample]]:
 
 
 def _stems(sample: _Sample, kinds: tuple[str, ...]) -> set[str]:
-    """The parts before the last dot of the suffixes that end in one of `kinds`; a plain ``jpg`` gives an empty part."""
+    """The parts before the last dot of the suffixes that end in one of `kinds`: ``5`` for ``5.jpg``, empty for ``jpg``."""
     return {suffix.rpartition(".")[0] for suffix, _ in sample if _last(suffix) in kinds}
 
 

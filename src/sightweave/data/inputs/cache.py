@@ -65,7 +65,7 @@ class Written:
     pictures: int
     """Number of images and tiles in the cache."""
     left_out: Mapping[str, str]
-    """Reasons, by key, for the images that could not be read and are not in the cache."""
+    """For each image that is not in the cache, by key: the reason why it could not be read."""
 
 
 def write(
@@ -282,7 +282,7 @@ class PixelCache:
         return Resized(row[:, top : top + height, left : left + width], left, top, *item["picture"])
 
     def _is_same(self, item: dict[str, Any], medium: Medium) -> bool:
-        """Whether an image is unchanged, judged by the size and times of its file, or if these differ by its digest."""
+        """Whether an image is unchanged: its file has the same size and times or, if these differ, the same digest."""
         source = whole(medium)
         stamp = _stamp(source)
         if stamp and all(item.get(name) == value for name, value in stamp.items()):

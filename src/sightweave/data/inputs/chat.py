@@ -336,7 +336,7 @@ def parted(source: str) -> tuple[str, str]:
 
 
 def in_words(*, start: str, speak: str, end: str, again: str, image: str, space: bool) -> str:
-    """A chat template that puts fixed strings around turns, in which texts and images may be in any order.
+    """Makes a chat template that puts fixed strings around turns, in which texts and images may be in any order.
 
     Args:
         start: Text before everything.

@@ -363,7 +363,7 @@ def _unidentified(head: bytes, where: str) -> MediaError:
 
 
 def _undecodable(error: Exception, where: str) -> MediaError:
-    """Converts a decoder's error to a `MediaError` with our own message; its own may contain object addresses."""
+    """Converts a decoder's error to a `MediaError`, whose message does not contain object addresses."""
     if isinstance(error, EOFError) or "truncated" in str(error).lower():
         return MediaError("image_truncated", f"{where}: the file is truncated; copy it again.")
     return MediaError("image_corrupt", f"{where}: the image data is damaged.")

@@ -86,7 +86,7 @@ class Mixing:
     """The frequency of one source in a mix."""
 
     epochs: float = 1.0
-    """Number of times that each image occurs per epoch of the mix; with 0.5, alternating halves of the images occur."""
+    """Number of times that each image occurs per epoch of the mix; with 0.5, it occurs once in two epochs."""
     weight: float | None = None
     """Weight of the source relative to the other sources; if it is set, `epochs` is ignored."""
 

@@ -154,7 +154,7 @@ class _Kept:
 
 
 def _fetched(medium: Medium) -> Medium:
-    """Replaces a medium's source function, if it has one, by its result, which another thread may then decode."""
+    """A copy of a medium whose source function, if any, is replaced by its result, so that other threads can decode it."""
     if not callable(medium.source):
         return medium
     return dataclasses.replace(medium, source=medium.source())

@@ -345,7 +345,7 @@ def _try(chat: Chat) -> None:
 
 
 def _try_answers(chat: Chat) -> None:
-    """Checks that the conversation with an answer starts with the prompt; otherwise, training would use another prompt.
+    """Checks that a conversation with an answer starts with the prompt, so that training and generation use the same one.
 
     Raises:
         DataError: The conversation with the answer does not start with the prompt.

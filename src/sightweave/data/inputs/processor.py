@@ -59,7 +59,7 @@ def _with_media(value: Any) -> Any:
 
 @config.config
 class _Saved:
-    """The contents of ``processor.json``, with upper bounds that no real model reaches."""
+    """The contents of ``processor.json``, with limits that no real model exceeds."""
 
     layout: Annotated[InputLayout, BeforeValidator(_with_media)]
     transform: Annotated[transforms.Config | None, BeforeValidator(config.without_kind)] = None
@@ -69,11 +69,11 @@ class _Saved:
     answers: tuple[str, ...]
     max_length: Annotated[int, Field(ge=1, le=1 << 24)]
     vocab_size: Annotated[int, Field(ge=1, le=1 << 22)] | None = None
-    """Padded vocabulary size; missing in files of versions that did not pad it."""
+    """Padded vocabulary size; missing in files of earlier versions, which did not pad it."""
     template: Template = field(default_factory=Template)
-    """Template; missing in files of versions that had none."""
+    """Template of the prompts; missing in files of earlier versions."""
     tiles: Tiles = field(default_factory=Tiles)
-    """Tiling of large images; missing in files of versions that had none."""
+    """Tiling of large images; missing in files of earlier versions."""
 
 
 @dataclass(frozen=True)

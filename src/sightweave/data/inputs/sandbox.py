@@ -105,7 +105,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self._rendering.work, self._rendering.began = 0, time.thread_time()
 
     def charge(self, size: int = 0) -> None:
-        """Charges one step to the budget, plus the cost of a number of characters or items.
+        """Charges one step to the budget, plus the cost of a value with `size` characters or items.
 
         Raises:
             TooMuchError: The budget is used up, or `size` is larger than `MAX_TEXT`.
@@ -200,7 +200,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.charge(max(sizes[0], 1) * max(sizes[1], 1) if len(sizes) > 1 else sum(sizes))
 
     def _metered(self, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Wraps lazy arguments, such as the result of ``map``, such that each of their values is charged when it is used."""
+        """Wraps lazy arguments, such as the result of ``map``, so that each of their values is charged when it is used."""
         largest = max(map(_size, given), default=0)
 
         def values(source: Iterator[Any]) -> Iterator[Any]:

@@ -94,7 +94,7 @@ class Tile:
 
 
 def grid(width: int, height: int, side: int, max_tiles: int) -> tuple[int, int]:
-    """Chooses the grid for an image: that with the closest aspect ratio and, among equals, with the most tiles.
+    """Chooses the grid for an image: the one with the closest aspect ratio or, among equals, with the most tiles.
 
     Args:
         width: Width of the image in pixels.

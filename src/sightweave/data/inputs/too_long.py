@@ -110,7 +110,7 @@ def without_oldest_turn(sample: Sample) -> Sample | None:
 
 
 def _turns(parts: tuple[Part, ...]) -> list[list[Part]]:
-    """Splits parts into turns; a new turn starts with each part after an answer that is not itself an answer."""
+    """Splits parts into turns, each of which starts with the first part after an answer that is not itself an answer."""
     turns: list[list[Part]] = []
     before = "assistant"
     for part in parts:

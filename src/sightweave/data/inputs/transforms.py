@@ -48,8 +48,8 @@ class Config:
     size: Annotated[int, Field(ge=1, le=_MAX_SIDE)]
     """Side of the square output in pixels."""
     fit: Fit = "pad"
-    """How images are fitted into the square: ``pad`` keeps the aspect ratio and pads, ``crop`` keeps only the centre, and
-    ``squash`` changes the aspect ratio."""
+    """Method of fitting images into the square: ``pad`` keeps the aspect ratio and pads, ``crop`` keeps only the centre,
+    and ``squash`` changes the aspect ratio."""
     resize_to: Annotated[int, Field(ge=0, le=_MAX_SIDE)] = 0
     """With ``crop``: shorter side in pixels before the crop, such as 256 for a crop of 224; 0 means `size`. With ``squash``
     and `exact`: longer side in pixels of a first resizing step, as in Idefics3; 0 skips this step."""
@@ -124,7 +124,7 @@ class _View:
 
     @property
     def is_relit(self) -> bool:
-        """Whether brightness or contrast are changed."""
+        """Whether the brightness or the contrast is changed."""
         return self.brightness != 1 or self.contrast != 1
 
 
@@ -369,7 +369,7 @@ class ImageTransform:
         return round(spare / 2) if self.margin == "nearest" else spare // 2
 
     def _visible(self, side: int, scale: float, offset: float) -> tuple[int, int, int, int]:
-        """The range of image pixels along one axis that reach into the square, and their range there before clipping."""
+        """The visible part of the image along one axis: first and end pixel in the image, then in the square, unclipped."""
         epsilon = 1e-6  # tolerance, so that 2.9999999 counts as 3
         # Resampling reads pixels beyond the edge of the square, so the exact form resizes the parts that are cut off too.
         start = 0 if self.exact else min(max(0, math.floor(-offset / scale + epsilon)), side - 1)

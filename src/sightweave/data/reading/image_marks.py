@@ -89,7 +89,7 @@ def unread_in_turns(turns: Any, known: Container[str], column: str) -> list[str]
 
 
 def _is_image(value: Any, *, is_named: bool) -> bool:
-    """Whether a value looks like an image; a URL only if its column is also named like a column of images."""
+    """Whether a value looks like an image. A URL counts only if its column also has a name that is usual for images."""
     if isinstance(value, bytes):
         return bool(value) and is_named
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Turns rows of any format into a dataset: checks and filters them, assigns splits, groups by image, counts bad rows."""
+"""Turns rows of any format into a dataset: checks, filters and splits them, groups them by image, and counts bad ones."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Fault:
 
 
 class RowError(DataError):
-    """A row is wrong. The caller, which knows the file and the line, converts this error to a `Fault`."""
+    """A row is invalid. The caller, which knows the file and the line, converts this error to a `Fault`."""
 
     def __init__(self, code: str, field: str, value: object, message: str) -> None:
         super().__init__(message)
@@ -70,8 +70,8 @@ class Row:
     file: str = ""
     """Path of the file; empty if the source has only one file."""
     places: tuple[tuple[str, int], ...] = ()
-    """All (file, line) pairs that the row was made from, unless it is one line of `file`. The pair of an image that is a row
-    by itself is (image, 0)."""
+    """The (file, line) pairs from which the row was made; empty if it was made from one line of `file`. The pair of an image
+    without annotations is (image, 0)."""
 
     def __post_init__(self) -> None:
         if isinstance(self.values, RowError):
@@ -328,7 +328,7 @@ def _read_csv(path: Path, file: BinaryIO, max_line_bytes: int) -> Iterator[Row]:
 def _checked_lines(
     file: BinaryIO, max_line_bytes: int, undecodable: list[RowError]
 ) -> Iterator[tuple[int, int, bytes | ValueError]]:
-    """Yields what `lines` does, and appends an error to `undecodable` for each line that is not UTF-8."""
+    """Yields the same as `lines`, and appends an error to `undecodable` for each line that is not UTF-8."""
     for number, offset, line in lines(file, max_line_bytes):
         if not isinstance(line, RowError):
             try:

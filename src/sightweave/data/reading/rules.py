@@ -71,7 +71,7 @@ def too_many_bad(bad: int, rows: int, max_bad: float) -> str:
 
 
 def is_judged_at_once(rows: int) -> bool:
-    """Whether enough rows were read to stop at too many bad ones; bad rows come in clusters, so few rows prove little."""
+    """Whether enough rows were read to stop if too many are bad; the first few may be bad only because they are similar."""
     return rows >= _ENOUGH_ROWS
 
 

@@ -1,4 +1,4 @@
-"""The options that all datasets read from files have in common, and the reading itself."""
+"""The options that all datasets read from files have in common, and the code that reads them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FilesConfig(SourceConfig):
     path: str
     """Path of the dataset's folder, or of one of its files."""
     image_root: str | None = None
-    """Folder that image paths are relative to and must not lead out of; by default derived from `path`."""
+    """Folder that contains all images, to which image paths are relative; by default derived from `path`."""
     split: str = ""
     """Split to assign all rows to (train, validation or test); empty keeps the splits of the files and rows."""
     tasks: tuple[str, ...] = ()

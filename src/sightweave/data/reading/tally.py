@@ -29,7 +29,7 @@ class Tally:
     first_repeated: str = ""
     """The first duplicate id."""
     ignored: Counter[str] = field(default_factory=Counter)
-    """Number of rows that have each column that was not read, by the column's name."""
+    """For each column that was not read, by name: the number of rows that have it."""
 
     def notes(self, source: str, faults: Sequence[Fault], quarantine: Path | None) -> list[str]:
         """Notes for the user about the rows that were skipped and the columns that were not read.

@@ -126,7 +126,7 @@ def _block(path: Path, file: BinaryIO, at: int, end: int) -> bytes:
 
 
 def _check_rest(path: Path, file: BinaryIO, at: int) -> None:
-    """Checks that only zeros follow the end marker; otherwise archives after the first one would be ignored."""
+    """Checks that only zeros follow the end marker, because any archive appended after it would be ignored."""
     file.seek(at)
     while data := file.read(1 << 20):
         if data.strip(b"\0"):

@@ -185,7 +185,7 @@ def _span(center: int, reach: int) -> slice:
 
 
 def _averaged_samples(side: int) -> int:
-    """Width in samples of the area to average for a thing of this size; rounded, so that few textures are needed."""
+    """Width, in samples, of the area to average for one pixel of a thing; rounded, so that few textures are needed."""
     return 4 * min((4 * UNITS * UNIT // side) // 4, 8) + 1
 
 

@@ -154,7 +154,8 @@ def _places(random: Random, sides: list[int]) -> list[tuple[int, int]]:
         if len(places) == len(halves):
             return places
 
-    # In the rare case of no success, put each thing into its own quarter of the image, with centres that differ in x.
+    # If no free place was found, which is rare, put each thing into its own quarter of the image, with centres that
+    # differ in x.
     quarters = random.shuffled([(368, 368), (1040, 368), (496, 1168), (1168, 1168)])
     return quarters[: len(halves)]
 
@@ -177,7 +178,7 @@ def _free_place(
 def _thing(random: Random, kind: _Kind, size: str, side: int, place: tuple[int, int]) -> Thing:
     name, color, fill = kind
 
-    # Black gets less jitter, which could turn it into a dark green or red.
+    # Black gets less jitter, because more could turn it into a dark green or red.
     jitter = _JITTER // 3 if color == "black" else _JITTER
     shifts = [random.between(-jitter, jitter) for _ in range(3)]
     base = RGB[color] if color else (0, 0, 0)

@@ -20,9 +20,9 @@ RELATIONS = {"left": "to the left of", "right": "to the right of", "above": "abo
 _COUNT_WEIGHTS = {1: 2, 2: 3, 3: 5, 4: 6}
 _NREL_WEIGHTS = (3, 3, 4, 6)
 _KEPT_PERCENT = {"color": ((95, 100), (36, 100)), "shape": ((84, 100), (100, 66))}
-"""Percentage of scenes that get a question about sameness, as (no two things are the same, all are the same), first for the
-ordinary splits, then for ``combinations``. The values were measured such that "yes" and "no" are equally frequent. Scenes
-with both kinds of pairs are always used."""
+"""Percentages of scenes that get a question about sameness, for scenes in which (no, all) pairs of things are the same:
+first for the ordinary splits, then for ``combinations``. The values were tuned so that "yes" and "no" are equally frequent.
+Scenes with both kinds of pairs are always used."""
 
 
 def count(view: View, random: Random) -> Question | None:

@@ -31,14 +31,14 @@ CLEAR_Y = 10 * UNIT
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Phrase:
-    """A noun phrase for a thing, such as ``big red shape``. `phrase` creates one object per phrase, usable as a dict key."""
+    """A noun phrase for a thing, such as ``big red shape``; `phrase` returns the same object for equal phrases."""
 
     size: str
     striped: bool
     color: str
     head: str
     level: str
-    """How specific the head noun is: ``noun``, ``category`` or ``thing``."""
+    """Level of the head noun, from specific to general: ``noun``, ``category`` or ``thing``."""
     text: str
     plural: str
     a: str
@@ -195,7 +195,7 @@ class View:
         return None
 
     def _heads_like(self, said: Phrase) -> tuple[Sequence[str], Sequence[str]]:
-        """Head nouns that may replace the one of a phrase: first those that occur in the scene, then all of them."""
+        """Head nouns that may replace a phrase's own: those that occur in the scene, and all of them."""
         if said.level == "noun":
             is_shape = bool(said.color) or said.striped or said.head in _SHAPE_HEADS
             present = [fact.english for fact in self.facts if fact.noun.is_shape == is_shape]

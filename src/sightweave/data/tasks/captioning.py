@@ -45,7 +45,7 @@ class Config:
 
 
 class Captioning:
-    """The captioning task: converts records to samples, and replies to captions.
+    """The captioning task: converts records to samples, and a model's replies to captions.
 
     Args:
         instruction: Prompt for records that have none of their own.

@@ -58,7 +58,7 @@ class Config:
 
 
 class Vqa:
-    """The question answering task: converts records to samples, and replies to short answers.
+    """The question answering task: converts records to samples, and a model's replies to short answers.
 
     Args:
         instruction: Prompt, in which ``{question}`` is replaced by the record's question.

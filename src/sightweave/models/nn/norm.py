@@ -29,7 +29,7 @@ class RMSNorm(nn.Module):
                 not torch.is_grad_enabled()
             ):  # calling the autograd function takes longer than one token's norm
                 return (x * cpu_scale(x, self.eps)).mul_(self.weight)
-            return _CpuRMSNorm.apply(x, self.weight, self.eps)  # type: ignore[no-any-return,no-untyped-call]  # torch leaves apply untyped
+            return OneScaleNorm.apply(x, self.weight, self.eps)  # type: ignore[no-any-return,no-untyped-call]  # torch leaves apply untyped
 
         weight = None if self.weight is None else self.weight.to(x.dtype)
         return F.rms_norm(x, x.shape[-1:], weight, self.eps)
@@ -41,17 +41,19 @@ def cpu_scale(x: Tensor, eps: float) -> Tensor:
     return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
-class _CpuRMSNorm(torch.autograd.Function):
+class OneScaleNorm(torch.autograd.Function):
     """RMS norm that saves one scale per token; torch's own version saves several full-size intermediates on a CPU."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        """``x / sqrt(mean(x^2) + eps) * weight``."""
         scale = cpu_scale(x, eps)
         ctx.save_for_backward(x, weight, scale)
         return (x * scale).mul_(weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Gradients of the input and the weight."""
         x, weight, scale = ctx.saved_tensors
         normal = x * scale
         grad_weight = (grads[0] * normal).reshape(-1, weight.shape[0]).sum(0)

@@ -338,7 +338,7 @@ def _content(source: Any) -> str:
     """A digest of the contents of an image, independent of its name and time."""
     made_of = [one for one in source.args if isinstance(one, Medium)] if isinstance(source, partial) else []
     if made_of:
-        # For example a degraded image: the medium's key names the change, so only the original image needs a digest.
+        # The key of an image made from others, such as a degraded one, names the change; digests of the originals suffice.
         return " ".join(["function", *(_content(one.source) for one in made_of)])
 
     try:

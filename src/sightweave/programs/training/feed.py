@@ -294,6 +294,34 @@ class Feed:
             assert step.batch is not None  # trials are for single processes
             yield step.batch
 
+    def planned(self, start: int = 0) -> Generator[list[list[Bundle]], None, None]:
+        """Rows of each microstep from a position of the order, to plan with; no medium is decoded, so none is unreadable."""
+        position = start
+        while True:
+            if self.stage.pack_window > 1:
+                window = self._plan(position)
+                position = window.end
+                yield from window.hands
+                continue
+
+            samples: dict[int, list[Encoded]] = {}
+            position = self._fill(samples, position)
+            bundles = bundle(chain.from_iterable(samples.values()))
+            capacity = self.stage.pack_to
+            yield [[one] for one in bundles] if capacity is None else pack(bundles, capacity)
+
+    def batch_of(self, rows: Sequence[Sequence[Bundle]]) -> Batch:
+        """The batch of a planned microstep.
+
+        Raises:
+            MediaError: one of its media cannot be read.
+        """
+        seed = self._seed(0)
+        if self.stage.learn == "words":
+            samples = [one.sample for one in _samples_of(rows)]
+            return self.processor.media_batch(samples, words=self.words, seed=seed)
+        return self.processor.batch_rows(rows, words=self.words, seed=seed)
+
     def _next(self, position: int, pool: Executor | None) -> Step:
         samples: dict[int, list[Encoded]] = {}
         failures = 0

@@ -104,16 +104,17 @@ class Gradients:
         return total
 
     def _backward(self, batch: Batch, of: Amounts) -> float:
-        loss = self._forward(batch, of)
+        loss = self.forward(batch, of)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return float(loss.detach())
 
     def _alone(self, batch: Batch, of: Amounts) -> tuple[float, tuple[Tensor | None, ...]]:
-        loss = self._forward(batch, of)
+        loss = self.forward(batch, of)
         # Not `backward`: threads would add to the same gradient in any order.
         return float(loss.detach()), torch.autograd.grad(loss, self.parameters, allow_unused=True)
 
-    def _forward(self, batch: Batch, of: Amounts) -> Tensor:
+    def forward(self, batch: Batch, of: Amounts) -> Tensor:
+        """The loss of one batch, with its graph: its share of the loss of all batches that `of` counts."""
         language_model = self.model.language_model
         with self.precision.autocast():
             output = self.model(batch, with_logits=not is_chunked(batch, language_model.vocab_size))

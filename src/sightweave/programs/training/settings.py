@@ -15,7 +15,7 @@ from sightweave.data.inputs.too_long import Policy
 from sightweave.models.adapters import quantization
 from sightweave.models.adapters.lora import Lora
 from sightweave.models.parts import PART_NAMES, PartName
-from sightweave.programs.training.early_stopping import BY_LOSS
+from sightweave.programs.training.early_stopping import BY_LOSS, BY_SCORE
 from sightweave.programs.training.optimizers import OptimizerConfig
 from sightweave.programs.training.schedule import ScheduleConfig, Share
 
@@ -239,6 +239,8 @@ class Settings:
             raise ValueError(
                 "keep is best, but validate_every is 0, so nothing is validated; set keep to last, or validate"
             )
+        if self.best_by not in (BY_LOSS, BY_SCORE):
+            _known_tasks((self.best_by,))
         if self.best_by != BY_LOSS and not self.validate_samples:
             raise ValueError(
                 f"best_by is {self.best_by}, but validate_samples is 0, so nothing is scored; set validate_samples to the "

@@ -233,7 +233,7 @@ class Trainer:
 
         while state.stage < len(self.settings.stages):
             work = self._begin_stage()
-            is_over = work.pace.is_over(state.step) or self._is_out_of_patience()
+            is_complete = is_over = work.pace.is_over(state.step) or self._is_out_of_patience()
 
             with contextlib.closing(work.feed.updates(state.position, state.within)) as updates:
                 while not is_over:
@@ -264,7 +264,8 @@ class Trainer:
                     if is_due and not is_stopped:
                         self._save(self._snapshot(work), work.optimizer.average)
 
-            if world.agree(bool(stop)):
+            is_last = state.stage == len(self.settings.stages) - 1
+            if world.agree(bool(stop)) and not (is_complete and is_last):
                 return self._stopped(work)
             self._end_stage(work)
 

@@ -126,7 +126,13 @@ def measure(
 
 
 def run(
-    model: VLM, batches: Iterable[Batch], stage: Stage, precision: Precision, threads: Sequence[int]
+    model: VLM,
+    batches: Iterable[Batch],
+    stage: Stage,
+    precision: Precision,
+    threads: Sequence[int],
+    *,
+    now: Callable[[], float] = time.perf_counter,
 ) -> dict[int, float]:
     """Seconds to compute the gradients of one step, by number of threads.
 
@@ -136,6 +142,7 @@ def run(
         stage: The stage to time.
         precision: Device and number format.
         threads: Numbers of torch threads to try. The caller sets the chosen one afterwards.
+        now: Clock in seconds.
     """
     step = list(islice(batches, stage.gradient_accumulation_steps))
     parameters = [one for one in model.parameters() if one.requires_grad]
@@ -149,7 +156,7 @@ def run(
             torch.cuda.synchronize(precision.device)
 
     with _unchanged(model, precision.device):
-        return measure(work, threads)
+        return measure(work, threads, now=now)
 
 
 def of_stages(

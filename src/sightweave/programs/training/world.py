@@ -147,13 +147,15 @@ class World:
             return
         with self._talking("wait for the others") as link:
             link.wait_for_all(self.size)
+        self.sum([0.0])  # nobody leaves, and closes the store, before all have read from it
 
     def wait_for_first(self) -> None:
-        """Waits until the first process is here, for up to a day; the first waits for nobody."""
+        """Waits for the first process for up to a day, such as while it saves, and for the others as usual."""
         if self.size == 1:
             return
         with self._talking("wait for process 0") as link:
             link.wait_for_first(is_first=self.is_first)
+        self.sum([0.0])  # nobody leaves, and closes the store, before all have read from it
 
     @contextlib.contextmanager
     def in_turns(self) -> Iterator[None]:

@@ -223,6 +223,8 @@ def test_settings_without_a_validation_split_to_follow_them_are_refused(tmp_path
         trained(tmp_path, stage(2), data=None, keep="best")
     with pytest.raises(ValueError, match="keep is best, but validate_every is 0"):
         settings(keep="best", validate_every=0)
+    with pytest.raises(ValueError, match=r"no task 'vqs' .*Did you mean 'vqa'"):
+        settings(best_by="vqs", validate_samples=3)
     with pytest.raises(ValueError, match="best_by is vqa, but validate_samples is 0"):
         settings(best_by="vqa")
 

@@ -1,0 +1,145 @@
+"""The microsteps that a stage will compute, from the real order and lengths of its data, before any of them is computed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from sightweave.core.batch import Batch, Features, Media
+from sightweave.core.errors import MediaError
+from sightweave.data.inputs.collate import Bundle
+from sightweave.models.paths import MediaPaths
+from sightweave.programs.training.feed import Feed
+from sightweave.programs.training.settings import Stage
+
+Rows = Sequence[Sequence[Bundle]]
+MOST = 64
+"""Microsteps whose lengths are looked at by default."""
+
+
+@dataclass(frozen=True)
+class Microstep:
+    """One planned microstep."""
+
+    rows: Rows
+    size: int
+    """Slots of its rows, padding included; for a stage that learns words, its samples, which bring the media."""
+    samples: int
+    tokens: int
+    """Slots that hold a token."""
+
+
+class Workload:
+    """The first microsteps of a stage.
+
+    Args:
+        feed: Feed of the stage.
+        most: Maximum number of microsteps to look at; a stage with fewer has fewer.
+
+    Raises:
+        DataError: no usable data.
+    """
+
+    def __init__(self, feed: Feed, *, most: int = MOST) -> None:
+        self.feed, self.stage = feed, feed.stage
+        count = min(most, microsteps_of(feed.stage) or most)
+        found = [_microstep(rows, feed.stage) for rows in islice(feed.planned(), count)]
+
+        by_size = sorted(found, key=lambda one: -one.size)
+        mean = sum(one.size for one in found) / len(found)
+        nearest = sorted(found, key=lambda one: abs(one.size - mean))
+        self.largest = by_size[0]
+        """The microstep with the most slots, which decides the memory."""
+        self.second = by_size[1] if len(by_size) > 1 else None
+        """The one with the most slots after it."""
+        self._typical = nearest[: feed.stage.gradient_accumulation_steps]
+
+        # The rows of all others are dropped: their samples would take more memory than a small model.
+        kept = {id(one) for one in (self.largest, self.second, *self._typical)}
+        self.microsteps = [one if id(one) in kept else dataclasses.replace(one, rows=()) for one in found]
+        """All of them, in order; most without rows."""
+
+    def typical(self, count: int) -> list[Microstep]:
+        """`count` microsteps whose sizes are nearest to the mean; the few that there are come again."""
+        return [self._typical[number % len(self._typical)] for number in range(count)]
+
+    @property
+    def samples(self) -> float:
+        """Mean samples of a microstep."""
+        return sum(one.samples for one in self.microsteps) / len(self.microsteps)
+
+    @property
+    def tokens(self) -> float:
+        """Mean tokens of a microstep, without padding."""
+        return sum(one.tokens for one in self.microsteps) / len(self.microsteps)
+
+    def other_size(self) -> tuple[float, Rows] | None:
+        """Rows like those of the largest microstep, but twice or half as many, and that factor; None for a single row."""
+        rows = self.largest.rows
+        if self.second is not None:
+            return 2.0, [*rows, *self.second.rows]
+        half = len(rows) // 2
+        return (half / len(rows), rows[:half]) if half else None
+
+    def batch(self, microstep: Microstep) -> Batch:
+        """The batch of a microstep, or of the first one whose media can be read.
+
+        Raises:
+            MediaError: none of the microsteps can be read.
+        """
+        try:
+            return self.feed.batch_of(microstep.rows)
+        except MediaError as error:
+            failed = error
+        for rows in islice(self.feed.planned(), len(self.microsteps)):
+            with contextlib.suppress(MediaError):
+                return self.feed.batch_of(rows)
+        raise failed
+
+
+def microsteps_of(stage: Stage) -> int | None:
+    """Microsteps of a stage; None for a stage with minutes."""
+    return None if stage.steps is None else stage.steps * stage.gradient_accumulation_steps
+
+
+def _microstep(rows: Rows, stage: Stage) -> Microstep:
+    lengths = [sum(one.length for one in row) for row in rows]
+    samples = sum(len(one.encoded) for row in rows for one in row)
+    is_words = stage.learn == "words"
+    return Microstep(
+        rows=rows,
+        size=samples if is_words else len(lengths) * max(lengths),
+        samples=samples,
+        tokens=0 if is_words else sum(lengths),
+    )
+
+
+def with_features(batch: Batch, encoders: MediaPaths) -> Batch:
+    """The batch with the features of its media, as a full feature cache gives them; on the device of the encoders."""
+    media = {modality: _encoded(modality, one, encoders) for modality, one in batch.media.items()}
+    return dataclasses.replace(batch, media=media)
+
+
+@torch.no_grad()
+def _encoded(modality: str, media: Media, encoders: MediaPaths) -> Media:
+    encoder = encoders.path(modality).encoder
+    if isinstance(media.values, Tensor):
+        return dataclasses.replace(media, features=encoder(media.values))
+    each: list[Features] = [encoder(one[None]) for one in media.values]
+    return dataclasses.replace(media, features=tuple(each))
+
+
+def feature_bytes(batch: Batch) -> Iterator[int]:
+    """Bytes of the features of each medium of a batch that has them."""
+    for media in batch.media.values():
+        features = media.features
+        if isinstance(features, Features):
+            yield from [features.values.nbytes // max(1, len(features.values))] * len(features.values)
+        elif features is not None:
+            yield from [one.values.nbytes for one in features]
