@@ -1,6 +1,6 @@
 """What `sightweave forecast` predicts, and what training takes: python -m benchmarks.forecast [--quick] [--paper].
 
-Eight recipes from 1 to 40 million weights, on one thread. Each is forecast in one process and trained in another. Memory is
+Eight recipes from 1 to 14 million weights, on one thread. Each is forecast in one process and trained in another. Memory is
 the peak of the resident memory above what the process held before the model was built. Time is CPU time of an update, since
 the machine may be shared: trial and training take turns in one process, twice; medians.
 With --paper: models of 150 M, 2 B and 8 B weights on 8, 64 and 512 devices, computed and not measured.
@@ -30,9 +30,9 @@ _TIMED = "timed"
 
 CNN = {"kind": "cnn", "channels": [32, 64, 128, 128], "blocks": [0, 0, 0, 1], "norm": "group"}
 VIT = {"kind": "vit", "image_size": 96, "patch_size": 8, "dim": 128, "depth": 4, "num_heads": 4}
-SMALL_VIT = {"kind": "vit", "image_size": 96, "patch_size": 8, "dim": 384, "depth": 6, "num_heads": 6}
+SMALL_VIT = {"kind": "vit", "image_size": 96, "patch_size": 8, "dim": 256, "depth": 4, "num_heads": 4}
 DECODER = {"kind": "decoder_only", "dim": 128, "depth": 4, "num_heads": 4, "hidden_dim": 256}
-LARGE = {"kind": "decoder_only", "dim": 512, "depth": 8, "num_heads": 8, "hidden_dim": 1536}
+LARGE = {"kind": "decoder_only", "dim": 384, "depth": 6, "num_heads": 6, "hidden_dim": 1024}
 SEQ2SEQ = {"kind": "encoder_decoder", "dim": 128, "num_heads": 4, "encoder_depth": 2, "decoder_depth": 3}
 
 
@@ -77,16 +77,16 @@ RECIPES = {
     ),
     "cross-attention": _recipe(VIT, DECODER, {"batch_size": 8}, fusion="cross_attention"),
     "encoder-decoder": _recipe(CNN, SEQ2SEQ, {"batch_size": 8}, fusion="memory"),
-    "ViT, packed, bf16": _recipe(
+    "14 M, packed, bf16": _recipe(
         SMALL_VIT, LARGE, {"batch_size": 8, "pack_to": 512}, connector=SHUFFLE, precision="bf16"
     ),
-    "40 M, recomputed": _recipe(
+    "14 M, recomputed": _recipe(
         SMALL_VIT,
         LARGE,
         {"batch_size": 8, "gradient_checkpointing": True},
         connector=SHUFFLE,
     ),
-    "40 M, language model frozen": _recipe(
+    "14 M, language model frozen": _recipe(
         SMALL_VIT, LARGE, {"batch_size": 8, "parts": ["encoder", "connector"]}, connector=SHUFFLE
     ),
 }
@@ -305,6 +305,7 @@ def paper() -> list[list[str]]:
 
     from sightweave.programs.forecasting.devices import device
     from sightweave.programs.forecasting.forecast import StagePlan, size
+    from sightweave.programs.forecasting.stages import simulated, spread
     from sightweave.verbs import forecasting
     from sightweave.verbs.sources import read_recipe
 
@@ -321,19 +322,19 @@ def paper() -> list[list[str]]:
                 return model.build(vocab_size=vocab_size)
 
         stage_plan = StagePlan.of(build, planned.workloads[0], precision="bf16", quantized={}, is_cpu=False)
-        alone = forecasting.simulated(stage_plan, h100.usable_bytes)
+        alone = simulated(stage_plan, h100.usable_bytes)
         weights = sum(part.trained for part in alone.forecast.parts)
         for count in COUNTS:
-            spread = forecasting.spread(stage_plan, alone, h100, count)
-            step = spread.time
+            found_here = spread(stage_plan, alone, h100, count)
+            step = found_here.time
             share = alone.forecast.flops_of_step / (step.total * h100.flops)
             is_bound = step.communication > step.gradients
             found.append(
                 [
                     f"{weights / 1e9:.2f} B",
                     f"{count}",
-                    spread.layout,
-                    f"{size(spread.memory.total)}{'' if spread.fits else ' (does not fit)'}",
+                    found_here.layout,
+                    f"{size(found_here.memory.total)}{'' if found_here.fits else ' (does not fit)'}",
                     f"{alone.forecast.tokens * count:,.0f}",
                     f"{step.total:.3f} s",
                     f"{share:.0%}",

@@ -33,7 +33,7 @@ from sightweave.programs.training.optimizers import OptimizerConfig
 from sightweave.programs.training.schedule import ScheduleConfig
 from sightweave.programs.training.settings import Settings, Stage
 from sightweave.programs.training.state import State
-from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
+from sightweave.programs.training.trainer import Ending, Storage, Trainer, TrainingData
 from sightweave.programs.training.work import Work
 from sightweave.programs.training.world import Mesh, World, opened
 
@@ -107,15 +107,14 @@ class Training:
             precision=Precision("fp32", torch.device("cpu"), "for tests"),
             out=folder,
             seed=3,
-            save=self._save,
-            read=self._read if validation else None,
+            storage=Storage(save=self._save, read=self._read if validation else None),
             state=state,
             world=world,
         )
 
     def _save(self, state: State, model: VLM) -> None:
         self.saves.append({**counts(state), "weights": digest(model)})
-        if state.model and (state.steps == HALF or self.trainer.read is not None):
+        if state.model and (state.steps == HALF or self.trainer.storage.read is not None):
             name = "state" if state.steps == HALF else f"state-{state.steps}"
             save_file(state.to_tensors(), self.folder / f"{name}.safetensors")
             (self.folder / f"{name}.json").write_text(json.dumps(state.to_json()))
@@ -283,8 +282,8 @@ def other_data(folder: Path, world: World) -> Found:
 def talk(folder: Path, world: World) -> Found:
     """What the processes say to one another."""
     order = folder / "order"
-    with world.in_turns():
-        order.write_text((order.read_text() if order.exists() else "") + str(world.local_rank))
+    with world.in_turns(), order.open("a") as stream:
+        stream.write(str(world.local_rank))
     world.barrier()
     tensors = [torch.full((2, 3), float(world.rank)), torch.ones(5, dtype=torch.float64), torch.ones(1)]
     world.add_up(tensors)

@@ -214,6 +214,7 @@ def test_processes_talk(many: tuple[Path, int]) -> None:
         assert found["add_up"] == [[[total] * 3] * 2, [float(size)] * 5, [float(size)]]
         assert found["copy"] == [[True], 0, [[0.0, 0.0], [0.0, 0.0]]]
         assert found["order"][0] == "0"
+        assert sorted(found["order"]) == [str(rank) for rank in range(size)]
 
 
 @pytest.mark.slow

@@ -78,7 +78,6 @@ def find_lr(
             precision=plan.precision,
             out=folder,
             seed=plan.recipe.seed,
-            save=lambda _state, _model: None,
         )
 
         with LiveLine(console, transient=True) as line:

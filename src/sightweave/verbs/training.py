@@ -39,7 +39,7 @@ from sightweave.programs.training.logs import METRICS, Report, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
-from sightweave.programs.training.trainer import Ending, Trainer, TrainingData
+from sightweave.programs.training.trainer import Ending, Storage, Trainer, TrainingData
 from sightweave.programs.training.trial import Trials
 from sightweave.programs.training.world import World, opened
 from sightweave.recipe import Recipe
@@ -325,9 +325,7 @@ def _trained(
         precision=plan.precision,
         out=folder,
         seed=plan.recipe.seed,
-        save=lambda state, model: _save(run, folder, state, model, saver),
-        finish=saver.finish,
-        read=read,
+        storage=Storage(lambda state, model: _save(run, folder, state, model, saver), saver.finish, read),
         state=state,
         world=world,
     )

@@ -13,10 +13,9 @@ import tiny
 import torch
 
 import sightweave
-from sightweave.core.device import choose_precision
 from sightweave.core.errors import BackendError, RecipeError
+from sightweave.programs.forecasting.watch import Watch
 from sightweave.programs.training.settings import Stage
-from sightweave.programs.training.trainer import TrainingData
 from sightweave.verbs import forecasting
 from sightweave.verbs.sources import read_recipe
 
@@ -96,6 +95,25 @@ def test_a_run_ends_with_predicted_and_measured(tmp_path: Path, capsys: pytest.C
     assert found["memory_bytes_predicted"] > 0
 
 
+def test_a_prediction_changes_nothing_in_the_training_and_logs_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("peft")
+    rows = [{**tiny.ROWS[0], "image": tiny.PICTURE + number, "id": str(number)} for number in range(3)]
+    rows.append({**tiny.ROWS[0], "image": tiny.PICTURE + 9, "answer": "red " * 200, "id": "long"})
+    adapted = recipe(steps=3, lora={"language_model": {"rank": 2}})
+    settings = (*SETTINGS, "inputs.max_length=60", "train.check=false")
+
+    digests = []
+    for name in ("with", "without"):
+        sightweave.train(adapted, *settings, data=rows, out=tmp_path / name, evaluate=False, progress=False)
+        digests.append((tmp_path / name / "checkpoint" / "model.safetensors").read_bytes())
+        monkeypatch.setattr(Watch, "predict_memory", lambda _: None)
+        monkeypatch.setattr(Watch, "to_text", lambda *_: "")
+    assert digests[0] == digests[1]
+    assert caplog.text.count("skipped long: ") == 2  # once in each run
+
+
 def test_training_is_refused_if_its_state_alone_cannot_fit() -> None:
     read = read_recipe(recipe(), ["data=scenes"])
     cpu = torch.device("cpu")
@@ -111,23 +129,3 @@ def test_training_is_refused_if_its_state_alone_cannot_fit() -> None:
     train = dataclasses.replace(huge.train, stages=(Stage(steps=1, parts=("connector",)),))
     with pytest.raises(RecipeError, match="quantize frozen parts"):
         forecasting.check_fits(dataclasses.replace(huge, train=train), cpu)
-
-
-def test_a_stage_that_may_not_fit_is_warned_about() -> None:
-    text = forecasting._too_large(1, Stage(steps=1, batch_size=8), 4 << 30, 1 << 30, torch.device("cpu"))
-    assert text == (
-        "stage main: a step needs about 4 GiB, but 1 GiB of memory is free on cpu, so it may run out of memory; try "
-        "train.stages.1.batch_size=2, train.stages.1.gradient_checkpointing=true, or adapters (train.stages.1.lora)"
-    )
-
-
-def test_the_predicted_time_is_the_mean_over_the_steps_made() -> None:
-    run = sightweave.build(recipe(), *SETTINGS, data=tiny.ROWS)
-    precision = choose_precision("fp32", torch.device("cpu"))
-    watch = forecasting.Watch(run, TrainingData([], {}), run.recipe.train, precision)
-    watch.predicted_seconds = [1.0, 3.0]
-    assert watch.predicted_step([10, 10]) == 2.0
-    assert watch.predicted_step([10]) == 1.0
-    assert watch.predicted_step([10, 0]) == 1.0
-    watch.predicted_seconds = [1.0, None]
-    assert watch.predicted_step([10, 10]) is None

@@ -59,7 +59,7 @@ def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def counted(self: Trainer, *values: Any) -> None:
         count(self, *values)
         if self.state.steps == steps:
-            self.finish()  # the checkpoints so far are on disk
+            self.storage.finish()  # the checkpoints so far are on disk
             raise Killed
 
     monkeypatch.setattr(Trainer, "_count", counted)

@@ -12,15 +12,23 @@ import torch
 from torch import Tensor
 
 from sightweave.core.batch import Batch, Features, Media
-from sightweave.core.errors import MediaError
+from sightweave.core.errors import DataError, MediaError
 from sightweave.data.inputs.collate import Bundle
 from sightweave.models.paths import MediaPaths
 from sightweave.programs.training.feed import Feed
+from sightweave.programs.training.quarantine import Quarantine
 from sightweave.programs.training.settings import Stage
 
 Rows = Sequence[Sequence[Bundle]]
 MOST = 64
 """Microsteps whose lengths are looked at by default."""
+
+
+class Unlogged(Quarantine):
+    """Leaves samples out as training does, but does not report them: training will."""
+
+    def add(self, key: str, error: DataError) -> None:
+        """Does nothing."""
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,18 @@ class NonFiniteLoss(SightweaveError):
 
 
 @dataclass(frozen=True, slots=True)
+class Storage:
+    """Where checkpoints go; by default nowhere."""
+
+    save: Save = lambda _state, _model: None
+    """Called every `save_every` steps, after the best validation, at the end, and when interrupted."""
+    finish: Callable[[], None] = lambda: None
+    """Called after the last save, to wait until it is on disk."""
+    read: Callable[[int], State] | None = None
+    """Reads the state that was saved after a number of updates, for the best weights of a stage."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingData:
     """The data of a training run."""
 
@@ -94,9 +106,7 @@ class Trainer:
         precision: Device and number format.
         out: Run folder, for metrics, events and the quarantine.
         seed: Random seed of the order, the choice of samples and dropout.
-        save: Called every `save_every` steps, at the end, and when interrupted.
-        finish: Called after the last save, to wait until it is on disk.
-        read: Reads the state that was saved after this number of updates, for the best weights of a stage.
+        storage: Where checkpoints go.
         state: State to resume from, in which `run` counts; by default a new one.
         world: The processes that train together. All of them call `run`; the first one writes the files.
 
@@ -117,14 +127,12 @@ class Trainer:
         precision: Precision,
         out: Path,
         seed: int,
-        save: Save,
-        finish: Callable[[], None] = lambda: None,
-        read: Callable[[int], State] | None = None,
+        storage: Storage = Storage(),
         state: State | None = None,
         world: World | None = None,
     ) -> None:
         self.model, self.precision, self.out = model, precision, out
-        self.save, self.finish, self.read = save, finish, read
+        self.storage = storage
         self.world = world or World()
         self.seed = seed
         torch.manual_seed(seed)
@@ -222,7 +230,7 @@ class Trainer:
 
             # Save before the outer signal handlers are restored: a signal must not lose the last steps now.
             self._save_last(resumable if is_interrupted else state)
-            self.finish()
+            self.storage.finish()
             if log is not None:
                 log.raise_failure()
             return Ending(is_interrupted, signal)
@@ -443,10 +451,15 @@ class Trainer:
 
         If their checkpoint cannot be read, the last weights stay, which is better than no weights.
         """
-        if self.settings.keep == "last" or self.state.best is None or self._is_kept() or self.read is None:
+        if (
+            self.settings.keep == "last"
+            or self.state.best is None
+            or self._is_kept()
+            or self.storage.read is None
+        ):
             return self.state.steps
 
-        steps = self._read_best(work, self.state.best, self.read) if self.world.is_first else 0
+        steps = self._read_best(work, self.state.best, self.storage.read) if self.world.is_first else 0
         if self.world.size > 1:
             self.world.wait_for_first()
             steps = int(self.world.from_first(steps))
@@ -549,7 +562,7 @@ class Trainer:
     def _save(self, state: State, average: WeightAverage | None = None) -> None:
         """Saves during a stage, with ordinary weights, or with their average."""
         if self.world.is_first:
-            self.save(state, whole(self.model, keeps=self._keeps_adapters, average=average))
+            self.storage.save(state, whole(self.model, keeps=self._keeps_adapters, average=average))
         self.world.wait_for_first()
 
     def _save_last(self, state: State) -> None:
@@ -561,7 +574,7 @@ class Trainer:
         if not self._keeps_adapters:
             lora.merge(self.model)
         if self.world.is_first:
-            self.save(state, self.model)
+            self.storage.save(state, self.model)
         self.world.wait_for_first()
 
     # Time and threads.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -250,10 +251,10 @@ class World:
         try:
             yield self.link
         except RuntimeError as error:
-            reason = str(error).strip().partition("\n")[0]
             raise OtherProcessError(
                 f"process {self.rank} of {self.size} could not {doing}: another process stopped, hangs for more than "
-                f"mesh.timeout ({self.link.timeout:g} s) or cannot be reached ({reason}). See the messages of the others."
+                f"mesh.timeout ({self.link.timeout:g} s) or cannot be reached ({_reason(error)}). See the messages of "
+                "the others."
             ) from error
 
 
@@ -357,13 +358,18 @@ def _connected(timeout: float, environment: Mapping[str, str]) -> Link:
             timeout=limit,
         )
     except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0]
         raise OtherProcessError(
             f"process {environment['RANK']} of {environment['WORLD_SIZE']} could not connect to the others at "
-            f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']} within mesh.timeout ({timeout:g} s): {reason}. "
-            "Check that all of them were started and that the address can be reached."
+            f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']} within mesh.timeout ({timeout:g} s): "
+            f"{_reason(error)}. Check that all of them were started and that the address can be reached."
         ) from error
     return Link(store, timeout)
+
+
+def _reason(error: RuntimeError) -> str:
+    """The first sentence of an error of torch, without the place in its source."""
+    line = str(error).strip().partition("\n")[0]
+    return re.sub(r"^\[\S*\] ", "", line).partition(". ")[0]
 
 
 def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:

@@ -29,7 +29,7 @@ from sightweave.programs.training.optimizers import OptimizerConfig
 from sightweave.programs.training.schedule import ScheduleConfig
 from sightweave.programs.training.settings import Settings, Stage
 from sightweave.programs.training.state import State
-from sightweave.programs.training.trainer import NonFiniteLoss, Save, Trainer, TrainingData
+from sightweave.programs.training.trainer import NonFiniteLoss, Save, Storage, Trainer, TrainingData
 
 TASKS = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
 PRECISION = choose_precision("fp32", torch.device("cpu"))
@@ -71,7 +71,7 @@ def trainer(
         precision=PRECISION,
         out=out,
         seed=0,
-        save=save,
+        storage=Storage(save=save),
         state=state,
     )
 

@@ -127,7 +127,6 @@ def test_training_is_the_same_with_a_trial_and_without(tmp_path: Path) -> None:
             precision=PRECISION,
             out=tmp_path / str(number),
             seed=0,
-            save=lambda _state, _model: None,
         )
         trainer.run(begins=begins)
         made.append(model.state_dict())

@@ -25,7 +25,7 @@ from sightweave.programs.training.early_stopping import Best, Validated, better
 from sightweave.programs.training.logs import read_metrics
 from sightweave.programs.training.settings import Settings, Stage
 from sightweave.programs.training.state import State, random_states
-from sightweave.programs.training.trainer import Trainer, TrainingData
+from sightweave.programs.training.trainer import Storage, Trainer, TrainingData
 from sightweave.programs.training.validation import Validation, interval, num_bytes, undisturbed
 
 HELD_OUT = Some(7, first=50)
@@ -113,9 +113,7 @@ def trained(out: Path, *stages: Stage, data: Any = HELD_OUT, **fields: Any) -> T
     model, processor = composed()
     chosen = Settings(stages=stages, log_every=2, **fields)
     sources = TrainingData([Some(17)], TASKS, validation=[data] if data is not None else [])
-    made = Trainer(
-        model, processor, sources, chosen, precision=PRECISION, out=out, seed=0, save=lambda *_: None
-    )
+    made = Trainer(model, processor, sources, chosen, precision=PRECISION, out=out, seed=0)
     made.run()
     return made
 
@@ -321,8 +319,7 @@ def resumable(
         precision=PRECISION,
         out=out,
         seed=0,
-        save=save,
-        read=lambda steps: next(one for one in states if one.steps == steps),
+        storage=Storage(save=save, read=lambda steps: next(one for one in states if one.steps == steps)),
         state=state,
     )
     made.run()
@@ -371,8 +368,7 @@ def test_the_last_weights_stay_where_the_best_cannot_be_read(
         precision=PRECISION,
         out=tmp_path,
         seed=0,
-        save=lambda *_: None,
-        read=read,
+        storage=Storage(read=read),
     )
     made.run()
     assert made.state.kept_steps == [6]

@@ -21,7 +21,7 @@ from sightweave.models.vlm import VLM
 from sightweave.programs.training.optimizers import Optimizer
 from sightweave.programs.training.settings import Settings, Stage
 from sightweave.programs.training.state import State
-from sightweave.programs.training.trainer import Trainer, TrainingData
+from sightweave.programs.training.trainer import Storage, Trainer, TrainingData
 from sightweave.programs.training.weight_average import WeightAverage
 
 needs_peft = pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="PEFT is not installed")
@@ -56,7 +56,7 @@ def trained(
         precision=PRECISION,
         out=out,
         seed=0,
-        save=saved or Saved(),
+        storage=Storage(save=saved or Saved()),
         state=state,
     )
     made.run()
