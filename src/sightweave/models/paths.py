@@ -42,8 +42,9 @@ class MediaPath(nn.Module):
             embeddings, sizes = dense.flatten(0, 1), [dense.shape[1]] * len(media.rows or ())
             spread = [one.repeat_interleave(dense.shape[1]) for one in places]
 
+        item, row, segment, branch = spread
         lengths = None if media.rows is None else _lengths(media.rows, sizes)
-        return MediaEmbeddings(embeddings, *spread, lengths=lengths)
+        return MediaEmbeddings(embeddings, item, row, segment, branch, lengths=lengths)
 
     def _of_many_sizes(self, media: Sequence[Tensor | Features]) -> list[Tensor]:
         """Embeddings (Q D) of each of several media of different sizes.

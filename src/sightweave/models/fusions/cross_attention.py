@@ -7,7 +7,7 @@ one.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -100,7 +100,9 @@ class CrossAttention(Fusion):
 
         Returns a function that applies the gated layers.
         """
-        if media is not None and len(media.row):
+        if media is not None and not len(media.row):
+            media = None
+        if media is not None:
             memory = media.per_row(len(tokens.ids))
         elif cache is not None and _PLACE in cache.slots:
             memory = Memory(*cache.slots[_PLACE])
@@ -124,8 +126,10 @@ class CrossAttention(Fusion):
             cache.slots.update(zip(self._slots, keys_values, strict=True))
 
         def look(index: int, hidden: Tensor) -> Tensor:
-            layer, later = divmod(index, self.every)
-            return hidden if later else self.layers[layer](hidden, mask, sees, keys_values[layer])
+            layer, blocks_after = divmod(index, self.every)
+            if blocks_after:
+                return hidden
+            return self.layers[layer](hidden, mask, sees, keys_values[layer])  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
         return look
 
@@ -140,21 +144,23 @@ class CrossAttention(Fusion):
         All layers read the same media. So these are normalized once, and one matrix product projects them for all layers;
         the weights of each layer's norm are multiplied into those of its projections.
         """
+        layers = cast("list[_GatedLayer]", list(self.layers))
         weights: list[Tensor] = []
         norms: list[Tensor] = []
-        for layer in self.layers:
-            attention = layer.attention
+        for layer in layers:
+            attention, norm = layer.attention, layer.media_norm
             if type(attention.k) is not nn.Linear or type(attention.v) is not nn.Linear:
                 # Adapters and quantized layers have no weights that could be multiplied.
-                return [one.attention.keys_values(one.media_norm(media)) for one in self.layers]
+                return [one.attention.keys_values(one.media_norm(media)) for one in layers]
+            assert norm.weight is not None
             weights += [attention.k.weight, attention.v.weight]
-            norms += [layer.media_norm.weight, layer.media_norm.weight]
+            norms += [norm.weight, norm.weight]
 
-        normal = F.rms_norm(media, media.shape[-1:], eps=self.layers[0].media_norm.eps)
+        normal = F.rms_norm(media, media.shape[-1:], eps=layers[0].media_norm.eps)
         scaled = torch.stack(weights) * torch.stack(norms)[:, None]  # 2L D D
-        projected = F.linear(normal, scaled.flatten(0, 1)).unflatten(-1, (len(weights), -1))
-        heads = projected.movedim(2, 0).contiguous().unflatten(-1, (self.num_heads, -1))  # 2L B M H Dh
-        parts = heads.transpose(2, 3).unbind()
+        projected = F.linear(normal, scaled.flatten(0, 1))  # B M 2L*D
+        by_layer = torch.unflatten(projected, -1, (len(weights), -1)).movedim(2, 0).contiguous()  # 2L B M D
+        parts = torch.unflatten(by_layer, -1, (self.num_heads, -1)).transpose(2, 3).unbind()  # B H M Dh each
         return list(zip(parts[::2], parts[1::2], strict=True))
 
     def forward(self, text: Float[Tensor, "B S D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B S D"]:
