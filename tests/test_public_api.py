@@ -78,7 +78,7 @@ def commands() -> dict[str, object]:
     for app, end in ((cli.app, ""), (cli.data_app, "_data")):
         for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]  # a group has some
             if not hasattr(command, "commands"):
-                found[f"{name}{end}"] = command.function
+                found[f"{name}{end}".replace("-", "_")] = command.function
     return found
 
 

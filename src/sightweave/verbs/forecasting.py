@@ -207,7 +207,9 @@ def watched(
         yield watch.predict_time
         return
 
-    with torch.random.fork_rng(devices=[]):  # adapters are built with random numbers, which are those of the training
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # adapters are built with random numbers, which are those of the training
         watch.predict_memory()
     for line in watch.warnings:
         logger.warning(line)
