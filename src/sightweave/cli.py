@@ -637,7 +637,7 @@ def forecast(
         float | None, typer.Option(min=0, help="Price of one accelerator per hour, for the cost.")
     ] = None,
 ) -> Result:
-    """Forecast memory, time, energy and cost of a training run before it starts. Trains and writes nothing."""
+    """Forecast memory, time, energy and cost of a training run before it starts. Trains no model and writes no files."""
     from sightweave import api
 
     found = api.forecast(

@@ -25,6 +25,7 @@ FAMILIES = (
     "answers.writers",
     "answers.metrics",
     "programs.predictors",
+    "programs.training.trackers",
 )
 KINDS = [(family, kind) for family in FAMILIES for kind in catalog.kinds(family)]
 CONFIGURED = [pair for pair in KINDS if hasattr(catalog.module(*pair), "Config")]

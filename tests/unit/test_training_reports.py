@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tiny
+from trackers import recording
 
 import sightweave
+from sightweave.core.errors import BackendError
 from sightweave.programs.training.logs import METRICS, TrainingProgress, read_metrics
 
 ROWS = [
@@ -20,7 +23,7 @@ ROWS = [
 ]
 
 
-def train(out: Path, **options: Any) -> sightweave.Run:
+def train(out: Path, *, trackers: Sequence[Any] = (), **options: Any) -> sightweave.Run:
     recipe = {
         "title": "follow me",
         "data": [],
@@ -32,9 +35,11 @@ def train(out: Path, **options: Any) -> sightweave.Run:
             "precision": "fp32",
             "log_every": 2,
             "check": False,
+            "trackers": list(trackers),
         },
+        "evaluate": {"max_tokens": 2, "controls": []},
     }
-    return sightweave.train(recipe, data=ROWS, out=out, evaluate=False, **options)
+    return sightweave.train(recipe, data=ROWS, out=out, **{"evaluate": False, **options})
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -102,3 +107,39 @@ def test_a_trained_run_is_listed(tmp_path: Path) -> None:
     )
     assert found.disk_bytes > 4 * found.parameters
     assert found.date.isoformat() == facts(tmp_path / "run")["began"]
+
+
+def test_a_tracker_gets_rows_and_scores_and_a_resumed_training_keeps_its_id(tmp_path: Path) -> None:
+    recording.CALLS.clear()
+    kinds = ["trackers.recording"]
+    with pytest.raises(LookupError, match="enough"):
+        train(tmp_path / "run", trackers=kinds, progress=StopsAt(4))
+    (_, begun), *rows, end = recording.CALLS
+    assert (begun.folder, begun.title, begun.id) == (tmp_path / "run", "follow me", "")
+    assert begun.recipe["train"]["log_every"] == 2
+    assert [step for _, step, _ in rows][:2] == [1, 3]
+    assert rows[0][2]["loss"] == read_metrics(tmp_path / "run" / METRICS)[0]["loss"]
+    assert end == ("finish", "failed", {}, None)
+    assert facts(tmp_path / "run")["trackers"] == {"trackers.recording": "id-1"}
+
+    recording.CALLS.clear()
+    train(tmp_path / "run", trackers=kinds, evaluate=True)
+    (_, begun), *rows, end = recording.CALLS
+    assert begun.id == "id-1"
+    assert [step for _, step, _ in rows][-1] == 7
+    assert end[:2] == ("finish", "finished")
+    assert end[2].keys() == {"scores/test/vqa"}
+    assert end[3] == tmp_path / "run" / "report.html"
+    (found,) = sightweave.runs(tmp_path)
+    assert (found.state, found.problem) == ("finished", "")
+
+
+def test_a_tracker_that_cannot_start_costs_no_earlier_run(tmp_path: Path) -> None:
+    train(tmp_path / "run")
+    before = (tmp_path / "run" / "checkpoint" / "model.safetensors").read_bytes()
+    broken = [{"kind": "trackers.recording", "fails_at": "start"}]
+    with pytest.raises(BackendError, match="cannot start a run: start does not work"):
+        train(tmp_path / "run", trackers=broken, overwrite=True)
+    assert (tmp_path / "run" / "checkpoint" / "model.safetensors").read_bytes() == before
+    (found,) = sightweave.runs(tmp_path)
+    assert found.state == "finished"

@@ -101,6 +101,8 @@ class Media(_OnDevice):
     """Keys of the media, if they are known."""
     features: Features | tuple[Features, ...] | None = None
     """Encoder output, if it is already computed, for all media together or per medium; ``values`` is then not read."""
+    rows: tuple[int, ...] | None = None
+    """``row`` as plain numbers, which can be read without waiting for a device; None if they are not known."""
 
     @property
     def dense(self) -> Tensor:
@@ -173,13 +175,22 @@ class MediaEmbeddings(_OnDevice):
     """int64 E: segment of the row that each embedding belongs to."""
     branch: Tensor
     """int64 E: branch of the row that each embedding belongs to."""
+    lengths: tuple[int, ...] | None = None
+    """Number of embeddings in each row, as plain numbers; later rows have none. None if they are not known."""
 
     def per_row(self, rows: int) -> Memory:
-        """The embeddings arranged by row of the batch and padded at the end, B M D, for a batch of `rows` rows."""
-        counts = torch.bincount(self.row, minlength=rows)
+        """The embeddings arranged by row of the batch and padded at the end, B M D, for a batch of `rows` rows.
+
+        M is the number of embeddings in the fullest row. If `lengths` is known, no accelerator is waited for.
+        """
+        counts = torch.zeros(rows, dtype=torch.int64, device=self.row.device)
+        counts = counts.scatter_add(0, self.row, torch.ones_like(self.row))
+        lengths = counts.tolist() if self.lengths is None else self.lengths
+        length = max(lengths, default=0)
+
+        # The place of each embedding: its row, and its number within that row.
         starts = counts.cumsum(0) - counts
         slot = torch.arange(len(self.row), device=self.row.device) - starts[self.row]
-        length = int(counts.max()) if len(self.row) else 0
         where = self.row * length + slot
 
         def dense(values: Tensor, fill: int) -> Tensor:

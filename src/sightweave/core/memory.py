@@ -47,9 +47,9 @@ def free_bytes(device: torch.device, root: Path = _ROOT) -> int:
 
 
 def total_bytes(device: torch.device, root: Path = _ROOT) -> int | None:
-    """Bytes that a device has in total, used or not; None if unknown.
+    """Total memory of a device in bytes, whether used or free; None if unknown.
 
-    On a CPU, the memory and swap space of the system, or the least limit of the process and of its control groups.
+    On a CPU, this is the minimum of the system's memory with its swap space, and the limits of the process's control groups.
     """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[1])
@@ -68,7 +68,7 @@ def total_bytes(device: torch.device, root: Path = _ROOT) -> int | None:
 
 
 def resident_bytes(root: Path = _ROOT) -> int | None:
-    """Bytes of this process that are in memory; None if the system does not say."""
+    """Physical memory that this process uses now, in bytes; None if the system does not report it."""
     value = _fields(root / "proc" / "self" / "status").get("VmRSS:")
     return None if value is None else value * 1024
 

@@ -15,6 +15,8 @@ CHECKPOINTS = "checkpoints"
 """Folder in a run's folder that holds the states from which interrupted training can resume."""
 TITLE, BEGAN, FAILURE = "title", "began", "failure"
 """Keys of ``run.json``: the recipe's title, the start time of training (ISO 8601, UTC), and the error that ended it."""
+TRACKERS = "trackers"
+"""Key of ``run.json``: the id of the run in each experiment tracker."""
 GIVEN = "recipe_given"
 """Key of ``run.json`` for the whole recipe as the user gave it. Resumed training must use the same recipe."""
 _RESULTS = ("evaluation.json", "comparison.json")

@@ -17,7 +17,16 @@ from typing import Any
 
 from sightweave.core import bounded, files
 from sightweave.core.errors import CheckpointError
-from sightweave.core.run_folder import BEGAN, CHECKPOINT, FACTS, FAILURE, TITLE, facts_of, unfinished
+from sightweave.core.run_folder import (
+    BEGAN,
+    CHECKPOINT,
+    FACTS,
+    FAILURE,
+    TITLE,
+    facts_of,
+    holds_run,
+    unfinished,
+)
 
 STATES = ("training", "finished", "interrupted", "failed", "damaged", "untrained", "unknown")
 """All states of a run.
@@ -109,7 +118,7 @@ class RunSummary:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder contains a run in any state."""
-    if files.whole(folder / CHECKPOINT).is_dir():
+    if holds_run(folder):
         return True
     if not _is_file(folder / FACTS):
         return False

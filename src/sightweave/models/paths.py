@@ -30,18 +30,24 @@ class MediaPath(nn.Module):
     def forward(self, media: Media) -> MediaEmbeddings:
         """Computes the embeddings of each medium."""
         given = media.values if media.features is None else media.features
+        places = (media.item, media.row, media.segment, media.branch)
         if isinstance(given, tuple):
-            embeddings, counts = self._of_many_sizes(given)
+            embedded = self._of_many_sizes(given)
+            embeddings, sizes = torch.cat(embedded), [len(one) for one in embedded]
+            counts = torch.tensor(sizes, device=embeddings.device)
+            spread = [one.repeat_interleave(counts, output_size=len(embeddings)) for one in places]
         else:
             features = given if isinstance(given, Features) else self.encoder(given)
             dense = self.connector(features)  # I Q D
-            embeddings, counts = dense.flatten(0, 1), dense.shape[1]
+            embeddings, sizes = dense.flatten(0, 1), [dense.shape[1]] * len(media.rows or ())
+            spread = [one.repeat_interleave(dense.shape[1]) for one in places]
 
-        spread = [x.repeat_interleave(counts) for x in (media.item, media.row, media.segment, media.branch)]
-        return MediaEmbeddings(embeddings, *spread)
+        item, row, segment, branch = spread
+        lengths = None if media.rows is None else _lengths(media.rows, sizes)
+        return MediaEmbeddings(embeddings, item, row, segment, branch, lengths=lengths)
 
-    def _of_many_sizes(self, media: Sequence[Tensor | Features]) -> tuple[Tensor, Tensor]:
-        """Embeddings (E D) of media of different sizes, in order, and the number of embeddings of each medium (int64 I).
+    def _of_many_sizes(self, media: Sequence[Tensor | Features]) -> list[Tensor]:
+        """Embeddings (Q D) of each of several media of different sizes.
 
         Media of the same size are encoded together. This needs no padding, and the other media have no influence on the
         result.
@@ -56,9 +62,7 @@ class MediaPath(nn.Module):
             dense = self.connector(self._features([media[number] for number in numbers]))
             embedded.update(zip(numbers, dense, strict=True))
 
-        ordered = [embedded[number] for number in range(len(media))]
-        counts = torch.tensor([len(one) for one in ordered], device=ordered[0].device)
-        return torch.cat(ordered), counts
+        return [embedded[number] for number in range(len(media))]
 
     def _features(self, alike: Sequence[Tensor | Features]) -> Features:
         """Features of media of one size; media that are not features yet are encoded."""
@@ -73,6 +77,26 @@ class MediaPath(nn.Module):
 
         stacked = torch.cat(values)
         return self.encoder(stacked) if grid is None else Features(stacked, grid)
+
+
+def _lengths(rows: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
+    """Number of embeddings in each row of the batch, from the row and the size of each medium."""
+    lengths = [0] * (max(rows, default=-1) + 1)
+    for row, size in zip(rows, sizes, strict=True):
+        lengths[row] += size
+    return tuple(lengths)
+
+
+def _joined_lengths(made: Sequence[MediaEmbeddings]) -> tuple[int, ...] | None:
+    """Number of embeddings of all modalities in each row; None if that of one modality is not known."""
+    total: list[int] = []
+    for one in made:
+        if one.lengths is None:
+            return None
+        total += [0] * (len(one.lengths) - len(total))
+        for row, length in enumerate(one.lengths):
+            total[row] += length
+    return tuple(total)
 
 
 def _layout(encoder: Encoder, connector: Connector) -> MediaLayout:
@@ -132,6 +156,7 @@ class MediaPaths(nn.ModuleDict):
             row=joined("row"),
             segment=joined("segment"),
             branch=joined("branch"),
+            lengths=_joined_lengths(made),
         )
 
 

@@ -743,7 +743,7 @@ def add_to_tensorboard(folder: Path, found: Sequence[Evaluation], *, step: int) 
     files_of = stored.read_gallery(folder)
 
     with EventsFile(folder) as events:
-        events.write(step, _scores_by_tag(found))
+        events.write(step, scores_by_tag(found))
         for row in rows:
             if row["image"] not in pictures:
                 continue
@@ -759,7 +759,7 @@ _MAX_CAPTION = 500
 """Maximum characters of each text in a caption."""
 
 
-def _scores_by_tag(found: Sequence[Evaluation]) -> dict[str, float]:
+def scores_by_tag(found: Sequence[Evaluation]) -> dict[str, float]:
     """The finite scores of all tasks and of their controls, by TensorBoard tag."""
     scores_of = {}
     for one in found:

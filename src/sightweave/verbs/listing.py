@@ -23,6 +23,7 @@ FAMILIES: Mapping[str, str] = {
     "writers": "answers.writers",
     "predictors": PREDICTORS,
     "exports": "programs.exports",
+    "trackers": "programs.training.trackers",
 }
 """Catalog paths of the families, by their public names."""
 

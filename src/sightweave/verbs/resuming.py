@@ -28,7 +28,7 @@ _FREE = (
     "title",
     "evaluate",
     "mesh",
-    *[f"train.{name}" for name in ("log_every", "save_every", "num_workers", "check")],
+    *[f"train.{name}" for name in ("log_every", "save_every", "num_workers", "check", "trackers")],
 )
 _FREE += ("train.keep_checkpoints", "train.num_threads", "train.device", "train.precision")
 """Settings that may change on a resume: the processes, and those of the last line, only change how sums are rounded."""

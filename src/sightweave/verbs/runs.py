@@ -32,8 +32,8 @@ def runs(folder: str | Path = "runs", *, sort: str = "date", task: str | None = 
         task: Task whose score is used for sorting; by default the first task of each run.
 
     Raises:
-        DataError: the folder does not exist.
-        RecipeError: an unknown `sort`.
+        DataError: The folder does not exist.
+        RecipeError: The order is unknown.
     """
     if sort not in SORTS:
         raise RecipeError(f"sort: {sort!r} is unknown. {did_you_mean(sort, SORTS)}")

@@ -21,7 +21,7 @@ from sightweave.core import checkpoint, files, outputs, terminal
 from sightweave.core.errors import CheckpointError, FolderError
 from sightweave.core.outputs import MARKERS, ROWS_LEFT_OUT, RUN_FILES
 from sightweave.core.progress import wanted
-from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, holds_run
+from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, TRACKERS, holds_run
 from sightweave.data.reading.dataset import Dataset
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation import stored
@@ -39,6 +39,7 @@ from sightweave.programs.training.logs import METRICS, Report, read_metrics
 from sightweave.programs.training.quarantine import FILE_NAME as QUARANTINE
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.state import State
+from sightweave.programs.training.tracking import Tracking
 from sightweave.programs.training.trainer import Ending, Storage, Trainer, TrainingData
 from sightweave.programs.training.trial import Trials
 from sightweave.programs.training.world import World, opened
@@ -52,6 +53,7 @@ from sightweave.verbs.evaluating import (
     add_to_tensorboard,
     evaluate_into,
     report,
+    scores_by_tag,
 )
 from sightweave.verbs.planning import NOTHING_HELD_OUT, Plan
 from sightweave.verbs.resuming import Earlier
@@ -111,13 +113,15 @@ def train(
         CheckpointError: no checkpoint of the unfinished run can be read, or the disk is too small for one.
         FolderError: `out` holds a finished run of another recipe, holds files that Sightweave did not write and would
             overwrite, or another process writes into it.
-        BackendError: a process of several stopped, hangs or cannot be reached.
+        BackendError: a process of several stopped, hangs or cannot be reached; or a tracker of ``train.trackers`` is not
+            installed or cannot be reached.
     """
     recipe, settings, records = with_data(recipe, settings, data)
     asked = read_recipe(recipe, settings)
     check_splits(asked)
     report_to = progress if callable(progress) else None
     console = wanted(console, None if callable(progress) else progress)
+    tracking = Tracking(asked.train.trackers)
 
     with opened(asked.mesh, os.environ) as world:
         if not world.is_first:
@@ -132,16 +136,18 @@ def train(
                 world.close()
                 return _finished(folder, asked, records, evaluate=evaluate, console=console)
             try:
-                return _train_into(
-                    folder,
-                    asked,
-                    records,
-                    earlier,
-                    world,
-                    evaluate=evaluate,
-                    console=console,
-                    report_to=report_to,
-                )
+                with tracking:
+                    return _train_into(
+                        folder,
+                        asked,
+                        records,
+                        earlier,
+                        world,
+                        evaluate=evaluate,
+                        console=console,
+                        tracking=tracking,
+                        report_to=report_to,
+                    )
             except BaseException:
                 _forget_unstarted(folder)
                 raise
@@ -153,7 +159,15 @@ def _train_along(world: World, asked: Recipe, records: list[Any] | None) -> Run:
     folder, earlier = Path(name), resuming.of_json(document, Path(name))
     if earlier is None or earlier.state is not None:
         return _train_into(
-            folder, asked, records, earlier, world, evaluate=False, console=None, report_to=None
+            folder,
+            asked,
+            records,
+            earlier,
+            world,
+            evaluate=False,
+            console=None,
+            tracking=Tracking(),
+            report_to=None,
         )
 
     run = runs.load(folder, modules=recipes.modules_of(asked))
@@ -170,6 +184,7 @@ def _train_into(
     *,
     evaluate: bool,
     console: Console | None,
+    tracking: Tracking,
     report_to: Report | None,
 ) -> Run:
     """Plans, builds, trains, scores and reports a run, or the rest of one, in a folder that is locked for it."""
@@ -179,12 +194,21 @@ def _train_into(
     run = _built(plan, folder, console)
 
     # The wiring of a resumed run was checked when it began.
+    if resumed is None and plan.recipe.train.check and world.is_first:
+        say(console, check_wiring(run))
+
+    # Before an earlier run is removed: a tracker that cannot be reached must not cost it.
+    known = None if resumed is None else runs.facts_of(folder).get(TRACKERS)
+    ids = tracking.start(folder, title=run.recipe.title, recipe=run.recipe.to_plain(), ids=known)
+    for name, place in tracking.places.items():
+        say(console, f"{name}: {place}")
+
     if earlier is None or resumed is None:
-        if plan.recipe.train.check and world.is_first:
-            say(console, check_wiring(run))
         state = _started(run, plan, folder, world)
     else:
         state = _resumed(run, plan, folder, earlier, resumed, world, console)
+    if world.is_first:
+        runs.record(folder, {TRACKERS: ids})
     world.barrier()  # the others have read the data later, and only the first one has checked the wiring
 
     if not world.is_first:
@@ -192,16 +216,18 @@ def _train_into(
         return _returned(run, folder, ending, world)
 
     with _recording_failure(folder):
-        ending = _trained(run, plan, folder, state, world, console, report_to)
+        ending = _trained(run, plan, folder, state, world, console, tracking.reporting(report_to))
         world.close()  # the others need not wait for the scores
         _end(run, folder, state, ending, plan.sources, console)
 
+        scores: dict[str, float] = {}
         if evaluate and plan.held_out and not ending.stop_signal:
-            _score(run, plan, folder, console, step=state.steps)
+            scores = _score(run, plan, folder, console, step=state.steps)
         elif not plan.held_out:
             say(console, NOTHING_HELD_OUT)
 
-    report(folder)
+    page = report(folder)
+    tracking.finish("interrupted" if ending.is_interrupted else "finished", scores=scores, report=page)
     return run
 
 
@@ -350,11 +376,12 @@ def _check_space(run: Run, folder: Path, settings: Settings, console: Console | 
         say(console, f"{folder}: the checkpoints take up to {most:,} bytes, and {free:,} are free")
 
 
-def _score(run: Run, plan: Plan, folder: Path, console: Console | None, *, step: int) -> None:
-    """Evaluates the held-out splits, and adds the scores to TensorBoard at this step."""
+def _score(run: Run, plan: Plan, folder: Path, console: Console | None, *, step: int) -> dict[str, float]:
+    """Evaluates the held-out splits, adds the scores to TensorBoard at this step, and returns them by name."""
     answering = Answering(run.predictor(), plan.recipe, plan.recipe, folder, lambda: plan.sources)
     found = evaluate_into(answering, plan.recipe, folder, plan.held_out, console, lambda: plan.sources)
     add_to_tensorboard(folder, found, step=step)
+    return {tag.replace(", ", "/"): value for tag, value in scores_by_tag(found).items()}
 
 
 def _languages_before(recipe: Recipe) -> set[str] | None:

@@ -186,7 +186,8 @@ class Collated:
             item = torch.tensor(numbers)
             row, segment, branch = places[item].T.contiguous()
             keys = tuple(self.shown[number].medium.key for number in numbers)
-            media[modality] = Media(read.values, item, row, segment, branch, keys=keys)
+            rows = tuple(self.shown[number].row for number in numbers)
+            media[modality] = Media(read.values, item, row, segment, branch, keys=keys, rows=rows)
         return replace(self.batch, media=media)
 
 

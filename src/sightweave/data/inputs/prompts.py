@@ -63,7 +63,13 @@ class Prompts:
         item = torch.arange(len(shown)).repeat_interleave(counts).to(device)
         row = self.row.cpu().repeat_interleave(counts).to(device)
         zeros = torch.zeros_like(item)
-        return MediaEmbeddings(torch.cat(shown), item=item, row=row, segment=zeros, branch=zeros)
+
+        lengths = [0] * len(self.tokens.ids)
+        for number, one in zip(self.row.tolist(), shown, strict=True):
+            lengths[number] += len(one)
+        return MediaEmbeddings(
+            torch.cat(shown), item=item, row=row, segment=zeros, branch=zeros, lengths=tuple(lengths)
+        )
 
 
 def prompts(

@@ -74,4 +74,7 @@ def plain_media(image: Float[Tensor, "B N D"]) -> MediaEmbeddings:
     """Creates media with one image per row, for a fusion that is called on plain tensors."""
     row = torch.arange(len(image), device=image.device).repeat_interleave(image.shape[1])
     zeros = torch.zeros_like(row)
-    return MediaEmbeddings(image.flatten(0, 1), item=row, row=row, segment=zeros, branch=zeros)
+    lengths = (image.shape[1],) * image.shape[0]
+    return MediaEmbeddings(
+        image.flatten(0, 1), item=row, row=row, segment=zeros, branch=zeros, lengths=lengths
+    )

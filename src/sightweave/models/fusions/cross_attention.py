@@ -7,11 +7,12 @@ one.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sightweave.core.batch import BeforeBlock, MediaEmbeddings, Memory, TokenSequence
 from sightweave.core.cache import Cache
@@ -24,7 +25,7 @@ from sightweave.models.nn.mask import Mask, memory_mask
 from sightweave.models.nn.norm import RMSNorm
 
 _PLACE = "cross_attention"
-"""Name of the cache slot with the layout of the media."""
+"""Name of the cache slot with the layout of the media, and the first part of the names of those with keys and values."""
 
 
 @config
@@ -87,7 +88,7 @@ class CrossAttention(Fusion):
         super().__init__()
         if every < 1:
             raise ValueError(f"cross_attention every must be a number of blocks, 1 or more (got {every}).")
-        self.every = every
+        self.every, self.num_heads = every, num_heads
         self.layers = nn.ModuleList(
             _GatedLayer(dim, num_heads, gate=gate, feed_forward=feed_forward) for _ in range(0, depth, every)
         )
@@ -95,7 +96,12 @@ class CrossAttention(Fusion):
     def before_block(
         self, tokens: TokenSequence, media: MediaEmbeddings | None, cache: Cache | None
     ) -> BeforeBlock | None:
-        """Arranges the media and computes the mask once for all blocks; returns a function that applies the gated layers."""
+        """Arranges the media and computes the mask, keys and values once for all blocks.
+
+        Returns a function that applies the gated layers.
+        """
+        if media is not None and not len(media.row):
+            media = None
         if media is not None:
             memory = media.per_row(len(tokens.ids))
         elif cache is not None and _PLACE in cache.slots:
@@ -103,27 +109,59 @@ class CrossAttention(Fusion):
         else:
             return None
 
-        if cache is not None:
-            # Keep the layout with the rows. Later passes need the keys and values, but not the embeddings themselves.
-            cache.slots[_PLACE] = (memory.hidden[:, :, :0], memory.segment, memory.branch, memory.valid)
         mask = memory_mask(tokens, memory)
+        assert mask.blind_rows is not None
+        sees = ~mask.blind_rows[:, 0]
+        # The gates of a token without media are closed, so what it attends to does not matter.
+        mask = Mask(dense=mask.dense)
+
+        if media is not None:
+            keys_values = self._keys_values(memory.hidden)
+        else:
+            assert cache is not None
+            keys_values = [cache.slots[name] for name in self._slots]
+        if media is not None and cache is not None:
+            # A later pass needs keys and values, but not the embeddings themselves.
+            cache.slots[_PLACE] = (memory.hidden[:, :, :0], memory.segment, memory.branch, memory.valid)
+            cache.slots.update(zip(self._slots, keys_values, strict=True))
 
         def look(index: int, hidden: Tensor) -> Tensor:
-            if index % self.every:
+            layer, blocks_after = divmod(index, self.every)
+            if blocks_after:
                 return hidden
-            gated = self.layers[index // self.every]
-            assert isinstance(gated, _GatedLayer)
-
-            slot = f"cross_attention.{index}"
-            if media is None and cache is not None:
-                keys_values = cache.slots[slot]
-            else:
-                keys_values = gated.attention.keys_values(gated.media_norm(memory.hidden))
-                if cache is not None:
-                    cache.slots[slot] = keys_values
-            return gated(hidden, mask, keys_values)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+            return self.layers[layer](hidden, mask, sees, keys_values[layer])  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
         return look
+
+    @property
+    def _slots(self) -> list[str]:
+        """Name of the cache slot of each gated layer."""
+        return [f"{_PLACE}.{layer * self.every}" for layer in range(len(self.layers))]
+
+    def _keys_values(self, media: Tensor) -> list[tuple[Tensor, ...]]:
+        """Keys and values of the media (B M D) for each gated layer: B H M Dh each.
+
+        All layers read the same media. So these are normalized once, and one matrix product projects them for all layers;
+        the weights of each layer's norm are multiplied into those of its projections.
+        """
+        layers = cast("list[_GatedLayer]", list(self.layers))
+        weights: list[Tensor] = []
+        norms: list[Tensor] = []
+        for layer in layers:
+            attention, norm = layer.attention, layer.media_norm
+            if type(attention.k) is not nn.Linear or type(attention.v) is not nn.Linear:
+                # Adapters and quantized layers have no weights that could be multiplied.
+                return [one.attention.keys_values(one.media_norm(media)) for one in layers]
+            assert norm.weight is not None
+            weights += [attention.k.weight, attention.v.weight]
+            norms += [norm.weight, norm.weight]
+
+        normal = F.rms_norm(media, media.shape[-1:], eps=layers[0].media_norm.eps)
+        scaled = torch.stack(weights) * torch.stack(norms)[:, None]  # 2L D D
+        projected = F.linear(normal, scaled.flatten(0, 1))  # B M 2L*D
+        by_layer = torch.unflatten(projected, -1, (len(weights), -1)).movedim(2, 0).contiguous()  # 2L B M D
+        parts = torch.unflatten(by_layer, -1, (self.num_heads, -1)).transpose(2, 3).unbind()  # B H M Dh each
+        return list(zip(parts[::2], parts[1::2], strict=True))
 
     def forward(self, text: Float[Tensor, "B S D"], image: Float[Tensor, "B N D"]) -> Float[Tensor, "B S D"]:
         """Applies the first gated layer to plain tensors, with one image per row."""
@@ -151,13 +189,13 @@ class _GatedLayer(nn.Module):
         if self.feed_forward is not None:
             draw(self.feed_forward.down.weight, std=(4 * dim) ** -0.5)
 
-    def forward(self, hidden: Tensor, mask: Mask, keys_values: tuple[Tensor, Tensor]) -> Tensor:
-        assert mask.blind_rows is not None
+    def forward(self, hidden: Tensor, mask: Mask, sees: Tensor, keys_values: tuple[Tensor, Tensor]) -> Tensor:
+        """The output of the layer; `sees` (bool B S 1) is False for tokens that have no media and stay as they are."""
         attended = self.attention(self.norm(hidden), mask, memory=keys_values)
-        hidden = hidden + self.gate.tanh() * attended
+        hidden = torch.addcmul(hidden, torch.where(sees, self.gate.tanh(), 0.0), attended)
         if self.feed_forward is None or self.feed_forward_norm is None or self.feed_forward_gate is None:
             return hidden
 
         # Tokens without media skip this part too, so that rows without media equal those of the language model alone.
-        changed = self.feed_forward_gate.tanh() * self.feed_forward(self.feed_forward_norm(hidden))
-        return hidden + changed.masked_fill(mask.blind_rows[:, 0], 0.0)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        changed = self.feed_forward(self.feed_forward_norm(hidden))
+        return torch.addcmul(hidden, torch.where(sees, self.feed_forward_gate.tanh(), 0.0), changed)

@@ -1,1 +1,1 @@
-"""What a training run will cost, before it starts: operations, memory, time, energy and money."""
+"""Forecasts the cost of a training run before it starts: operations, memory, time, energy and money."""

@@ -1,4 +1,4 @@
-"""What common accelerators can do, as their vendors state it; nothing here was measured."""
+"""A table of common accelerators with their vendors' specifications; none of the figures were measured here."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from sightweave.core.errors import BackendError, did_you_mean
 
 GIB = 1 << 30
 MATMUL_SHARE = 0.6
-"""Share of the peak that matrix products of a training step are assumed to reach."""
+"""Assumed throughput of matrix products in a training step, as a fraction of the peak."""
 BANDWIDTH_SHARE = 0.75
-"""Share of the memory bandwidth that other operators are assumed to reach."""
+"""Assumed throughput of all other operators, as a fraction of the memory bandwidth."""
 LINK_SHARE = 0.75
-"""Share of the bandwidth between devices that collectives are assumed to reach."""
+"""Assumed throughput of collective operations, as a fraction of the bandwidth between devices."""
 LAUNCH_SECONDS = 6e-6
-"""Assumed least time of an operator: that of issuing it from Python."""
+"""Assumed minimum time of an operator, in seconds: the time to launch it from Python."""
 USABLE = 0.92
-"""Share of a device's memory that a step may use; the rest is for the driver, libraries and fragmentation."""
+"""Fraction of a device's memory that a step may use; the rest is for the driver, libraries and fragmentation."""
 NODE = 8
-"""Devices of one machine that are connected by the faster links."""
+"""Number of devices in one machine, which are connected by the faster links."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,15 +28,15 @@ class Device:
     name: str
     title: str
     tflops: float
-    """Peak of dense matrix products in bf16 with fp32 sums, in 10^12 operations a second, without sparsity."""
+    """Peak throughput of dense bf16 matrix products with fp32 accumulation, in 10^12 operations per second."""
     memory_gb: float
     """Memory in GB (10^9 bytes)."""
     bandwidth_gbs: float
     """Memory bandwidth in GB/s."""
     watts: float
-    """Maximum power in watts, which a step is assumed to draw."""
+    """Maximum power in watts; a step is assumed to draw this power."""
     link_gbs: float
-    """Bandwidth to the other devices of the machine in GB/s, in one direction."""
+    """Bandwidth to the other devices of the same machine in GB/s, in one direction."""
     network_gbs: float
     """Bandwidth per device to other machines in GB/s, in one direction, as in the vendor's own system."""
     source: str
@@ -54,17 +54,17 @@ class Device:
 
     @property
     def flops(self) -> float:
-        """Peak operations a second."""
+        """Peak number of operations per second."""
         return self.tflops * 1e12
 
     def seconds(self, flops: int, bytes_moved: int) -> float:
-        """Time of one operator: the longest of computing, of moving bytes, and of being issued."""
+        """Time of one operator in seconds: the longest of the times for computing, moving data, and launching."""
         computing = flops / (MATMUL_SHARE * self.flops)
         moving = bytes_moved / (BANDWIDTH_SHARE * self.bandwidth_gbs * 1e9)
         return max(computing, moving, LAUNCH_SECONDS)
 
     def link(self, count: int) -> float:
-        """Bytes a second that a device exchanges with `count` - 1 others, by the slowest link between them."""
+        """Number of bytes per second that a device exchanges in a group of `count` devices, over the slowest link."""
         slowest = self.link_gbs if count <= NODE else min(self.link_gbs, self.network_gbs)
         return LINK_SHARE * slowest * 1e9
 
@@ -88,8 +88,8 @@ rtx4090    | NVIDIA GeForce RTX 4090 | 165.2 | 24  | 1008 | 450  | 32  | 1.25 | 
 rtx3090    | NVIDIA GeForce RTX 3090 | 71    | 24  | 936  | 350  | 32  | 1.25 | {ga102}
 mi300x     | AMD Instinct MI300X     | 1307  | 192 | 5300 | 750  | 448 | 50   | {mi300x}
 """
-"""Name, title, TFLOP/s in dense bf16, GB, GB/s, W, GB/s within and between machines, source. Vendors that state
-bf16 with sparsity are halved."""
+"""Name, title, dense bf16 TFLOP/s, memory (GB), memory bandwidth (GB/s), power (W), bandwidth within a machine and
+between machines (GB/s), and source. Where a vendor states bf16 throughput with sparsity, the table has half of it."""
 
 
 def _read() -> dict[str, Device]:
@@ -113,14 +113,14 @@ def _read() -> dict[str, Device]:
 
 
 DEVICES = _read()
-"""The devices by name."""
+"""The devices, by name."""
 
 
 def device(name: str) -> Device:
-    """The device of that name; case and hyphens do not matter.
+    """Returns the device with this name; case, spaces and hyphens do not matter.
 
     Raises:
-        BackendError: it is not in the table.
+        BackendError: the device is not in the table.
     """
     key = name.lower().replace("-", "_").replace(" ", "_")
     if key not in DEVICES:

@@ -1,8 +1,8 @@
-"""Floating-point operations of one operator: one multiplication and one addition count as two.
+"""Counts the floating-point operations of an operator; a multiplication with an addition counts as two operations.
 
-The formulas are those of ``torch.utils.flop_counter``, which knows matrix products, convolutions and attention, and two more
-for the attention kernel that the simulation uses. Masks are not subtracted: causal attention counts in full, as in torch.
-Elementwise operators count as nothing; their time is that of reading and writing memory.
+The formulas are those of ``torch.utils.flop_counter`` for matrix products, convolutions and attention, and two more for
+the attention kernel that the simulation uses. Masks are not taken into account: causal attention counts in full, as in
+torch. Elementwise operators count as 0 operations; their time is the time for reading and writing memory.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
 _BACKWARD_PRODUCTS = 2.5
-"""Matrix products of the backward pass of attention per product of its forward pass: five for two, as the scores are
-recomputed (FlashAttention, arXiv:2205.14135)."""
+"""Number of matrix products in the backward pass of attention, per product in its forward pass: five for two, because
+the scores are recomputed (FlashAttention, arXiv:2205.14135)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Flops:
 
     @property
     def total(self) -> int:
-        """Operations of both passes."""
+        """Number of operations of both passes."""
         return self.forward + self.backward
 
     def __add__(self, other: Flops) -> Flops:
@@ -37,13 +37,13 @@ class Flops:
 
 
 def of_operator(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
-    """Operations of one call of an ATen operator; 0 for one that multiplies no matrices.
+    """Number of operations of one call of an ATen operator; 0 if the operator multiplies no matrices.
 
     Args:
         func: The operator, such as ``torch.ops.aten.mm.default``.
-        args: Its positional arguments; only the shapes of tensors are read.
-        kwargs: Its keyword arguments.
-        out: Its result.
+        args: Positional arguments; only the shapes of tensors are read.
+        kwargs: Keyword arguments.
+        out: Result of the call.
     """
     packet = func.overloadpacket
     if packet in _OWN:
@@ -54,7 +54,7 @@ def of_operator(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: 
 
 
 def of_attention(queries: Tensor, keys: Tensor, values: Tensor, *_: Any) -> int:
-    """Operations of attention: ``queries @ keys`` and ``scores @ values``, for every query head."""
+    """Number of operations of attention: ``queries @ keys`` and ``scores @ values``, for every query head."""
     rows, heads, length, width = queries.shape
     products = length * keys.shape[2] * (width + values.shape[3])
     return 2 * rows * heads * products

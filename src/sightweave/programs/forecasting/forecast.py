@@ -1,4 +1,4 @@
-"""A forecast: what each stage of a run takes, put together from its simulation, its memory and its time."""
+"""Forecasts what each stage of a training run needs, from its simulation, its memory and its time."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from sightweave.programs.training.summary import duration
 from sightweave.programs.training.work import prepare
 
 SIMULATION_ERRORS = (RuntimeError, NotImplementedError, TypeError)
-"""Errors of a model that reads the values of tensors, which has no forecast of its activations."""
+"""Errors of models that read the values of tensors, for which activations cannot be forecast."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The parameters of one part in one stage."""
+    """The number of parameters of one part in one stage."""
 
     part: str
     trained: int
@@ -36,32 +36,32 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageForecast:
-    """What one stage takes."""
+    """The forecast of one stage."""
 
     name: str
     steps: int | None
-    """Optimizer updates; None for a stage with minutes."""
+    """Number of optimizer updates; None for a stage with minutes."""
     parts: Sequence[Part]
     flops: Flops
-    """Operations of one sample."""
+    """Number of operations for one sample."""
     samples: float
-    """Samples of an update."""
+    """Number of samples in an update."""
     tokens: float
-    """Tokens of an update, without padding."""
+    """Number of tokens in an update, without padding."""
     memory: Memory
-    """Memory of each device at the peak."""
+    """Peak memory of each device."""
     capacity: int
-    """Memory that a device has for it, in bytes."""
+    """Number of bytes that are available on a device."""
     time: StepTime
-    """Time of an update."""
+    """Time of one update."""
     seconds: float
-    """Time of the whole stage."""
+    """Time of the whole stage, in seconds."""
     batch_size: int
-    """Images of each microstep, on all devices together."""
+    """Number of images in each microstep, on all devices together."""
     fitting_batch_size: int
-    """The largest such number that fits into memory; 0 if not even one image does."""
+    """Largest batch size that fits into memory; 0 if not even one image fits."""
     layout: str = "one device"
-    """Layout of the state over several devices."""
+    """Layout of the state over several devices: ``one device``, ``replicated`` or ``sharded``."""
     notes: Sequence[str] = ()
 
     @property
@@ -71,11 +71,11 @@ class StageForecast:
 
     @property
     def flops_of_step(self) -> float:
-        """Operations of an update, on all devices together."""
+        """Number of operations in an update, on all devices together."""
         return self.flops.total * self.samples
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The forecast as plain data."""
         return {
             "stage": self.name,
             "steps": self.steps,
@@ -100,53 +100,53 @@ class StageForecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a training run takes, computed before it starts."""
+    """The forecast of a training run, computed before the run starts."""
 
     stages: Sequence[StageForecast]
     device: str
-    """The device, in words."""
+    """Name of the device, for readers."""
     count: int = 1
     """Number of devices."""
     precision: str = "fp32"
     """Number format of matrix products."""
     peak_flops: float | None = None
-    """Stated peak of one device in operations a second; None on this machine."""
+    """Peak number of operations per second of one device according to its vendor; None on this machine."""
     watts: float | None = None
     """Power of one device in watts; None if unknown."""
     price: float | None = None
-    """Price of a device for an hour."""
+    """Price of one device per hour; None if unknown."""
     source: str = ""
-    """Where the device's figures come from; empty for a trial on this machine."""
+    """Source of the device's figures; empty for a trial on this machine."""
     notes: Sequence[str] = ()
 
     @property
     def seconds(self) -> float:
-        """Time of all stages."""
+        """Time of all stages, in seconds."""
         return sum(one.seconds for one in self.stages)
 
     @property
     def hours(self) -> float:
-        """Time of all stages in hours."""
+        """Time of all stages, in hours."""
         return self.seconds / 3600
 
     @property
     def energy_kwh(self) -> float | None:
-        """Energy of all devices in kWh at their maximum power; None if that is unknown."""
+        """Energy of all devices in kWh at their maximum power; None if the power is unknown."""
         return None if self.watts is None else self.watts * self.count * self.hours / 1000
 
     @property
     def cost(self) -> float | None:
-        """Price of all devices for the whole time; None without a price."""
+        """Price of all devices for the whole time; None if the price per hour is unknown."""
         return None if self.price is None else self.price * self.count * self.hours
 
     def share_of_peak(self, stage: StageForecast) -> float | None:
-        """Share of the devices' peak that a step's operations reach; None if the peak is unknown."""
+        """Share of the devices' peak throughput that a step reaches; None if the peak is unknown."""
         if self.peak_flops is None or not stage.time.total:
             return None
         return stage.flops_of_step / (stage.time.total * self.peak_flops * self.count)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The forecast as plain data."""
         stages = [one.to_json() | {"share_of_peak": self.share_of_peak(one)} for one in self.stages]
         return {
             "device": self.device,
@@ -162,7 +162,7 @@ class Forecast:
         }
 
     def to_text(self) -> str:
-        """Lines for a terminal."""
+        """The forecast as text for the terminal."""
         devices = self.device if self.count == 1 else f"{self.count} x {self.device}"
         lines = [f"forecast for {devices}, {self.precision}"]
         for one in self.stages:
@@ -180,7 +180,7 @@ class Forecast:
 
 
 def _stage_lines(stage: StageForecast, share: float | None, count: int) -> list[str]:
-    """The lines of one stage."""
+    """The lines of text on one stage."""
     parts = []
     for one in stage.parts:
         words = [f"{number(one.trained)} trained"] if one.trained else []
@@ -208,7 +208,7 @@ def _stage_lines(stage: StageForecast, share: float | None, count: int) -> list[
 
 
 def number(value: float) -> str:
-    """A count with three digits and a unit: ``1.23 M``."""
+    """Formats a count with three digits and a unit, such as ``1.23 M``."""
     for unit, least in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= least:
             return f"{value / least:.3g} {unit}"
@@ -216,7 +216,7 @@ def number(value: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes with three digits and a unit: ``1.23 GiB``."""
+    """Formats a number of bytes with three digits and a unit, such as ``1.23 GiB``."""
     for unit, least in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count >= least:
             return f"{count / least:.3g} {unit}"
@@ -224,7 +224,10 @@ def size(count: float) -> str:
 
 
 def parts_of(model: VLM) -> list[Part]:
-    """Trained and frozen parameters by part; the token embedding does not count in the language model as well."""
+    """Counts the trained and the frozen parameters of each part.
+
+    The token embedding is a part by itself and does not count in the language model.
+    """
     modules = named_parts(model)
     table = {id(one) for one in modules["token_embedding"].parameters()}
     found = []
@@ -242,14 +245,14 @@ def parts_of(model: VLM) -> list[Part]:
 
 @dataclass(frozen=True)
 class StagePlan:
-    """A stage with its microsteps and its empty model: everything that memory and operations follow from."""
+    """A stage with its microsteps and its model without data, which determine its memory and its operations."""
 
     subject: Subject
     workload: Workload
     quantized: Mapping[PartName, quantization.Form]
     is_cpu: bool
     at_once: int = 1
-    """Microsteps that are computed at the same time."""
+    """Number of microsteps that are computed at the same time."""
 
     @classmethod
     def of(
@@ -262,15 +265,15 @@ class StagePlan:
         is_cpu: bool,
         threads: int = 1,
     ) -> StagePlan:
-        """Builds the model of a stage and prepares it.
+        """Builds the model of a stage and prepares it for training.
 
         Args:
-            build: Builds the model on the meta device.
+            build: Function that builds the model on the meta device.
             workload: The microsteps of the stage.
-            precision: ``fp32`` or ``bf16``.
-            quantized: Form of each quantized part.
-            is_cpu: Whether it trains on a CPU.
-            threads: Torch threads, which compute microsteps side by side on a CPU.
+            precision: Number format: ``fp32`` or ``bf16``.
+            quantized: Number format of each quantized part.
+            is_cpu: Whether the stage trains on a CPU.
+            threads: Number of torch threads; on a CPU, each of them computes a microstep.
         """
         model, stage = build(), workload.stage
         prepare(model, stage, stage.lora)
@@ -284,22 +287,25 @@ class StagePlan:
         return self.subject.stage
 
     def shown(self, batch: Batch) -> Batch:
-        """The batch as the passes see it: with features, if the stage keeps those of its frozen encoder."""
+        """The batch as the passes get it: with features if the stage caches those of its frozen encoder."""
         if not self.stage.cache_features:
             return batch
         return with_features(without_media_values(batch), self.subject.model.encoders)
 
     def simulate(self, batch: Batch) -> Simulation:
-        """The passes of one microstep; the last of an update, if its microsteps follow one another."""
+        """Simulates the passes of one microstep.
+
+        If the microsteps of an update follow one another, the result is that of the last one.
+        """
         is_alone = self.stage.gradient_accumulation_steps == 1 or self.at_once > 1
         return self.subject.simulate(self.shown(batch), passes=1 if is_alone else 2)
 
     def state(self) -> Memory:
-        """The memory that does not depend on the batch."""
+        """The part of the memory that does not depend on the batch."""
         return memories.of_state(self.subject.model, self.stage, self.quantized)
 
     def memory(self, batch: Batch, simulation: Simulation) -> Memory:
-        """The memory of an update whose microsteps are all like this one."""
+        """The memory of an update in which all microsteps are like this one."""
         update = memories.update_bytes(self.subject.model, self.stage, is_cpu=self.is_cpu)
         return memories.at_peak(
             self.state(),
@@ -311,7 +317,7 @@ class StagePlan:
         ).plus(other=self.cached_bytes(batch))
 
     def cached_bytes(self, batch: Batch) -> int:
-        """Bytes of the features that are kept at the end of the stage."""
+        """Size in bytes of the features that are cached at the end of the stage."""
         if not self.stage.cache_features:
             return 0
         sizes = list(feature_bytes(self.shown(batch)))
@@ -322,18 +328,18 @@ class StagePlan:
 
     @property
     def shown_images(self) -> int:
-        """Images that the stage shows; all of the data for a stage with minutes."""
+        """Number of images that the stage shows; for a stage with minutes, the number of all images in the data."""
         each = self.stage.batch_size * self.stage.gradient_accumulation_steps
         return self.workload.feed.size if self.stage.steps is None else self.stage.steps * each
 
 
 def fitting_batch_size(one: tuple[float, int], other: tuple[float, int], capacity: int) -> int:
-    """The largest batch size whose memory fits, from two batch sizes and their bytes; memory grows in proportion.
+    """The largest batch size that fits into memory, estimated from two batch sizes, assuming that memory grows linearly.
 
     Args:
-        one: A batch size and the bytes at its peak.
-        other: Another batch size and its bytes.
-        capacity: Bytes that there are.
+        one: A batch size, and its peak memory in bytes.
+        other: Another batch size, and its peak memory in bytes.
+        capacity: Number of available bytes.
     """
     (few, least), (many, most) = sorted([one, other])
     slope = max(1.0, (most - least) / (many - few))

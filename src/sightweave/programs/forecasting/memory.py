@@ -1,4 +1,4 @@
-"""The memory of a training step by kind: weights, gradients, optimizer state, activations, and everything else."""
+"""Computes the memory of a training step by kind: weights, gradients, optimizer state, activations, and everything else."""
 
 from __future__ import annotations
 
@@ -19,54 +19,55 @@ from sightweave.programs.training.optimizers import hidden_matrices
 from sightweave.programs.training.settings import Stage
 
 _ADAMW_VALUES, _MUON_VALUES = 2, 1
-"""Values that the optimizers keep for each weight: two moments, or one momentum."""
+"""Number of values that AdamW (two moments) and Muon (one momentum) store for each weight."""
 LIBRARIES = 90 << 20
-"""Bytes that libraries take on a CPU in the first steps, such as their code, threads and kernels; measured."""
+"""Number of bytes that libraries allocate on a CPU in the first steps, for code, threads and kernels; measured."""
 HEAP = 1.5
-"""Resident memory on a CPU per byte of tensors. Training keeps freed memory (`core.device.keep_freed_memory`), so the heap
-also holds the gaps that tensors of changing sizes leave; measured as 1.3 to 2.2. A forecast tries it instead."""
+"""Resident memory on a CPU per byte of tensors. Training keeps freed memory (`core.device.keep_freed_memory`), so the
+heap also contains gaps between tensors of changing sizes. Measured ratios are 1.3 to 2.2; a forecast
+with a trial measures resident memory instead."""
 GAPS = 0.6
-"""Bytes of gaps that the heap gets after the first pass, per byte of activations; measured as 0.1 to 1.2."""
+"""Bytes of gaps that the heap gets after the first pass, per byte of activations; measured values are 0.1 to 1.2."""
 _BYTES_PER_WEIGHT = {"int8": 1.0, "nf4": 0.5}
 _SCALE_BLOCK = 64
-"""Weights of nf4 with a common scale; int8 has a scale per row."""
+"""Number of nf4 weights with a common scale; int8 has one scale per row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Bytes of a step at its peak, by kind."""
+    """Peak memory of a step in bytes, by kind."""
 
     weights: int
-    """Parameters of all parts, trained or not."""
+    """Parameters of all parts, whether trained or frozen."""
     gradients: int
     """Gradients of the trained parameters."""
     optimizer: int
     """State of the optimizer."""
     activations: int
-    """What a step needs at its peak beyond the other kinds: activations that the backward pass reads, and temporaries."""
+    """Additional memory at the peak: activations for the backward pass, and temporary tensors."""
     other: int
-    """Buffers, averages of weights, batches on their way, cached features; on a CPU also a snapshot that is being saved, the
-    memory of libraries, and the gaps in the heap."""
+    """Buffers, averages of weights, batches that wait to be used, and cached features; on a CPU also a snapshot that is
+    being saved, the memory of libraries, and gaps in the heap."""
 
     @property
     def total(self) -> int:
-        """Bytes at the peak."""
+        """Total number of bytes at the peak."""
         return self.weights + self.gradients + self.optimizer + self.activations + self.other
 
     @property
     def certain(self) -> int:
-        """Bytes that every step needs, whatever the batch: weights, gradients and optimizer state."""
+        """Number of bytes that every step needs, regardless of the batch: weights, gradients and optimizer state."""
         return self.weights + self.gradients + self.optimizer
 
     def plus(self, *, activations: int = 0, other: int = 0) -> Memory:
-        """The same with more activations or more of everything else."""
+        """A copy with these numbers of bytes added to `activations` and `other`."""
         return dataclasses.replace(self, activations=self.activations + activations, other=self.other + other)
 
     def resident(self, total: int | None = None) -> Memory:
-        """The same on a CPU, whose process holds more than its tensors.
+        """A copy for a CPU, where the process occupies more memory than its tensors.
 
         Args:
-            total: Resident bytes that a trial measured; None estimates them.
+            total: Resident bytes that were measured in a trial; None estimates them.
         """
         if total is None:
             total = int(LIBRARIES + HEAP * self.total)
@@ -74,21 +75,21 @@ class Memory:
 
     @property
     def snapshot(self) -> int:
-        """Bytes of the copies that are written in the background while training continues: weights and optimizer state."""
+        """Size in bytes of the copies of weights and optimizer state that are saved while training continues."""
         return self.weights + self.optimizer
 
     def to_json(self) -> dict[str, int]:
-        """Bytes by kind, with their total."""
+        """The bytes by kind, and their total."""
         return {**dataclasses.asdict(self), "total": self.total}
 
 
 def of_state(model: VLM, stage: Stage, quantized: Mapping[PartName, quantization.Form]) -> Memory:
-    """The memory that does not depend on the batch.
+    """The part of the memory that does not depend on the batch.
 
     Args:
         model: The model as the stage trains it, with its adapters; it may be on the meta device.
-        stage: The stage.
-        quantized: Form of each quantized part. On the meta device its layers still have ordinary weights.
+        stage: Settings of the stage.
+        quantized: Number format of each quantized part. On the meta device, its layers still have ordinary weights.
     """
     trained = [one for one in model.parameters() if one.requires_grad]
     gradients = sum(one.nbytes for one in trained)
@@ -103,7 +104,7 @@ def of_state(model: VLM, stage: Stage, quantized: Mapping[PartName, quantization
 
 
 def weight_bytes(model: VLM, quantized: Mapping[PartName, quantization.Form]) -> int:
-    """Bytes of all parameters; quantized layers count with their codes and scales."""
+    """Size of all parameters in bytes; quantized layers count with the sizes of their codes and scales."""
     total = sum(one.nbytes for one in model.parameters())
     for part, form in quantized.items():
         for layer in _quantized_layers(named_parts(model)[part]):
@@ -114,7 +115,7 @@ def weight_bytes(model: VLM, quantized: Mapping[PartName, quantization.Form]) ->
 
 
 def _quantized_layers(part: nn.Module) -> Iterator[nn.Linear]:
-    """Layers that `quantization.quantize` replaces: all linear ones but the head, and no adapters."""
+    """Yields the layers that `quantization.quantize` replaces: all linear layers except the head and adapters."""
     for name, layer in part.named_modules():
         is_head = name.rpartition(".")[2] == quantization.HEAD
         if type(layer) is nn.Linear and not layer.weight.requires_grad and name and not is_head:
@@ -122,7 +123,7 @@ def _quantized_layers(part: nn.Module) -> Iterator[nn.Linear]:
 
 
 def optimizer_bytes(model: nn.Module, stage: Stage) -> int:
-    """Bytes of the state that the stage's optimizer keeps."""
+    """Size in bytes of the state that the stage's optimizer stores."""
     matrices = {id(one) for one in _muon_matrices(model, stage)}
     total = 0
     for parameter in model.parameters():
@@ -138,10 +139,10 @@ def _muon_matrices(model: nn.Module, stage: Stage) -> list[Tensor]:
 
 
 def update_bytes(model: nn.Module, stage: Stage, *, is_cpu: bool) -> int:
-    """Most bytes that an update needs for a moment, beyond gradients and state.
+    """Maximum number of bytes that an update needs temporarily, in addition to gradients and optimizer state.
 
-    AdamW's fused kernel needs none. Muon stacks all matrices of one shape, and holds the stack, its look-ahead and two
-    generations of the orthogonalised one, in fp32 on a CPU and in bf16 elsewhere.
+    AdamW's fused kernel needs none. Muon stacks all matrices of the same shape. It stores the stack, its look-ahead,
+    and two generations of the orthogonalised stack (in fp32 on a CPU, in bf16 elsewhere).
     """
     alike: dict[tuple[int, ...], int] = defaultdict(int)
     for matrix in _muon_matrices(model, stage):
@@ -160,7 +161,7 @@ def update_bytes(model: nn.Module, stage: Stage, *, is_cpu: bool) -> int:
 
 
 def batch_bytes(batch: Batch) -> int:
-    """Bytes of all tensors of a batch."""
+    """Size in bytes of all tensors of a batch."""
     return sum(one.nbytes for one in _tensors_of(batch))
 
 
@@ -187,15 +188,16 @@ def at_peak(
     at_once: int = 1,
     update: int = 0,
 ) -> Memory:
-    """The memory of a whole update.
+    """The peak memory of a complete update.
 
     Args:
-        state: What does not depend on the batch.
-        simulation: The passes of the largest microstep; with several microsteps one after the other, of the second.
-        batch: Bytes of the batch of a microstep.
-        microsteps: Microsteps of an update.
-        at_once: Microsteps that are computed at the same time, as on a CPU, each with gradients of its own.
-        update: Bytes that the optimizer needs for a moment.
+        state: Memory that does not depend on the batch.
+        simulation: The passes of the largest microstep; if microsteps follow one another, those of the second
+            microstep.
+        batch: Size of a microstep's batch in bytes.
+        microsteps: Number of microsteps in an update.
+        at_once: Number of microsteps that are computed at the same time, each with gradients of its own, as on a CPU.
+        update: Number of bytes that the optimizer needs temporarily.
     """
     passes = at_once * simulation.peak_bytes
     if microsteps > at_once:  # the sum of earlier gradients is there, too

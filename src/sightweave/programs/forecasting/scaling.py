@@ -1,9 +1,10 @@
-"""Several devices: what each of them holds, and what they exchange in a step.
+"""Computes the memory of each of several devices, and the data that they exchange in a step.
 
-Two layouts. *Replicated* (DDP, arXiv:2006.15704): each device holds the whole model, and a ring sums the gradients, in which
-each device sends almost twice their bytes. *Sharded* (ZeRO stage 3, arXiv:1910.02054; FSDP2): weights, gradients and
-optimizer state are divided; each pass gathers the weights in bf16 twice, forward and backward, and scatters the gradients
-in fp32. Communication is assumed to overlap with the passes completely.
+There are two layouts. *Replicated* (DDP, arXiv:2006.15704): each device holds the whole model. Gradients are summed in
+a ring, in which each device sends almost twice the size of the gradients. *Sharded* (ZeRO stage 3, arXiv:1910.02054;
+FSDP2): weights, gradients and optimizer state are divided among the devices. The weights are gathered in bf16 twice,
+for the forward and the backward pass, and the gradients are scattered in fp32. Communication is assumed to overlap
+completely with the passes.
 """
 
 from __future__ import annotations
@@ -22,22 +23,23 @@ from sightweave.programs.forecasting.timing import StepTime
 Layout = Literal["one device", "replicated", "sharded"]
 _GATHERS = 2
 _BYTES_GATHERED, _BYTES = 2, 4
-"""Bytes of a weight that is gathered, and of one that is kept."""
+"""Bytes of a weight that is gathered, and of a weight that is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The sizes that decide what devices exchange, in bytes of fp32 weights."""
+    """The sizes that determine how much devices exchange, in bytes of fp32 weights."""
 
     weights: int
     trained: int
-    """Weights that have gradients."""
+    """Size of the weights that have gradients."""
     largest_unit: int
-    """Weights of the largest block, or of what lies outside of the blocks, which a device gathers at once."""
+    """Size of the largest block, or of all weights outside of blocks if that is larger; a device gathers this unit at
+    once."""
 
     @classmethod
     def of(cls, model: nn.Module) -> Model:
-        """The sizes of a model with its trained parameters chosen."""
+        """Measures a model whose trained parameters have been chosen."""
         weights = sum(one.nbytes for one in model.parameters())
         trained = sum(one.nbytes for one in model.parameters() if one.requires_grad)
         blocks = [
@@ -48,12 +50,12 @@ class Model:
 
 
 def per_device(memory: Memory, model: Model, layout: Layout, count: int) -> Memory:
-    """The memory of one device of several.
+    """The memory of each of several devices.
 
     Args:
-        memory: That of one device with the whole model, for its share of the batch.
+        memory: Memory of a single device with the whole model, for its share of the batch.
         model: Sizes of the model.
-        layout: How the state is laid out.
+        layout: Layout of the state.
         count: Number of devices.
     """
     if layout == "replicated":
@@ -61,7 +63,7 @@ def per_device(memory: Memory, model: Model, layout: Layout, count: int) -> Memo
     if layout == "one device":
         return memory
 
-    # Two units are whole at once: the one that is computed, and the next one on its way; and one unit's gradients.
+    # Two units are complete at the same time, the current and the next one, and so are the gradients of one unit.
     whole = 2 * model.largest_unit * _BYTES_GATHERED // _BYTES + model.largest_unit
     return dataclasses.replace(
         memory,
@@ -73,12 +75,12 @@ def per_device(memory: Memory, model: Model, layout: Layout, count: int) -> Memo
 
 
 def _bucket(model: Model) -> int:
-    """Bytes of the buckets in which gradients are summed: as many as there are gradients."""
+    """Size in bytes of the buckets in which gradients are summed, which equals the size of the gradients."""
     return model.trained
 
 
 def exchange_seconds(model: Model, layout: Layout, device: Device, count: int) -> float:
-    """Seconds in which a device exchanges weights and gradients in a step."""
+    """Time in seconds for which a device exchanges weights and gradients in a step."""
     if layout == "one device" or count < 2:
         return 0.0
     others = (count - 1) / count
@@ -91,7 +93,7 @@ def exchange_seconds(model: Model, layout: Layout, device: Device, count: int) -
 
 
 def choose(memory: Memory, model: Model, device: Device, count: int) -> Layout:
-    """Replicated if a whole model fits on each device, otherwise sharded."""
+    """Chooses the replicated layout if the whole model fits on each device, otherwise the sharded layout."""
     if count == 1:
         return "one device"
     fits = per_device(memory, model, "replicated", count).total <= device.usable_bytes
@@ -99,5 +101,5 @@ def choose(memory: Memory, model: Model, device: Device, count: int) -> Layout:
 
 
 def is_bound_by_exchange(time: StepTime) -> bool:
-    """Whether devices wait for one another longer than they compute."""
+    """Whether the exchange between devices takes longer than the passes."""
     return time.communication > time.gradients

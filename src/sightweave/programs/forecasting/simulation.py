@@ -1,11 +1,13 @@
-"""One training step on the meta device: shapes are computed, numbers are not.
+"""Simulates one training step on the meta device, which computes the shapes of tensors but not their values.
 
-Each operator of the real model runs on tensors without data. That gives the operations and the bytes of each
-operator, and how many bytes are alive at every moment, for a model of any size in a second and without its memory.
+Each operator of the real model runs on tensors without data. This gives the operations and the bytes of each operator,
+and the number of bytes that are alive at every moment, for a model of any size, within a second and without allocating
+its memory.
 
-The integers of a batch (ids, masks, positions) stay real, since a model selects rows by them. An operator that gets both
-kinds of tensors runs on the meta device. Three things are replaced because torch would do them differently there: attention
-and RMS norms use fused kernels, and autocast, which the meta device does not have, is applied function by function.
+The integers of a batch (ids, masks, positions) stay real, because a model selects rows by them. An operator with both
+kinds of tensors runs on the meta device. Three functions are replaced because torch would run them differently there:
+attention and RMS norms use fused kernels, and autocast, which the meta device lacks, is applied to each function
+separately.
 """
 
 from __future__ import annotations
@@ -37,51 +39,51 @@ _ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One call of an operator that computes something."""
+    """One call of an operator, except for views."""
 
     flops: int
-    """Floating-point operations of its matrix products."""
+    """Number of floating-point operations in matrix products."""
     bytes: int
-    """Bytes of the tensors that it reads and writes."""
+    """Number of bytes of the tensors that are read and written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What one forward and backward pass of a batch needs."""
+    """The operations and the memory of one forward and backward pass of a batch."""
 
     flops: Flops
     operators: tuple[Operator, ...]
-    """All operators in order, of both passes."""
+    """All operators of both passes, in order."""
     peak_bytes: int
-    """Most bytes alive at once, beyond the weights and the batch; gradients of this pass are included."""
+    """Maximum number of bytes alive at once, in addition to weights and batch; includes the gradients of this pass."""
     gradient_bytes: int
-    """Bytes of the gradients at the end."""
+    """Size in bytes of the gradients after the pass."""
 
     @property
     def bytes_moved(self) -> int:
-        """Bytes read and written by all operators."""
+        """Number of bytes that all operators read and write."""
         return sum(one.bytes for one in self.operators)
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its hooks untyped
-    """Records each operator, and the bytes of all tensors made under it that are still alive.
+    """Context manager that records each operator, and the bytes of all tensors that were created in it and are still alive.
 
-    A context manager. Works with real tensors, too, so that a simulation can be compared with them.
+    It also works with real tensors, so that a simulation can be compared with them.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.operators: list[Operator] = []
         self.alive = 0
-        """Bytes of the storages that were made and still exist."""
+        """Number of bytes of the storages that were created and still exist."""
         self.peak = 0
-        """Largest value of `alive`."""
+        """Largest value that `alive` has had."""
         self._known: dict[int, weakref.ref[Any]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Runs the operator, on the meta device if any of its tensors is there."""
+        """Runs the operator, on the meta device if any of its tensors is on it."""
         args, kwargs = _on_one_device(func, args, kwargs or {})
         out = func(*args, **kwargs)
 
@@ -96,7 +98,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
         return out
 
     def _count(self, tensor: Tensor) -> None:
-        """Counts the storage of a new tensor until it is freed."""
+        """Counts the storage of a new tensor as alive until it is freed."""
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if key in self._known:
@@ -116,7 +118,7 @@ def _tensors(values: Any) -> list[Tensor]:
 
 
 def _used_bytes(tensor: Tensor) -> int:
-    """Bytes of a tensor's values; those that an expanded tensor repeats count once."""
+    """Number of bytes of a tensor's values; values that an expanded tensor repeats count once."""
     count = 1
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         count *= size if stride else min(size, 1)
@@ -124,7 +126,7 @@ def _used_bytes(tensor: Tensor) -> int:
 
 
 def _on_one_device(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The arguments of an operator, without data if any of them has none."""
+    """The arguments of an operator, moved to the meta device if any of their tensors is on it."""
     there = [one.is_meta for one in _tensors((args, kwargs))]
     if not any(there) or all(there):
         return args, kwargs
@@ -137,22 +139,22 @@ def _on_one_device(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tu
 
 
 class Emulation(TorchFunctionMode):
-    """Makes torch compute on the meta device as on a real one: fused attention, and autocast to bf16 if asked for.
+    """Makes torch compute on the meta device as on a real one: with fused attention and, if requested, autocast to bf16.
 
     Args:
-        is_bf16: Whether matrices are multiplied in bf16, with fp32 weights, as `Precision.autocast` does.
+        is_bf16: Whether matrices are multiplied in bf16, with fp32 weights, as in `Precision.autocast`.
     """
 
     def __init__(self, *, is_bf16: bool) -> None:
         super().__init__()
         self.is_bf16 = is_bf16
         self.casts: dict[int, Tensor] | None = {}
-        """Casts of trained weights, which autocast keeps until the end of the forward pass; None after it."""
+        """Casts of trained weights, which autocast keeps until the end of the forward pass; None after the pass."""
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Calls a function of torch, with its replacement or in bf16."""
+        """Calls a function of torch or its replacement, with casts to bf16 where autocast would cast."""
         kwargs = kwargs or {}
         if self.is_bf16 and func in _IN_BF16:
             args, kwargs = tree_map_only(Tensor, self._cast, (tuple(args), kwargs))
@@ -186,11 +188,11 @@ _IN_BF16 = frozenset(
 )
 """Functions that autocast computes in bf16."""
 _ALIKE = frozenset([torch.cat, torch.stack, torch.index_copy, Tensor.index_copy])
-"""Functions whose tensors autocast brings to the widest type among them."""
+"""Functions for which autocast converts all tensors to the widest type among them."""
 
 
 def _widest(values: Any) -> Any:
-    """The same arguments with all floating-point tensors in the widest type among them."""
+    """Converts all floating-point tensors among the arguments to the widest type among them."""
     kinds = {one.dtype for one in _tensors(values) if one.is_floating_point()}
     if kinds != {torch.float32, torch.bfloat16}:
         return values
@@ -207,14 +209,14 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Attention by the fused kernel, which keeps its output and one number per query for the backward pass."""
+    """Applies attention with the fused kernel, which stores its output and one number per query for the backward pass."""
     if query.ndim != 4:
         return _plain_attention(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
     if attn_mask is not None and attn_mask.dtype == torch.bool:
         attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype)
-    # Its gradients are needed, so the result must not be one that the kernel of decoding gives.
+    # Gradients are needed here, so the kernel for decoding must not be used.
     out, _ = _ATTENTION(query, key, value, 0.0, is_causal, attn_mask=attn_mask, scale=scale)
     return out  # type: ignore[no-any-return]  # operators are untyped
 
@@ -222,7 +224,7 @@ def _attention(
 def _rms_norm(
     x: Tensor, shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
-    """An RMS norm that keeps one number per token: CPUs use this one, and fused kernels keep as much."""
+    """Applies an RMS norm that stores one number per token, as on a CPU; fused kernels of other devices store as much."""
     if weight is None or x.dtype != torch.float32 or eps is None:
         return F.rms_norm(x, shape, weight, eps)
     return OneScaleNorm.apply(x, weight, eps)  # type: ignore[no-any-return,no-untyped-call]  # torch leaves apply untyped
@@ -233,12 +235,12 @@ _plain_attention: Callable[..., Tensor] = F.scaled_dot_product_attention
 
 @dataclass(frozen=True)
 class Subject:
-    """A model without data, prepared for one stage: built on the meta device, with its trained parts chosen."""
+    """A model without data, built on the meta device and prepared for one stage, with the stage's parts trainable."""
 
     model: VLM
     stage: Stage
     precision: str
-    """``fp32`` or ``bf16``."""
+    """Number format: ``fp32`` or ``bf16``."""
 
     @property
     def trained(self) -> list[nn.Parameter]:
@@ -246,15 +248,15 @@ class Subject:
         return [one for one in self.model.parameters() if one.requires_grad]
 
     def simulate(self, batch: Batch, *, passes: int = 1) -> Simulation:
-        """One forward and backward pass of a batch; the memory is that of the last of several passes.
+        """Simulates forward and backward passes of a batch, and returns the last one.
 
         Args:
             batch: A batch of the stage, on the CPU or without data.
-            passes: Number of passes whose gradients are added, one after the other. Later ones meet the gradients of
-                the earlier ones.
+            passes: Number of successive passes whose gradients are added up. In later passes, the gradients of the
+                earlier ones exist already.
 
         Raises:
-            RuntimeError, NotImplementedError: the model reads the values of tensors, which have none here.
+            RuntimeError, NotImplementedError: the model reads the values of tensors, which do not exist here.
         """
         gradients = Gradients(self.model, self.trained, self.stage, Precision("fp32", META, "simulated"))
         shown = without_media_values(batch)
@@ -283,13 +285,13 @@ class Subject:
 
 
 def backward(loss: Tensor) -> None:
-    """As ``loss.backward()``, during which a function mode would be suspended and would miss what is recomputed."""
+    """Like ``loss.backward()``, which would suspend a function mode, so that recomputed operators would not be recorded."""
     run: Callable[..., Any] = torch.autograd.graph._engine_run_backward
     run((loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True)
 
 
 def without_media_values(batch: Batch) -> Batch:
-    """The batch with media that have shapes but no data; everything else is kept."""
+    """A copy of the batch in which media have shapes but no data."""
     media = {name: _without_values(one) for name, one in batch.media.items()}
     return replace(batch, media=media)
 

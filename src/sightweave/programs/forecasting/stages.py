@@ -1,4 +1,4 @@
-"""The forecast of one stage: from its simulations on one device, spread over several if there are."""
+"""Forecasts one stage from its simulations on one device, and distributes it over several devices if there are any."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from sightweave.programs.forecasting.timing import StepTime
 
 @dataclass(frozen=True)
 class Simulated:
-    """A stage on one device with the whole state, and the simulations behind its forecast."""
+    """The forecast of a stage on one device with the whole state, and the simulations that it is based on."""
 
     forecast: StageForecast
     typical: Simulation | None
-    """A microstep of mean size; None if the model cannot run without data."""
+    """Simulation of a microstep of mean size; None if the model cannot run without data."""
     memory_by_size: Sequence[tuple[float, int]] = ()
-    """Two batch sizes with their bytes at the peak; none if the data is too small for two."""
+    """Two batch sizes with their peak memory in bytes; empty if there is too little data for two sizes."""
 
 
 def simulated(plan: StagePlan, capacity: int, *, count: int = 1) -> Simulated:
-    """Parameters, operations and memory of a stage; its time is still to be found.
+    """Forecasts the parameters, operations and memory of a stage; its time is not determined yet.
 
     Args:
         plan: The stage.
-        capacity: Bytes that a device has.
-        count: Number of devices, each with a batch of the plan's size.
+        capacity: Number of bytes that are available on a device.
+        count: Number of devices, each of which gets a batch of the plan's size.
     """
     workload, stage = plan.workload, plan.stage
     memory, typical, flops = plan.state(), None, Flops()
@@ -75,7 +75,7 @@ def simulated(plan: StagePlan, capacity: int, *, count: int = 1) -> Simulated:
 
 
 def _memory_by_size(plan: StagePlan, total: int) -> list[tuple[float, int]]:
-    """The memory of the stage's batch size, and of one twice or half as large."""
+    """The memory for the stage's batch size, and for a batch that is twice or half as large."""
     size_here, other = plan.stage.batch_size, plan.workload.other_size()
     if other is None:
         return []
@@ -86,7 +86,10 @@ def _memory_by_size(plan: StagePlan, total: int) -> list[tuple[float, int]]:
 
 
 def _fitting(plan: StagePlan, sizes: Sequence[tuple[float, int]], total: int, capacity: int) -> int:
-    """The largest batch size that fits; the present one or none if the data is too small to tell."""
+    """The largest batch size that fits into memory.
+
+    If there is too little data to estimate it, this is the present batch size, or 0 if that does not fit.
+    """
     if plan.is_cpu:
         capacity = int(capacity / HEAP)
     if len(sizes) < 2:
@@ -95,13 +98,13 @@ def _fitting(plan: StagePlan, sizes: Sequence[tuple[float, int]], total: int, ca
 
 
 def with_time(stage: StageForecast, step: StepTime) -> StageForecast:
-    """The forecast with the time of a step, and that of all steps of a stage that has a number of them."""
+    """A copy of the forecast with the time of a step, and the time of all steps if the stage has a number of steps."""
     seconds = stage.seconds if stage.steps is None else stage.steps * step.total
     return dataclasses.replace(stage, time=step, seconds=seconds)
 
 
 def spread(plan: StagePlan, found: Simulated, device: Device, count: int) -> StageForecast:
-    """The forecast of a stage on `count` devices of the table, each with a batch of the plan's size."""
+    """The forecast of a stage on `count` devices of the same kind, each of which gets a batch of the plan's size."""
     forecast, stage = found.forecast, plan.stage
     model = scaling.Model.of(plan.subject.model)
     layout = scaling.choose(forecast.memory, model, device, count)
@@ -114,7 +117,7 @@ def spread(plan: StagePlan, found: Simulated, device: Device, count: int) -> Sta
     if found.typical is None:
         return forecast
 
-    # Time: operators of the microsteps, the device's share of the update, and what is exchanged.
+    # The time is that of the microsteps' operators, of the device's share of the update, and of the exchange.
     update = timing.Update.of(plan.subject.model, stage)
     own = update.shared(count) if layout == "sharded" else update
     step = timing.computed([found.typical] * stage.gradient_accumulation_steps, device, own)

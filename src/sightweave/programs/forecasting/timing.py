@@ -1,4 +1,4 @@
-"""The time of a step: measured by a short trial on this machine, or computed from the table of devices."""
+"""Determines the time of a step: by a short trial on this machine, or by a computation with the table of devices."""
 
 from __future__ import annotations
 
@@ -29,55 +29,56 @@ from sightweave.programs.training.work import Work
 
 Clock = Callable[[], float]
 _MOST_UPDATES, _WARM_UPDATES, _FEWEST_TIMED = 16, 2, 3
-"""Real updates at most, those that only warm up, and those that are needed for a mean time."""
+"""Maximum number of real updates, number of updates that only warm up, and minimum number of timed updates."""
 _FEWEST_FED = 3
-"""Fewest microsteps whose batches are made to time the feed."""
+"""Minimum number of microsteps whose batches are prepared to time the feed."""
 _MOST_UPDATED = 8_000_000
-"""Weights of each optimizer that a trial updates; the time for more of them is scaled."""
+"""Maximum number of weights that a trial updates per optimizer; the time is scaled up to all weights."""
 _ADAMW_PASSES = 7
-"""Reads and writes of each weight by AdamW: weight, gradient and two moments are read, three of them written."""
+"""Number of times that AdamW reads or writes each weight: it reads weight, gradient and two moments, and writes three
+of them."""
 _MUON_STEPS, _MUON_PASSES = 5, 30
-"""Steps of Newton-Schulz, and reads and writes of each weight by them and around them."""
+"""Number of Newton-Schulz steps, and number of times that Muon reads or writes each weight in them and around them."""
 _CLIP_PASSES = 3
-"""Reads and writes of each gradient by clipping: one for the norm, two to scale."""
+"""Number of times that clipping reads or writes each gradient: once for the norm, and twice to scale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """Seconds of one optimizer update."""
+    """The time of one optimizer update, in seconds."""
 
     gradients: float
-    """Forward and backward passes of all microsteps."""
+    """Time of the forward and backward passes of all microsteps."""
     update: float = 0.0
-    """Clipping, and the optimizer."""
+    """Time of clipping and of the optimizer."""
     feed: float = 0.0
-    """Making the batches, in one thread; it overlaps with the rest where there are cores for it."""
+    """Time to prepare the batches in one thread, which overlaps with the rest if there are spare cores."""
     communication: float = 0.0
-    """Exchange with other devices, which overlaps with the backward pass."""
+    """Time of the exchange with other devices, which overlaps with the backward pass."""
     feed_threads: int = 1
-    """Threads that make batches at the same time."""
+    """Number of threads that prepare batches at the same time."""
     spare_cores: int = 1
-    """Cores that training leaves to the feed; 0 if the two share their cores."""
+    """Number of cores that training leaves to the feed; 0 if training and feed share their cores."""
 
     @property
     def computing(self) -> float:
-        """Seconds of gradients and update."""
+        """Time of the gradients and the update."""
         return self.gradients + self.update
 
     def with_total(self, seconds: float) -> StepTime:
-        """The same with another total; the difference belongs to the gradients."""
+        """A copy with another total; the difference is attributed to the gradients."""
         found = dataclasses.replace(self, gradients=max(0.0, self.gradients + seconds - self.total))
-        hidden = found.total - seconds  # the feed takes longer than all else, and was overestimated
+        hidden = found.total - seconds  # above 0 if the feed takes longest and was overestimated
         return dataclasses.replace(found, feed=max(0.0, found.feed - hidden * self.lanes))
 
     @property
     def lanes(self) -> int:
-        """Batches that are made at the same time."""
+        """Number of batches that are prepared at the same time."""
         return max(1, min(self.feed_threads, self.spare_cores))
 
     @property
     def total(self) -> float:
-        """Seconds from one update to the next."""
+        """Time from one update to the next."""
         own = max(self.gradients, self.communication) + self.update
         if not self.spare_cores:
             return own + self.feed
@@ -93,15 +94,15 @@ def measured(
     gradients: float | None = None,
     now: Clock = time.perf_counter,
 ) -> StepTime:
-    """The time of a typical step, by a trial of each of its phases. Weights and random numbers stay as they are.
+    """Measures the time of a typical step, by a trial of each phase; weights and random number states do not change.
 
     Args:
-        model: The model on its device, in the mode of the stage and with its parts trainable.
+        model: The model on its device, in the stage's mode and with the stage's parts trainable.
         workload: The microsteps of the stage.
         precision: Device and number format.
         threads: Number of torch threads.
-        gradients: Seconds of the gradients, if a trial has measured them already.
-        now: Clock in seconds. With one that counts CPU time, nothing overlaps.
+        gradients: Time of the gradients in seconds if a trial has measured it already.
+        now: Clock in seconds. If it counts CPU time, phases are assumed not to overlap.
     """
     stage = workload.stage
 
@@ -124,12 +125,12 @@ def measured(
 
 
 def batches_of(workload: Workload, count: int) -> list[Batch]:
-    """Typical batches of an update of `count` microsteps."""
+    """Typical batches of an update with `count` microsteps."""
     return [workload.batch(one) for one in workload.typical(count)]
 
 
 def feed_seconds(workload: Workload, now: Clock) -> float:
-    """Seconds to make the batches of an update in one thread, from data that has not been read yet where there is any."""
+    """Measures the time to prepare an update's batches in one thread, from the second half of the data."""
     feed, count = workload.feed, workload.stage.gradient_accumulation_steps
     planned = feed.planned(start=feed.size // 2)
     tried = max(_FEWEST_FED, count)
@@ -150,7 +151,7 @@ def update_seconds(
     threads: int,
     now: Clock = time.perf_counter,
 ) -> float:
-    """Seconds to clip the gradients of a stage and to update its weights; copies of some of them are updated."""
+    """Measures the time to clip gradients and to update weights, on copies of some of the weights."""
     matrices = hidden_matrices(model) if stage.optimizer.name == "muon" else {}
     muon = list(matrices.values())
     known = {id(one) for one in muon}
@@ -167,7 +168,7 @@ def update_seconds(
 
 
 def _first(parameters: Sequence[Tensor], most: int) -> list[Tensor]:
-    """The first parameters with about `most` weights together, at least one."""
+    """The first parameters, at least one, that have at most `most` weights in total."""
     found: list[Tensor] = []
     count = 0
     for one in parameters:
@@ -196,7 +197,7 @@ def _seconds_of_update(
 
 
 def computed(simulations: Sequence[Simulation], device: Device, update: Update) -> StepTime:
-    """The time of a step on a device of the table: operator by operator, the longest of computing, moving and issuing.
+    """Computes the time of a step on a device, operator by operator, from the operations and the bytes of each.
 
     Args:
         simulations: The microsteps of an update, as each device computes them.
@@ -211,15 +212,15 @@ def computed(simulations: Sequence[Simulation], device: Device, update: Update) 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """The work of clipping and of the optimizer in one update."""
+    """The operations and the bytes of clipping and of the optimizer in one update."""
 
     flops: int
     bytes: int
-    """Bytes that are read and written."""
+    """Number of bytes that are read and written."""
 
     @classmethod
     def of(cls, model: nn.Module, stage: Stage) -> Update:
-        """The update of a stage's trained parameters."""
+        """The update of the parameters that a stage trains."""
         matrices = list(hidden_matrices(model).values()) if stage.optimizer.name == "muon" else []
         known = {id(one) for one in matrices}
         trained = [one for one in model.parameters() if one.requires_grad]
@@ -231,12 +232,15 @@ class Update:
         return cls(flops, moved)
 
     def shared(self, count: int) -> Update:
-        """The part of one of `count` devices that share it."""
+        """The part of this work that one of `count` devices does."""
         return Update(self.flops // count, self.bytes // count)
 
 
 def _flops_of_muon(matrix: Tensor) -> int:
-    """Operations of five steps of Newton-Schulz: a Gram matrix, its square, and a product with the matrix in each."""
+    """Number of operations in five Newton-Schulz steps.
+
+    Each step computes a Gram matrix, its square, and a product with the matrix.
+    """
     rows = matrix.shape[0]
     columns = matrix.numel() // rows
     short, long = min(rows, columns), max(rows, columns)
@@ -245,24 +249,24 @@ def _flops_of_muon(matrix: Tensor) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What some real updates took."""
+    """The memory and the time of some real updates."""
 
     resident: int | None
-    """Resident memory of this process after them, in bytes; None if the system does not say."""
+    """Resident memory of this process after the updates, in bytes; None if the system does not tell it."""
     seconds: float | None
-    """Mean time of an update with its feed, without the first ones; None if there were too few."""
+    """Mean time of an update with its feed, without the first updates; None if there were too few updates."""
 
 
 def rehearse(
     model: VLM, workload: Workload, precision: Precision, *, seconds: float, now: Clock = time.perf_counter
 ) -> Rehearsal:
-    """Makes some real updates, since a trial that repeats one batch finds its memory warm and its heap without gaps.
+    """Runs some real updates, because a trial that repeats one batch has warm memory and a heap without gaps.
 
     Args:
-        model: A model that is thrown away afterwards; its weights change.
+        model: A model that is discarded afterwards, because its weights change.
         workload: The microsteps of the stage.
         precision: Device and number format.
-        seconds: Time after which no further update starts; there are at least two.
+        seconds: Time after which no further update starts; at least two updates are run.
         now: Clock in seconds.
     """
     importlib.import_module("tensorboard.summary.writer.record_writer")  # a log loads it

@@ -1,4 +1,4 @@
-"""A trial of each stage on this machine: how long a step takes, and how much memory the process then holds."""
+"""Tries each stage on this machine, to measure the time of a step and the memory of the process."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.work import prepare
 
 _REHEARSAL_SECONDS = 20.0
-"""Time after which a rehearsal starts no further update."""
+"""Time, in seconds, after which a rehearsal starts no further update."""
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What the trial of one stage found."""
+    """The result of the trial of one stage."""
 
     step: StepTime
     resident: int | None
-    """Bytes of resident memory that the stage added to the process; None where it is not the device's."""
+    """Resident memory in bytes that the stage added to the process; None if it is not the memory of the device."""
     seconds: float | None
-    """Seconds of a real update; None if there were too few."""
+    """Time of a real update in seconds; None if there were too few updates."""
 
 
 def with_trial(stage: StageForecast, tried: Tried) -> StageForecast:
-    """The forecast with the time and the memory of a trial."""
+    """A copy of the forecast with the time and the memory of a trial."""
     step = tried.step if tried.seconds is None else tried.step.with_total(tried.seconds)
     if tried.resident is not None:
         stage = dataclasses.replace(stage, memory=stage.memory.resident(tried.resident))
@@ -56,15 +56,15 @@ def try_stages(
     before: int | None,
     now: Clock = time.perf_counter,
 ) -> list[Tried]:
-    """Tries each stage.
+    """Tries each stage and returns the results.
 
     Args:
-        model: A model that is thrown away afterwards, on the CPU if parts of it are to be quantized.
+        model: A model that is discarded afterwards; on the CPU if parts of it are to be quantized.
         workloads: The microsteps of each stage.
         train: Training settings.
         precision: Device and number format.
-        threads: Largest number of torch threads.
-        before: Resident memory of this process before, in bytes; None if that is not the device's.
+        threads: Maximum number of torch threads.
+        before: Resident memory of this process before the trial, in bytes; None if it is not the memory of the device.
         now: Clock in seconds.
     """
     device = precision.device
@@ -75,7 +75,7 @@ def try_stages(
     may_choose = train.num_threads is None and device.type == "cpu"
     numbers = trial.counts(threads) if may_choose else [threads]
 
-    # Choose the number of threads by all stages, then rehearse each of them with it.
+    # Choose one number of threads for all stages, then rehearse each stage with it.
     found = [_try_stage(model, workload, precision, numbers, now) for workload in workloads]
     trials = trial.Trials.of(train.stages, [seconds for seconds, _ in found], otherwise=threads)
     torch.set_num_threads(trials.threads)
@@ -87,7 +87,7 @@ def try_stages(
         lora.merge(model)
         known = before is not None and rehearsal.resident is not None
         grown = rehearsal.resident - before if known else None  # type: ignore[operator]  # both are known
-        # A cache of features is still empty in a rehearsal.
+        # In a rehearsal the feature cache is still empty.
         has_time = not workload.stage.cache_features
         tried.append(Tried(step, grown, rehearsal.seconds if has_time else None))
     return tried
@@ -100,7 +100,7 @@ def _try_stage(
     numbers: Sequence[int],
     now: Clock,
 ) -> tuple[dict[int, float], StepTime]:
-    """Seconds of the gradients with each number of threads, and of the rest of a step."""
+    """The time of the gradients in seconds for each number of threads, and the times of the other phases of a step."""
     stage = workload.stage
     prepare(model, stage, stage.lora)
     enter_training(model, stage.parts)
@@ -120,7 +120,7 @@ def _try_stage(
 
 
 def _share_of_new(workload: Workload) -> float:
-    """Share of a stage's images that its feature cache does not know yet."""
+    """Share of a stage's images that are not in its feature cache yet."""
     stage = workload.stage
     if stage.steps is None:
         return 0.0
@@ -129,7 +129,7 @@ def _share_of_new(workload: Workload) -> float:
 
 
 def matmul_rate(precision: Precision) -> float:
-    """Operations a second of a large matrix product."""
+    """Measures the number of operations per second of a large matrix product."""
     side = 1024
     kind = torch.bfloat16 if precision.name == "bf16" else torch.float32
     left = torch.ones(side, side, dtype=kind, device=precision.device)

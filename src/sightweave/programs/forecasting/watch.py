@@ -1,4 +1,4 @@
-"""What a training run was predicted to take, next to what it took."""
+"""Compares the predicted time and memory of a training run with the measured values."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from sightweave.programs.training.work import prepare
 
 logger = logging.getLogger(__name__)
 _FEW = 12
-"""Microsteps whose lengths are looked at before training."""
+"""Number of microsteps whose lengths are considered before training."""
 _OVERHEAD = 1.1
-"""Time of a step per time of a trial, which repeats one batch; measured as 1.05 to 1.15."""
+"""Ratio of the time of a step to its time in a trial, which repeats one batch; measured values are 1.05 to 1.15."""
 
 
 class Watch:
-    """Predictions for a training run, and what was measured.
+    """Predicts the time and the memory of a training run, and stores what was measured.
 
     Args:
-        model: The model, untrained.
-        build: Builds the same model on the meta device.
-        processor: Its processor.
+        model: The untrained model.
+        build: Function that builds the same model on the meta device.
+        processor: The model's own processor.
         data: The training data.
         settings: Training settings with steps or minutes.
         precision: Device and number format.
@@ -63,18 +63,18 @@ class Watch:
         self.device = precision.device
         self.warnings: list[str] = []
         self.stages: list[Memory] = []
-        """Predicted memory of each stage."""
+        """Predicted peak memory of each stage."""
         self.predicted_bytes: int | None = None
         self.measured_bytes: int | None = None
         self.predicted_seconds: list[float | None] = []
-        """Seconds of an update in each stage; None without a trial."""
+        """Predicted time of an update in each stage, in seconds; None without a trial."""
         self.measured_seconds: float | None = None
 
     def predict_memory(self) -> None:
-        """Predicts the peak of all stages, and warns if it is more than there is."""
+        """Predicts the peak memory of all stages, and adds a warning if it exceeds the available memory."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # loads libraries that training loads, too
+        torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # loads libraries that training also loads
         is_cuda = self.device.type == "cuda"
         own = torch.cuda.memory_allocated(self.device) if is_cuda else system_memory.resident_bytes() or 0
         free = system_memory.free_bytes(self.device)
@@ -85,7 +85,7 @@ class Watch:
             if found is None:
                 return
             self.stages.append(found)
-            needed = found.total - found.weights  # the weights are there already
+            needed = found.total - found.weights  # the weights exist already
             if self.device.type == "cpu":
                 needed = int(HEAP * needed) + self._snapshot(found, workload.stage)
             totals.append(needed)
@@ -112,7 +112,7 @@ class Watch:
             yield Workload(feed, most=_FEW)
 
     def _stage_memory(self, workload: Workload) -> Memory | None:
-        """The memory of a stage; None if the model cannot run without data."""
+        """The peak memory of a stage; None if the model cannot run without data or if images cannot be read."""
         plan = StagePlan.of(
             self.build,
             workload,
@@ -127,7 +127,7 @@ class Watch:
         except SIMULATION_ERRORS as error:
             logger.info("memory is not predicted: the model cannot run without data (%s)", error)
             return None
-        except MediaError:  # training will say which images it cannot read
+        except MediaError:  # training reports images that cannot be read
             return None
 
     def predict_time(self, trials: Trials) -> None:
@@ -140,7 +140,8 @@ class Watch:
                 seconds += timing.update_seconds(self.model, stage, self.precision, threads=trials.threads)
             self.predicted_seconds.append(seconds)
 
-        # On a CPU the trial has shown how much memory the passes take; the optimizer's state and gaps in the heap follow.
+        # On a CPU, the trial already allocated the memory of the passes; the optimizer's state and gaps in the heap
+        # follow later.
         resident = system_memory.resident_bytes() if self.device.type == "cpu" else None
         if resident is not None and self.stages and None not in self.predicted_seconds:
             later = []
@@ -149,15 +150,20 @@ class Watch:
             self.predicted_bytes = resident + max(later)
 
     def measure(self, *, steps: int, seconds: float) -> None:
-        """Reads the peak of the memory, and the mean time of a step."""
+        """Measures the peak memory and the mean time of a step.
+
+        Args:
+            steps: Number of steps that were made.
+            seconds: Time of these steps.
+        """
         if self.device.type == "cuda":
             self.measured_bytes = torch.cuda.max_memory_allocated(self.device)
-        else:  # a heap that keeps freed memory is at its peak
+        else:  # a heap that keeps freed memory stays at its peak
             self.measured_bytes = system_memory.resident_bytes()
         self.measured_seconds = seconds / steps if steps else None
 
     def predicted_step(self, done: Sequence[int]) -> float | None:
-        """Predicted mean seconds of a step, over the steps made in each stage; None if a stage had no trial."""
+        """Predicted mean time of a step in seconds, over the steps made in each stage; None if a stage had no trial."""
         total, steps = 0.0, 0
         for seconds, count in zip(self.predicted_seconds, done, strict=False):
             if count and seconds is None:
@@ -167,7 +173,7 @@ class Watch:
         return total / steps if steps and self.predicted_seconds else None
 
     def to_text(self, done: Sequence[int]) -> str:
-        """One line with predicted and measured figures; empty if nothing was predicted."""
+        """One line of text with predicted and measured values; empty if nothing was predicted."""
         parts = []
         step = self.predicted_step(done)
         if step is not None and self.measured_seconds is not None:
@@ -179,7 +185,7 @@ class Watch:
         return f"forecast: {'; '.join(parts)}" if parts else ""
 
     def to_json(self, done: Sequence[int]) -> dict[str, Any]:
-        """The figures for ``run.json``."""
+        """The values for ``run.json``."""
         return {
             "step_seconds_predicted": self.predicted_step(done),
             "step_seconds_measured": self.measured_seconds,
@@ -189,7 +195,7 @@ class Watch:
 
 
 def too_large(number: int, stage: Stage, needed: int, free: int, device: torch.device) -> str:
-    """The warning that a stage does not seem to fit."""
+    """The warning that a stage probably does not fit into memory."""
     smaller = max(1, int(stage.batch_size * free / needed))
     return (
         f"stage {stage.name}: a step needs about {size(needed)}, but {size(free)} of memory is free on {device.type}, so it "
@@ -199,5 +205,5 @@ def too_large(number: int, stage: Stage, needed: int, free: int, device: torch.d
 
 
 def is_saved_within(steps: int | None, train: Settings) -> bool:
-    """Whether a stage of this many steps saves a checkpoint before it ends; one with minutes may."""
+    """Whether a stage of this many steps saves a checkpoint before it ends; also True for one with minutes."""
     return steps is None or steps > train.save_every

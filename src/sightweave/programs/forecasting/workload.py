@@ -1,4 +1,4 @@
-"""The microsteps that a stage will compute, from the real order and lengths of its data, before any of them is computed."""
+"""Plans the microsteps of a stage from the real order and lengths of its data, before any of them is computed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sightweave.programs.training.settings import Stage
 
 Rows = Sequence[Sequence[Bundle]]
 MOST = 64
-"""Microsteps whose lengths are looked at by default."""
+"""Default number of microsteps whose lengths are considered."""
 
 
 class Unlogged(Quarantine):
-    """Leaves samples out as training does, but does not report them: training will."""
+    """Leaves samples out like training, but does not report them, because training will."""
 
     def add(self, key: str, error: DataError) -> None:
         """Does nothing."""
@@ -37,10 +37,10 @@ class Microstep:
 
     rows: Rows
     size: int
-    """Slots of its rows, padding included; for a stage that learns words, its samples, which bring the media."""
+    """Number of slots in its rows, including padding; for a stage that learns words, its number of samples."""
     samples: int
     tokens: int
-    """Slots that hold a token."""
+    """Number of slots that contain a token."""
 
 
 class Workload:
@@ -48,10 +48,10 @@ class Workload:
 
     Args:
         feed: Feed of the stage.
-        most: Maximum number of microsteps to look at; a stage with fewer has fewer.
+        most: Maximum number of microsteps to consider.
 
     Raises:
-        DataError: no usable data.
+        DataError: there is no usable data.
     """
 
     def __init__(self, feed: Feed, *, most: int = MOST) -> None:
@@ -63,32 +63,35 @@ class Workload:
         mean = sum(one.size for one in found) / len(found)
         nearest = sorted(found, key=lambda one: abs(one.size - mean))
         self.largest = by_size[0]
-        """The microstep with the most slots, which decides the memory."""
+        """The microstep with the most slots, which determines the memory."""
         self.second = by_size[1] if len(by_size) > 1 else None
-        """The one with the most slots after it."""
+        """The microstep with the second most slots; None if there is only one microstep."""
         self._typical = nearest[: feed.stage.gradient_accumulation_steps]
 
-        # The rows of all others are dropped: their samples would take more memory than a small model.
+        # Drop the rows of all other microsteps, because their samples would take more memory than a small model.
         kept = {id(one) for one in (self.largest, self.second, *self._typical)}
         self.microsteps = [one if id(one) in kept else dataclasses.replace(one, rows=()) for one in found]
-        """All of them, in order; most without rows."""
+        """All microsteps in order, most of them without rows."""
 
     def typical(self, count: int) -> list[Microstep]:
-        """`count` microsteps whose sizes are nearest to the mean; the few that there are come again."""
+        """`count` microsteps whose sizes are nearest to the mean; if there are fewer, they are repeated."""
         return [self._typical[number % len(self._typical)] for number in range(count)]
 
     @property
     def samples(self) -> float:
-        """Mean samples of a microstep."""
+        """Mean number of samples in a microstep."""
         return sum(one.samples for one in self.microsteps) / len(self.microsteps)
 
     @property
     def tokens(self) -> float:
-        """Mean tokens of a microstep, without padding."""
+        """Mean number of tokens in a microstep, without padding."""
         return sum(one.tokens for one in self.microsteps) / len(self.microsteps)
 
     def other_size(self) -> tuple[float, Rows] | None:
-        """Rows like those of the largest microstep, but twice or half as many, and that factor; None for a single row."""
+        """Rows like those of the largest microstep, but twice or half as many, preceded by this factor.
+
+        None if the only microstep has a single row.
+        """
         rows = self.largest.rows
         if self.second is not None:
             return 2.0, [*rows, *self.second.rows]
@@ -96,10 +99,10 @@ class Workload:
         return (half / len(rows), rows[:half]) if half else None
 
     def batch(self, microstep: Microstep) -> Batch:
-        """The batch of a microstep, or of the first one whose media can be read.
+        """The batch of a microstep, or of the first microstep whose media can be read.
 
         Raises:
-            MediaError: none of the microsteps can be read.
+            MediaError: the media of no microstep can be read.
         """
         try:
             return self.feed.batch_of(microstep.rows)
@@ -112,7 +115,7 @@ class Workload:
 
 
 def microsteps_of(stage: Stage) -> int | None:
-    """Microsteps of a stage; None for a stage with minutes."""
+    """Number of microsteps in a stage; None for a stage with minutes."""
     return None if stage.steps is None else stage.steps * stage.gradient_accumulation_steps
 
 
@@ -129,7 +132,7 @@ def _microstep(rows: Rows, stage: Stage) -> Microstep:
 
 
 def with_features(batch: Batch, encoders: MediaPaths) -> Batch:
-    """The batch with the features of its media, as a full feature cache gives them; on the device of the encoders."""
+    """A copy of the batch with the features of its media, as in a full feature cache, on the device of the encoders."""
     media = {modality: _encoded(modality, one, encoders) for modality, one in batch.media.items()}
     return dataclasses.replace(batch, media=media)
 
@@ -144,7 +147,7 @@ def _encoded(modality: str, media: Media, encoders: MediaPaths) -> Media:
 
 
 def feature_bytes(batch: Batch) -> Iterator[int]:
-    """Bytes of the features of each medium of a batch that has them."""
+    """Yields the size in bytes of the features of each medium in a batch with features."""
     for media in batch.media.values():
         features = media.features
         if isinstance(features, Features):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from sightweave.core import catalog
-from sightweave.core.config import config
+from sightweave.core.config import config, kind_of, one_of
 from sightweave.core.errors import did_you_mean
 from sightweave.data.inputs.too_long import Policy
 from sightweave.models.adapters import quantization
@@ -39,6 +39,13 @@ def _known_tasks(names: tuple[str, ...]) -> tuple[str, ...]:
         if name not in known and "." not in name:  # a dotted path is a task of the user's own
             raise ValueError(f"no task {name!r} (got {list(names)}). {did_you_mean(name, known)}")
     return names
+
+
+def _distinct(trackers: tuple[Any, ...]) -> tuple[Any, ...]:
+    names = [kind_of(one) for one in trackers]
+    if len(set(names)) < len(names):
+        raise ValueError(f"each tracker can be used once (got {', '.join(names)})")
+    return trackers
 
 
 @config
@@ -190,6 +197,11 @@ class Settings:
     """Number of newest checkpoints kept while training, for resuming; all are removed when training is complete."""
     log_every: PositiveInt = 10
     """Steps between rows of metrics.jsonl."""
+    trackers: Annotated[
+        tuple[Annotated[Any, one_of("programs.training.trackers")], ...], AfterValidator(_distinct)
+    ] = ()
+    """Experiment trackers, in addition to TensorBoard: wandb or mlflow, also with settings, such as {kind: wandb, project:
+    demo}."""
     validate_every: NonNegativeInt | None = None
     """Steps between validations on the validation split, never on a test split; 0 disables them. None chooses an interval:
     at most 10 validations per stage, with at most one validation image per 20 training images."""

@@ -1,0 +1,1 @@
+"""Experiment trackers: programs outside Sightweave that get the numbers of a training run."""
