@@ -47,7 +47,7 @@ class MediaPath(nn.Module):
         return MediaEmbeddings(embeddings, item, row, segment, branch, lengths=lengths)
 
     def _of_many_sizes(self, media: Sequence[Tensor | Features]) -> list[Tensor]:
-        """Embeddings (Q D) of each of several media of different sizes.
+        """Embeddings (Q D) of each medium, for media of different sizes.
 
         Media of the same size are encoded together. This needs no padding, and the other media have no influence on the
         result.
@@ -88,7 +88,7 @@ def _lengths(rows: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _joined_lengths(made: Sequence[MediaEmbeddings]) -> tuple[int, ...] | None:
-    """Number of embeddings of all modalities in each row; None if that of one modality is not known."""
+    """Number of embeddings of all modalities in each row; None if the number is unknown for a modality."""
     total: list[int] = []
     for one in made:
         if one.lengths is None:

@@ -25,7 +25,7 @@ from sightweave.models.nn.mask import Mask, memory_mask
 from sightweave.models.nn.norm import RMSNorm
 
 _PLACE = "cross_attention"
-"""Name of the cache slot with the layout of the media, and the first part of the names of those with keys and values."""
+"""Name of the cache slot with the layout of the media, and prefix of the names of the slots with keys and values."""
 
 
 @config
@@ -112,7 +112,7 @@ class CrossAttention(Fusion):
         mask = memory_mask(tokens, memory)
         assert mask.blind_rows is not None
         sees = ~mask.blind_rows[:, 0]
-        # The gates of a token without media are closed, so what it attends to does not matter.
+        # Tokens without media have closed gates, so they may attend to anything.
         mask = Mask(dense=mask.dense)
 
         if media is not None:
@@ -121,7 +121,7 @@ class CrossAttention(Fusion):
             assert cache is not None
             keys_values = [cache.slots[name] for name in self._slots]
         if media is not None and cache is not None:
-            # A later pass needs keys and values, but not the embeddings themselves.
+            # Later passes need the keys and values, but not the embeddings themselves.
             cache.slots[_PLACE] = (memory.hidden[:, :, :0], memory.segment, memory.branch, memory.valid)
             cache.slots.update(zip(self._slots, keys_values, strict=True))
 
@@ -135,14 +135,14 @@ class CrossAttention(Fusion):
 
     @property
     def _slots(self) -> list[str]:
-        """Name of the cache slot of each gated layer."""
+        """Names of the cache slots with keys and values, one for each gated layer."""
         return [f"{_PLACE}.{layer * self.every}" for layer in range(len(self.layers))]
 
     def _keys_values(self, media: Tensor) -> list[tuple[Tensor, ...]]:
-        """Keys and values of the media (B M D) for each gated layer: B H M Dh each.
+        """Keys and values of the media (B M D) for each gated layer; each B H M Dh.
 
-        All layers read the same media. So these are normalized once, and one matrix product projects them for all layers;
-        the weights of each layer's norm are multiplied into those of its projections.
+        All layers read the same media, which are therefore normalised once and projected for all layers in one matrix
+        product. The projections of each layer are multiplied by the weight of its norm.
         """
         layers = cast("list[_GatedLayer]", list(self.layers))
         weights: list[Tensor] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sightweave.core.batch import Batch
@@ -14,7 +14,7 @@ from sightweave.models.vlm import VLM
 from sightweave.programs.forecasting import memory as memories
 from sightweave.programs.forecasting.flops import Flops
 from sightweave.programs.forecasting.memory import Memory
-from sightweave.programs.forecasting.simulation import Simulation, Subject
+from sightweave.programs.forecasting.simulation import Simulation, Subject, without_media_values
 from sightweave.programs.forecasting.timing import StepTime
 from sightweave.programs.forecasting.workload import Workload, feature_bytes, with_features
 from sightweave.programs.training.settings import Stage
@@ -117,7 +117,7 @@ class Forecast:
     """Price of one device per hour; None if unknown."""
     source: str = ""
     """Source of the device's figures; empty for a trial on this machine."""
-    notes: Sequence[str] = field(default_factory=tuple)
+    notes: Sequence[str] = ()
 
     @property
     def seconds(self) -> float:
@@ -290,8 +290,6 @@ class StagePlan:
         """The batch as the passes get it: with features if the stage caches those of its frozen encoder."""
         if not self.stage.cache_features:
             return batch
-        from sightweave.programs.forecasting.simulation import without_media_values
-
         return with_features(without_media_values(batch), self.subject.model.encoders)
 
     def simulate(self, batch: Batch) -> Simulation:
