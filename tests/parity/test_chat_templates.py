@@ -447,7 +447,9 @@ def test_of_two_templates_the_processors_counts_where_there_is_one(bare: Path) -
 @pytest.mark.parametrize("value", [[{"name": "rag", "template": CHATML}], {"rag": CHATML}])
 def test_named_templates_without_a_default_are_refused(value: Any, bare: Path) -> None:
     put(bare / "tokenizer_config.json", value)
-    with pytest.raises(CheckpointError, match=r"the chat templates rag but no 'default'; put the one to use"):
+    with pytest.raises(
+        CheckpointError, match=r"the chat templates rag, but none is called 'default'; put the one to use"
+    ):
         pretrained_tokenizer.read(bare, 50)
 
 

@@ -336,7 +336,7 @@ def _state(folder: Path, wanted: recipes.Recipe) -> Literal["new", "trained", "d
             and not facts["interrupted"]
             and _is_of(found, facts, wanted)
         )
-    except (OSError, ValueError, KeyError, TypeError):  # missing, or only partly written
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):  # missing, or only partly written
         return "new"
     if not is_trained:
         return "new"

@@ -524,7 +524,7 @@ def _save(run: Run, folder: Path, state: State, model: VLM, saver: Saver) -> Non
 
     if not state.model:
         # Training is complete, so the model does not change any more: no copy is needed, and nothing to resume from.
-        saver.finish()
+        saver.wait()
         run.save(folder, model)
         runs.record(folder, progress)
         return

@@ -94,7 +94,7 @@ def test_a_file_that_was_cut(tmp_path: Path, kept: int) -> None:
 
 def test_values_that_are_not_finite(tmp_path: Path) -> None:
     save_file({"a": torch.tensor([1.0, float("nan")])}, tmp_path / WEIGHTS)
-    with pytest.raises(CheckpointError, match="a holds 1 values of 2 that are NaN"):
+    with pytest.raises(CheckpointError, match="a: 1 of 2 values are NaN"):
         read_tensors(tmp_path)
 
 

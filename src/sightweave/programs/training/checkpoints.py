@@ -182,13 +182,14 @@ def check_space(folder: Path, needed: int) -> None:
     """Checks the free space on the disk of a folder.
 
     Args:
-        folder: An existing folder.
+        folder: The folder, which need not exist.
         needed: Bytes that are to be written.
 
     Raises:
         CheckpointError: there is less.
     """
-    free = shutil.disk_usage(folder).free
+    existing = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    free = shutil.disk_usage(existing).free
     if free < needed:
         raise CheckpointError(
             f"{folder}: a checkpoint needs {needed:,} bytes and {free:,} are free. Free some space, or choose a folder on "
@@ -221,6 +222,11 @@ class Saver:
         )
         self._thread.start()
 
+    def wait(self) -> None:
+        """Waits until the thread has ended. If its checkpoint was not saved, that does not matter any more."""
+        self._join()
+        self._error = None
+
     def finish(self) -> None:
         """Waits until the last snapshot is on disk.
 
@@ -250,8 +256,8 @@ class Saver:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A second stop signal raises SystemExit or KeyboardInterrupt, and must not wait for the disk.
-        if kind is None or issubclass(kind, Exception):
+        # A second stop signal raises SystemExit, and must not wait for the disk.
+        if kind is None or not issubclass(kind, SystemExit):
             self._join()
 
 

@@ -279,7 +279,7 @@ def test_pictures_in_a_column_of_an_unknown_name_are_named(tmp_path: Path) -> No
     file = written.write_table(tmp_path / "a.parquet", [row], None)
     assert detect(tmp_path) == {"parquet": "images in columns not called image (scan)"}
     with pytest.raises(
-        DataError, match=r"no image column.*are scan, question, answer. 'scan' looks like images"
+        DataError, match=r"no image column.*are scan, question, answer. Possible image columns: 'scan'"
     ):
         build(file)
 

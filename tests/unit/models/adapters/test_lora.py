@@ -15,11 +15,11 @@ from tiny import vit_model
 from torch import nn
 
 import sightweave
+from sightweave import run as runs
 from sightweave.core.errors import BackendError, RecipeError
 from sightweave.models.adapters import lora
 from sightweave.models.adapters.lora import Lora
 from sightweave.models.parts import choose_parts, named_parts
-from sightweave.run import Run
 
 pytest.importorskip("peft")
 PICTURE = np.full((20, 20, 3), 90, np.uint8)
@@ -144,14 +144,14 @@ def test_every_checkpoint_before_that_stage_loads(tmp_path: Path, monkeypatch: p
     ]
     values = recipe()
     values["train"]["stages"] = [{"batch_size": 2, **stage} for stage in stages]
-    save, seen = Run.save, []
+    write, seen = runs.write, []
 
-    def saved(run: Run, folder: Path, model: Any = None) -> None:
-        save(run, folder, model)
+    def written(folder: Path, *values: Any) -> None:
+        write(folder, *values)
         loaded = sightweave.load(folder, device="cpu")
         seen.append(sorted({name.split(".")[0] for name in loaded.model.state_dict() if "lora_" in name}))
 
-    monkeypatch.setattr(Run, "save", saved)
+    monkeypatch.setattr(runs, "write", written)
     sightweave.train(values, out=tmp_path / "run", evaluate=False)
     # After steps 2 (first stage), 4, 6 and at the end.
     assert seen == [[], ["encoders"], ["encoders"], ["encoders"]]

@@ -14,6 +14,7 @@ from torch import nn
 from unit.models.adapters.test_lora import PICTURE, recipe
 
 import sightweave
+from sightweave import run as runs
 from sightweave.core.errors import BackendError, RecipeError
 from sightweave.models.adapters import quantization
 from sightweave.models.adapters.quantization import QuantizedLinear
@@ -131,14 +132,13 @@ def test_adapters_train_beside_few_bits_and_the_run_is_an_ordinary_one(
 
 def test_checkpoints_along_the_way_are_ordinary_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[list[str]] = []
-    save = sightweave.Run.save
-    monkeypatch.setattr(
-        sightweave.Run,
-        "save",
-        lambda run, folder, model=None: (saved.append(sorted(model.state_dict())), save(run, folder, model))[
-            1
-        ],
-    )
+    write = runs.write
+
+    def written(folder: Path, weights: dict[str, torch.Tensor], *values: Any) -> None:
+        saved.append(sorted(weights))
+        write(folder, weights, *values)
+
+    monkeypatch.setattr(runs, "write", written)
     values = recipe(lora={"language_model": {"rank": 2}})
     values["train"]["quantize"] = {"language_model": "nf4"}
     sightweave.train(values, out=tmp_path / "run", evaluate=False)

@@ -220,7 +220,7 @@ def test_the_fault_is_found(
 
 def test_no_training_starts_on_a_fault(folders: tuple[str, str], tmp_path: Path, monkeypatch: Patch) -> None:
     a_mask_leak(monkeypatch)
-    with pytest.raises(WiringError, match="No token of an answer can see a later one") as caught:
+    with pytest.raises(WiringError, match="No token of an answer can attend to a later one") as caught:
         sightweave.train(recipe(folders), out=tmp_path / "run", evaluate=False)
     assert "train.check=false" in str(caught.value)
     assert not (tmp_path / "run" / "checkpoint").exists()
