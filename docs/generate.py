@@ -69,7 +69,11 @@ ROOMS = {
     "metrics": ("Metrics", "From answers to scores.", ["answers/metrics"]),
     "programs": ("Programs", "Generation, and other models that can be evaluated.", ["programs"]),
     "training": ("Training", "Stages, optimizers, schedules and the loop.", ["programs/training"]),
-    "forecasting": ("Forecasting", "Estimates of what a run will cost, before it starts.", ["programs/forecasting"]),
+    "forecasting": (
+        "Forecasting",
+        "Estimates of what a run will cost, before it starts.",
+        ["programs/forecasting"],
+    ),
     "evaluation": ("Evaluation", "Scores with controls and intervals.", ["programs/evaluation"]),
     "checks": ("Checks", "Checks that the parts are connected correctly.", ["programs/checks"]),
     "doctor": ("Doctor", "Checks that a dataset can be trained on.", ["programs/doctor"]),

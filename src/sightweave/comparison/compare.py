@@ -206,7 +206,10 @@ def _budget(minutes: float | None, tokens: float | None) -> Budget:
 
 
 def _budgeted(plan: _Plan, run: _Run) -> list[Cell]:
-    """The cells with the number of steps that fits into the budget, which is the same for all seeds of a composition."""
+    """The cells, each with the number of steps that fits into the budget; a trial finds it if it is not known yet.
+
+    All seeds of a composition get the same number of steps.
+    """
     file = plan.out / "steps.json"
     known: dict[str, list[int]] = _read(file) if file.is_file() else {}
 

@@ -284,7 +284,10 @@ class Shared:
         return cls(keys, values, group)
 
     def grouped(self, group: Tensor) -> Groups:
-        """Groups for other rows that attend to the same prefixes, such as several tokens of each row."""
+        """The grouping of other rows that attend to the same prefixes, such as one row for each of several tokens.
+
+        `group` gives the number of the prefix of each row.
+        """
         held = self.keys[0]
         return Groups(group, len(held), held.shape[1])
 

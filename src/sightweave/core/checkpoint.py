@@ -347,7 +347,11 @@ def _checked_file(path: Path, name: str, most: int | None = None) -> tuple[Path,
 
 
 def _listed_file(path: Path, name: str) -> tuple[Path, dict[str, Any]]:
-    """The path of a file and its manifest entry, after checking its size."""
+    """The path of a file and its entry in the manifest.
+
+    Raises:
+        CheckpointError: The file is not listed, is missing, or has another size than its entry.
+    """
     folder = _folder(path)
     entry = _manifest(folder).get(name)
     file = folder / name

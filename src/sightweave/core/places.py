@@ -127,7 +127,7 @@ def check_data(data: Any) -> None:
     """Checks that the files or folders of a data argument exist.
 
     Args:
-        data: A path, the name of a kind, a mapping, or a list of these. Mappings and lists may also be given as YAML text.
+        data: A path, the name of a dataset kind, a mapping, or a list of these. Mappings and lists may also be YAML text.
 
     Raises:
         DataError: A file or folder does not exist.

@@ -173,7 +173,10 @@ def _as_settings(chosen: Mapping[str, Any]) -> list[str]:
 def _measured(
     answering: Answering, data: Any, settings: Sequence[str]
 ) -> tuple[recipes.Measured, list[Any] | None]:
-    """The evaluation's settings, applied to those of the run or the predictor, and `data` if it is a list of rows."""
+    """The evaluation settings of the run or predictor, overridden by `data` and `settings`.
+
+    Also returns the rows if `data` is a list of rows, else None.
+    """
     values, records = answering.measured.to_plain(), None
     if data is not None:
         sources, records = read_data(data)
@@ -405,7 +408,7 @@ _MAX_PATH = 255
 
 
 def _word_of(value: Any) -> str:
-    """A short word for the name of a folder."""
+    """Turns a value into a short word that is safe to use in the name of a folder."""
     if isinstance(value, list | tuple):
         return "-".join(map(_word_of, value))[:_MAX_WORD] or "data"
 
@@ -466,7 +469,7 @@ def evaluate_into(
 
 @dataclasses.dataclass(frozen=True)
 class _Scoring:
-    """Scores one split after another by the same predictor and settings."""
+    """Scores each split in turn, with the same predictor and settings."""
 
     answering: Answering
     measured: recipes.Measured

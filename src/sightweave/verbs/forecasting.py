@@ -226,7 +226,10 @@ def watched(
 
 
 def plan(asked: Recipe, records: list[Any] | None, *, count: int = 1) -> Planned:
-    """Opens the data and builds everything but weights; with several devices, for the share of the batch that one has."""
+    """Opens the data and builds everything except the weights.
+
+    With several devices, the plan is for the share of the batch of one device.
+    """
     tasks = asked.build_tasks()
     recipe = asked.resolved()
     recipe.check()

@@ -261,7 +261,7 @@ def _places(sources: Sequence[Any]) -> Iterator[str]:
 
 
 def _is_near(place: str, folder: Path | None) -> bool:
-    """Whether a path is below the working folder as written, or inside the run's folder after resolving links."""
+    """Whether a path is in the working folder without resolving links, or in the run's folder after resolving them."""
     windows = PureWindowsPath(place)  # splits at both kinds of slash, and recognises drives and shares
     if place.startswith(("~", "//", "\\\\")) or "://" in place or "\0" in place:
         return False

@@ -272,7 +272,10 @@ def _built(plan: Plan, folder: Path, console: Console | None) -> Run:
 
 
 def _started(run: Run, plan: Plan, folder: Path, world: World) -> State:
-    """Removes an earlier run's files and writes a ``run.json`` that says unfinished, in case the process is killed."""
+    """Removes an earlier run's files, and returns the initial state of the training.
+
+    It also writes a ``run.json`` that is marked as unfinished, in case the process is killed.
+    """
     state = State(languages=_languages_before(plan.recipe))
     if not world.is_first:
         return state

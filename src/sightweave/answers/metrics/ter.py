@@ -53,9 +53,9 @@ class Config:
 
 
 class Ter:
-    """The number of insertions, deletions, substitutions and shifts of phrases, divided by that of words in the references.
+    """Translation edit rate: insertions, deletions, substitutions and shifts of phrases per word of the references.
 
-    If there are several references, a row has the fewest edits and the mean length.
+    With several references, the lowest number of edits and the mean length count.
 
     Args:
         case_sensitive: Whether to distinguish case.

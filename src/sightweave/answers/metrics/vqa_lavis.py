@@ -32,9 +32,9 @@ class VqaLavis:
     is_proportion = False
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """A row per answer, float64 R 2: (score from 0 to 1, 1). An answer that could not be parsed (None) scores 0.
+        """One row per answer, float64 R 2: its score from 0 to 1, and a count of 1.
 
-        References are the answers of all annotators, repeated as given.
+        An answer that could not be parsed scores 0. The references are the answers of all annotators, with duplicates kept.
 
         Raises:
             DataError: there is not exactly one prediction per sample, or a sample has fewer than four references.

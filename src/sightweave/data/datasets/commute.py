@@ -47,7 +47,7 @@ def _is_pair(folder: Path) -> bool:
 
 @config
 class Config(FilesConfig):
-    """A folder that contains images and folders such as en-fr, one such folder, or a file in it."""
+    """A CoMMuTE folder with images and folders of language pairs (such as en-fr), one folder of a pair, or a file in it."""
 
     def pictures(self) -> Folder:
         """The folder with the images. If the folder of a language pair has no subfolders, it is the one above it."""

@@ -1,4 +1,4 @@
-"""A pretrained encoder's position table equals the folder's, interpolated if the grid differs."""
+"""A pretrained encoder's position table equals the one in its source folder, interpolated if the grid differs."""
 
 from __future__ import annotations
 

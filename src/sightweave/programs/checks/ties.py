@@ -12,7 +12,7 @@ NEEDED = f"logits follow the table within {_MOST:g}"
 
 
 def check(subject: Subject) -> Finding:
-    """Changes the table, and compares the head's logits with the products of hidden states and the table."""
+    """Changes the token embedding for a moment, and compares the head's logits with hidden states times the table."""
     if not getattr(subject.parts.language_model, "tie_embeddings", False) or subject.is_classifier:
         return Finding(state="skip", measured="the head has its own weights")
 

@@ -268,10 +268,10 @@ class Combination:
         return max(found, 0.0) / len(variances) ** 2
 
     def of_scores(self) -> np.ndarray:
-        """Variances, for each stratum, of scores between 0 and the best one, including strata in which nothing differs; S.
+        """The variance of each stratum's score (S), for scores from 0 to the maximum.
 
-        A stratum in which nothing differs gets the variance of as many all-or-nothing answers as it has groups, with
-        its score moved towards the mean over strata with the weight of two of them.
+        A stratum whose scores are all equal gets the binomial variance for its number of groups, after its score is
+        shrunk towards the overall mean, which has the weight of two groups.
         """
         groups = self.found.effective
         share: np.ndarray = np.clip(

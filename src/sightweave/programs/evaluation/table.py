@@ -72,7 +72,7 @@ _CONTROLS_IN_A_ROW = 3
 
 
 def _control_table(evaluation: Evaluation, shown: Sequence[str], *, types: bool, is_first: bool) -> Table:
-    """The table of some controls; the first such table also has the gain and the verdict."""
+    """A table of the scores of the controls in `shown`; if `is_first`, it also has the gain and the verdict."""
     table = _table(
         "with other images or words",
         "gain: score minus that of the best control without the right image, in points",

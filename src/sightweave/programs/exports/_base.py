@@ -125,7 +125,7 @@ def with_longer(processor: Processor, samples: Sequence[Sample]) -> list[Sample]
 def longer(sample: Sample) -> Sample:
     """A copy of the sample with a longer prompt: its last user turn is repeated.
 
-    In a batch with it, the prompt of every sample that is not longer than the given one is padded.
+    Adding the copy to a batch forces padding of every prompt that is not longer than the original.
     """
     at = len(sample.parts)
     while at and sample.parts[at - 1].role == "assistant":

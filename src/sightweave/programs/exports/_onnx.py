@@ -56,10 +56,10 @@ class Past(Cache):
 
 
 class Encoder(nn.Module):
-    """The graph with the encoder and the connector.
+    """Module to export as an ONNX graph: the image encoder followed by the connector.
 
     Args:
-        path: Encoder and connector of images.
+        path: The model's path for images, from which both are taken.
     """
 
     def __init__(self, path: MediaPath) -> None:

@@ -66,7 +66,7 @@ class WandbTracker:
 
     @property
     def place(self) -> str:
-        """The run's page; offline, the folder to upload."""
+        """Address of the run's page or, in offline mode, the path of the folder to upload."""
         return str(Path(self._run.dir).parent if self._run.offline else self._run.url)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
