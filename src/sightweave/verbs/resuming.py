@@ -27,11 +27,19 @@ from sightweave.recipe import Recipe
 _FREE = (
     "title",
     "evaluate",
+    "train.check",
+    "train.keep_checkpoints",
+    "train.log_every",
+    "train.num_workers",
+    "train.save_every",
+    "train.trackers",
+    # These change only how sums are rounded, which `inexact` reports.
     "mesh",
-    *[f"train.{name}" for name in ("log_every", "save_every", "num_workers", "check", "trackers")],
+    "train.device",
+    "train.num_threads",
+    "train.precision",
 )
-_FREE += ("train.keep_checkpoints", "train.num_threads", "train.device", "train.precision")
-"""Settings that may change on a resume: the processes, and those of the last line, only change how sums are rounded."""
+"""Settings that may change on a resume."""
 _SHOWN = 12
 
 
