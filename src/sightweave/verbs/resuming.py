@@ -33,7 +33,7 @@ _FREE = (
     "train.num_workers",
     "train.save_every",
     "train.trackers",
-    # These change only how sums are rounded, which `inexact` reports.
+    # These change at most rounding and dropout; `inexact` reports the last three.
     "mesh",
     "train.device",
     "train.num_threads",

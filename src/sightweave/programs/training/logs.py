@@ -379,7 +379,8 @@ class ProgressLine:
 
         for name, form in _SHOWN.items():
             value = self._row.get(name)
-            if isinstance(value, int | float) and math.isfinite(value):
+            has_none = name == "tokens_per_second" and not value  # a stage that learns words reads no text
+            if isinstance(value, int | float) and math.isfinite(value) and not has_none:
                 parts.append(form(value))
         return ", ".join(parts)
 

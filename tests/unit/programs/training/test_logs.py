@@ -140,6 +140,12 @@ def test_a_log_shows_speeds_waiting_and_memory_of_the_newest_row() -> None:
     assert ProgressLine(steps=2).note() == ""
 
 
+def test_a_stage_without_text_shows_no_tokens() -> None:
+    line = ProgressLine(steps=2)
+    line.update(0, ROW | {"tokens_per_second": 0.0, "waiting_share": 0.0})
+    assert line.note().endswith("12.3 samples/s, 0% waiting for data, 1.40 GB")
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_the_live_line_is_one_line_and_keeps_title_and_counts(width: int) -> None:
     out = io.StringIO()
