@@ -122,7 +122,7 @@ OPTIONS: Mapping[str, str] = {
 NOTES: Mapping[str, str] = {
     **dict.fromkeys(
         ("report_to", "logging_dir", "use_wandb", "log_wandb", "wandb", "tensorboard"),
-        "Every run writes metrics.jsonl, TensorBoard events and report.html to its folder; no setting is needed.",
+        "Every run writes metrics.jsonl, TensorBoard events and report.html; train.trackers adds wandb and mlflow.",
     ),
 }
 """Explanations for other libraries' names that need no counterpart here."""
