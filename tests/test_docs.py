@@ -120,6 +120,12 @@ def check_command(words: list[str]) -> None:
         targets = re.findall(r"^([a-z]+):", page("Makefile"), re.MULTILINE)
         assert [word for word in words[1:] if "=" not in word and word not in targets] == []
         return
+    if words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
+        benchmark = Path(words[2].replace(".", "/") + ".py")
+        assert (ROOT / benchmark).is_file(), f"there is no {benchmark}"
+        source = page(str(benchmark))
+        assert [word for word in words if word[:2] == "--" and f'"{word}"' not in source] == []
+        return
     assert words[0] == "sightweave", f"neither make nor sightweave: {shlex.join(words)}"
     command: Any = typer.main.get_command(app)
     rest = words[1:]
