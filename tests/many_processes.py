@@ -27,6 +27,7 @@ from sightweave.core.device import Precision
 from sightweave.core.errors import SightweaveError
 from sightweave.core.types import Medium
 from sightweave.data.tasks import captioning, vqa
+from sightweave.models.parts import PART_NAMES
 from sightweave.models.vlm import VLM
 from sightweave.programs.training.logs import read_metrics
 from sightweave.programs.training.optimizers import OptimizerConfig
@@ -88,6 +89,7 @@ class Training:
         bad: frozenset[int] = frozenset(),
         name: str = "",
         case: str = "concat",
+        encoder: str = "cnn",
         save_every: int = 1,
         language_model: dict[str, Any] | None = None,
         state: State | None = None,
@@ -95,7 +97,9 @@ class Training:
         **settings: Any,
     ) -> None:
         form = "encoder_decoder" if case == "cross_attention" else "decoder_only"
-        self.model, processor = compose(Case(case, (), form), language_model=language_model)
+        self.model, processor = compose(
+            Case(case, (), form), encoder=encoder, language_model=language_model
+        )
         self.folder, self.world, self.saves = folder, world, list[Found]()
         self.trainer = Trainer(
             self.model,
@@ -133,7 +137,7 @@ class Training:
             "rows": rows,
             "saves": self.saves,
             "weights": digest(self.model),
-            "sums": [float(one.detach().double().square().sum()) for one in self.model.parameters()],
+            "sums": [float(whole(one.detach()).double().square().sum()) for one in self.model.parameters()],
             **counts(self.trainer.state),
         }
 
@@ -154,11 +158,16 @@ def counts(state: State) -> Found:
     }
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """All rows of a tensor, which all processes ask for together if it is sharded."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
 def digest(model: VLM) -> str:
     """A hash of all weights and statistics."""
     found = hashlib.sha256()
     for value in model.state_dict().values():
-        found.update(value.detach().contiguous().numpy().tobytes())
+        found.update(whole(value.detach()).contiguous().numpy().tobytes())
     return found.hexdigest()
 
 
@@ -173,11 +182,19 @@ def trained(*stages: Stage, **fields: Any) -> Callable[[Path, World], Found]:
 
 def gradients(folder: Path, world: World) -> Found:
     """The gradients of one update of four microsteps, half of whose pictures are hidden."""
-    one = stage(gradient_accumulation_steps=4, hide_images=0.5, length_power=0.5, z_loss=1e-4)
-    training = Training(folder, world, one)
+    return gradients_of(folder, world)
+
+
+def gradients_of(folder: Path, world: World, parts: tuple[str, ...] = PART_NAMES[:4], **fields: Any) -> Found:
+    one = stage(
+        gradient_accumulation_steps=4, hide_images=0.5, length_power=0.5, z_loss=1e-4, parts=parts
+    )
+    training = Training(folder, world, one, **fields)
     trainer = training.trainer
     (feed,) = trainer.feeds
-    work = Work.begin(training.model, feed, one, trainer.precision, spent=0.0)
+    work = Work.begin(
+        training.model, feed, one, trainer.precision, spent=0.0, sharding=trainer.sharding
+    )
     with contextlib.closing(
         feed.microsteps(28)
     ) as stream:  # from here on, processes with and without images meet
@@ -186,7 +203,7 @@ def gradients(folder: Path, world: World) -> Found:
     has_images = [bool(step.batch and step.batch.media) for step in steps]
     found: Found = {"loss": loss, "has_images": has_images}
     for name, parameter in work.optimizer.parameters.items():
-        found[name] = None if parameter.grad is None else parameter.grad.flatten().tolist()
+        found[name] = None if parameter.grad is None else whole(parameter.grad).flatten().tolist()
     return found
 
 

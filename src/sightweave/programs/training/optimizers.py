@@ -22,8 +22,10 @@ from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError
 from sightweave.models.nn.block import Block
 from sightweave.models.parts import PartName
+from sightweave.programs.training.rows import is_sharded, own, own_rows
 from sightweave.programs.training.weight_average import QUANTITY as AVERAGE
 from sightweave.programs.training.weight_average import WeightAverage
+from sightweave.programs.training.world import World
 
 Name = Literal["adamw", "muon"]
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -56,8 +58,16 @@ class OptimizerConfig:
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Learning rate multiplier from each block to the one below it, in the encoder and the language model."""
 
-    def build(self, model: nn.Module, factors: Mapping[str, float] | None = None) -> Optimizer:
-        """The optimizer of the trainable parameters of a model; `factors` multiply the rates of parameters by name."""
+    def build(
+        self, model: nn.Module, factors: Mapping[str, float] | None = None, world: World | None = None
+    ) -> Optimizer:
+        """The optimizer of the trainable parameters of a model.
+
+        Args:
+            model: The model.
+            factors: Learning rate multipliers of parameters, by name; 1 for all others.
+            world: The processes over which parameters may be sharded.
+        """
         return Optimizer(
             model,
             name=self.name,
@@ -68,11 +78,14 @@ class OptimizerConfig:
             eps=self.eps,
             weight_decay=self.weight_decay,
             factors=factors,
+            world=world,
         )
 
 
 class Optimizer:
     """One or two torch optimizers over the trainable parameters of a model, used as one.
+
+    Of a sharded parameter, each process updates its own rows, and has the state of these rows only.
 
     Args:
         model: The model; parameters that do not require gradients are left alone.
@@ -84,6 +97,7 @@ class Optimizer:
         eps: Term added to the denominator of AdamW.
         weight_decay: Decoupled weight decay of matrices, including embedding tables and kernels, but not of vectors.
         factors: Learning rate multipliers of parameters, by name; 1 for all others.
+        world: The processes over which parameters may be sharded.
 
     Raises:
         ValueError: unknown `name`, or no trainable parameters.
@@ -101,6 +115,7 @@ class Optimizer:
         eps: float = 1e-8,
         weight_decay: float = 0.05,
         factors: Mapping[str, float] | None = None,
+        world: World | None = None,
     ) -> None:
         if name not in ("adamw", "muon"):
             raise ValueError(f"optimizer is adamw or muon (got {name!r}).")
@@ -109,10 +124,14 @@ class Optimizer:
             raise ValueError(
                 "nothing to train: no parameter of the model requires gradients; unfreeze a part."
             )
+        self.world = world or World()
+        self.own = {key: own(value) for key, value in self.parameters.items()}
+        """The rows of the parameters that this process updates, by the parameter's name."""
 
         # Matrices of blocks go to Muon; everything else to AdamW, where vectors are not decayed.
-        matrices = hidden_matrices(model) if name == "muon" else {}
-        rest = {key: value for key, value in self.parameters.items() if key not in matrices}
+        hidden = hidden_matrices(model) if name == "muon" else {}
+        matrices = {key: self.own[key] for key in hidden}
+        rest = {key: value for key, value in self.own.items() if key not in matrices}
         tables = {key: value for key, value in rest.items() if value.ndim >= 2}
         vectors = {key: value for key, value in rest.items() if value.ndim < 2}
         factors = factors or {}
@@ -126,7 +145,8 @@ class Optimizer:
             self.optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True))
         if matrices:
             groups = _groups(matrices, factors, lr=muon_lr, weight_decay=weight_decay)
-            self.optimizers.append(Muon(groups, momentum=momentum))
+            sharded = {self.own[key]: value.shape for key, value in hidden.items() if is_sharded(value)}
+            self.optimizers.append(Muon(groups, momentum=momentum, sharded=sharded, world=self.world))
         self.average: WeightAverage | None = None
         """The average of the parameters, if there is one; its tensors are part of the optimizer's state."""
         self._peaks = [[float(group["lr"]) for group in one.param_groups] for one in self.optimizers]
@@ -139,18 +159,21 @@ class Optimizer:
 
     def step(self) -> None:
         """Updates the parameters from their gradients."""
+        for key, parameter in self.parameters.items():
+            if is_sharded(parameter):
+                self.own[key].grad = None if parameter.grad is None else own(parameter.grad)
         for optimizer in self.optimizers:
             optimizer.step()
 
     def zero_grad(self) -> None:
         """Clears all gradients."""
-        for parameter in self.parameters.values():
-            parameter.grad = None
+        for key, parameter in self.parameters.items():
+            parameter.grad = self.own[key].grad = None
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """The state of the optimizer by ``<parameter>/<quantity>``, for safetensors."""
+        """The state of the optimizer by ``<parameter>/<quantity>``, for safetensors; of sharded ones, the own rows."""
         tensors = {}
-        for key, parameter in self.parameters.items():
+        for key, parameter in self.own.items():
             for quantity, value in self._state(parameter).items():
                 tensors[f"{key}/{quantity}"] = value
         if self.average is not None:
@@ -158,7 +181,7 @@ class Optimizer:
         return tensors
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restores a state from `state_tensors`.
+        """Restores a state from `state_tensors`, with all rows of every parameter.
 
         Raises:
             CheckpointError: the state has a parameter that this optimizer does not train, or another shape, or the average
@@ -186,12 +209,26 @@ class Optimizer:
                     f"{tuple(parameter.shape)}."
                 )
             # The fused kernel of AdamW also needs its counter on the device of the parameter.
-            loaded[key][quantity] = value.detach().clone().to(parameter.device)
+            rows = own_rows(value.detach(), parameter, self.world)
+            loaded[key][quantity] = rows.clone().to(parameter.device)
 
-        if self.average is not None:
-            self.average.load_state_tensors(averages)
+        self.load_average(averages)
         for key, state in loaded.items():
-            self._owner(self.parameters[key]).state[self.parameters[key]] = state
+            self._owner(self.own[key]).state[self.own[key]] = state
+
+    def load_average(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restores the average of the weights, if there is one, from `state_tensors` with all rows.
+
+        Raises:
+            CheckpointError: as `WeightAverage.load_state_tensors`.
+        """
+        if self.average is None:
+            return
+        rows = {}
+        for name, value in tensors.items():
+            parameter = self.parameters.get(name.rpartition("/")[0])
+            rows[name] = value if parameter is None else own_rows(value, parameter, self.world)
+        self.average.load_state_tensors(rows)
 
     def _owner(self, parameter: Tensor) -> torch.optim.Optimizer:
         for optimizer in self.optimizers:
@@ -245,12 +282,18 @@ class Muon(torch.optim.Optimizer):
     matrices (such as queries, keys and values joined into one), and each of them is orthogonalised separately. A kernel
     counts as a matrix with one row per output channel.
 
+    Of a sharded matrix, each process gathers the whole gradient and orthogonalises it, and then updates its own rows; the
+    result does not depend on the number of processes. Orthogonalising the rows of each process separately would be a
+    different optimizer.
+
     Args:
         params: Matrices.
         lr: Learning rate.
         momentum: Nesterov momentum.
         weight_decay: Decoupled weight decay, multiplied by the learning rate.
         parts: Number of equal matrices stacked along the rows of each.
+        sharded: Shapes of the whole matrices of which `params` has only the rows of this process.
+        world: The processes over which these are sharded.
 
     Raises:
         ValueError: a parameter is not a matrix, or `parts` does not divide its rows.
@@ -264,7 +307,10 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         weight_decay: float = 0.0,
         parts: int = 1,
+        sharded: Mapping[Tensor, torch.Size] | None = None,
+        world: World | None = None,
     ) -> None:
+        self.sharded, self.world = dict(sharded or {}), world or World()
         super().__init__(
             params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": parts}
         )
@@ -274,9 +320,10 @@ class Muon(torch.optim.Optimizer):
                     raise ValueError(
                         f"Muon updates matrices (got a parameter of shape {tuple(p.shape)}); use AdamW for it."
                     )
-                if p.shape[0] % group["parts"]:
+                rows = self._shape(p)[0]
+                if rows % group["parts"]:
                     raise ValueError(
-                        f"Muon: {group['parts']} parts do not divide the {p.shape[0]} rows of a parameter."
+                        f"Muon: {group['parts']} parts do not divide the {rows} rows of a parameter."
                     )
 
     @overload
@@ -297,10 +344,14 @@ class Muon(torch.optim.Optimizer):
             alike: dict[tuple[Any, ...], list[Tensor]] = defaultdict(list)
             for p in group["params"]:
                 if p.grad is not None:
-                    alike[(p.shape, p.dtype, p.device)].append(p)
+                    alike[(self._shape(p), p in self.sharded, p.dtype, p.device)].append(p)
             for matrices in alike.values():
                 self._update(matrices, group)
         return loss
+
+    def _shape(self, matrix: Tensor) -> torch.Size:
+        """The shape of a whole matrix."""
+        return self.sharded.get(matrix, matrix.shape)
 
     def _update(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
         """Updates matrices of the same shape."""
@@ -314,11 +365,15 @@ class Muon(torch.optim.Optimizer):
         ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])
 
         # Orthogonalise all of them at once.
-        rows = matrices[0].shape[0]
-        columns = matrices[0].numel() // rows
-        rows //= group["parts"]
-        stacked = torch.stack(list(ahead)).reshape(-1, rows, columns)
-        directions = orthogonalise(stacked).to(matrices[0].dtype).view(len(matrices), *matrices[0].shape)
+        shape, is_shared = self._shape(matrices[0]), matrices[0] in self.sharded
+        rows, columns = shape[0] // group["parts"], shape[1:].numel()
+        stacked = torch.stack(list(ahead))
+        if is_shared:
+            stacked = self.world.gather_rows(stacked.transpose(0, 1), shape[0]).transpose(0, 1)
+        directions = orthogonalise(stacked.reshape(-1, rows, columns)).to(matrices[0].dtype)
+        directions = directions.view(len(matrices), *shape)
+        if is_shared:
+            directions = directions[:, self.world.rows(shape[0])]
 
         # Decay, then step.
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])

@@ -6,7 +6,7 @@ the step and the settings of the stage. A state consists of numbers, saved as JS
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -163,19 +163,26 @@ class State(Progress):
             random=random_states(device),
         )
 
-    def restore(self, model: nn.Module, optimizer: Optimizer, device: torch.device) -> None:
+    def restore(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        device: torch.device,
+        load: Callable[[Mapping[str, Tensor]], Any] | None = None,
+    ) -> None:
         """Loads the tensors into the model, the optimizer and torch, and drops them from this state.
 
         Args:
             model: The model, prepared for the stage with its adapters and quantized layers.
             optimizer: The optimizer of the stage.
             device: The device of the training.
+            load: Loads the weights into the model; by default its ``load_state_dict``.
 
         Raises:
             CheckpointError: they belong to another model or another optimizer.
         """
         try:
-            model.load_state_dict(self.model)
+            (load or model.load_state_dict)(self.model)
         except RuntimeError as error:
             raise CheckpointError(
                 f"training state: its weights do not fit the recipe's model. {error}"

@@ -1,8 +1,8 @@
-"""The processes that train one model together; only this module uses ``torch.distributed``.
+"""The processes that train one model together; only this module and `sharding` use ``torch.distributed``.
 
-``torchrun`` starts the processes and describes them in their environment. Each process holds the whole model and computes
-the gradient of its share of every batch; the sums over all processes are the same in each of them, so all make the same
-update. A single process never uses ``torch.distributed``.
+``torchrun`` starts the processes and describes them in their environment. Each process computes the gradient of its share of
+every batch with a model of its own, or with its share of a sharded model; the sums over all processes are the same in each of
+them, so all make the same update. A single process never uses ``torch.distributed``.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class Mesh:
 
     dp: PositiveInt = 1
     """Number of data-parallel processes, as started by torchrun; each computes its share of every batch."""
+    shard: bool = False
+    """Whether each process holds only its share of the weights, gradients and optimizer state (FSDP2), for models that do
+    not fit into the memory of one."""
     timeout: PositiveFloat = 600.0
     """Maximum time in seconds that a process waits for the others before the run stops."""
 
@@ -62,6 +65,8 @@ class World:
     """Number of this process among those on its machine, from 0."""
     link: Link | None = None
     """Connection to the other processes; None if it is not open."""
+    shards: bool = False
+    """Whether the weights are sharded over the processes (see `Sharding`)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.size:
@@ -206,6 +211,29 @@ class World:
                 link.distributed.broadcast(whole.reshape(-1).view(torch.uint8), src=0)
                 one.copy_(whole)
 
+    def rows(self, count: int) -> slice:
+        """The rows of a sharded tensor of `count` rows that this process holds: equal shares, except for the last ones."""
+        share = -(-count // self.size)
+        return slice(min(self.rank * share, count), min((self.rank + 1) * share, count))
+
+    def gather_rows(self, own: Tensor, count: int) -> Tensor:
+        """The whole tensor, of which each process holds the rows of `rows`.
+
+        Args:
+            own: The rows of this process.
+            count: Number of rows of the whole tensor.
+        """
+        if self.size == 1:
+            return own
+        # All shares must have the same size.
+        share = -(-count // self.size)
+        padded = own.new_zeros(share, *own.shape[1:])
+        padded[: len(own)] = own
+        with self._talking("gather the rows of a tensor") as link:
+            shares = [torch.empty_like(padded) for _ in range(self.size)]
+            link.distributed.all_gather(shares, padded)
+        return torch.cat(shares)[:count]
+
     # Devices.
 
     def device(self, device: torch.device) -> torch.device:
@@ -324,7 +352,7 @@ def opened(mesh: Mesh, environment: Mapping[str, str]) -> Iterator[World]:
         yield World()
         return
 
-    world = World(rank, size, local_rank, _connected(mesh.timeout, environment))
+    world = World(rank, size, local_rank, _connected(mesh.timeout, environment), mesh.shard)
     try:
         yield world
     finally:
