@@ -201,7 +201,7 @@ class Feed:
         return found
 
     def stand_in(self) -> Batch | None:
-        """A batch without images for a process that has none, with a question and an answer; None in a stage without text."""
+        """A batch of one text without an image, for a process that has no batch; None in a stage without text."""
         if self.stage.learn == "words":
             return None
         parts = (Part("user", "?"), Part("assistant", "a", learn=True))

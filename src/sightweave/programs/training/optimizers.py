@@ -187,8 +187,7 @@ class Optimizer:
             CheckpointError: the state has a parameter that this optimizer does not train, or another shape, or the average
                 is only in one of the two. Nothing is changed then.
         """
-        averages = {name: value for name, value in tensors.items() if name.endswith(f"/{AVERAGE}")}
-        tensors = {name: value for name, value in tensors.items() if name not in averages}
+        averages = [name for name in tensors if name.endswith(f"/{AVERAGE}")]
         if averages and self.average is None:
             raise CheckpointError(
                 "optimizer state: it has averages of the weights, but the stage has no ema; resume with the recipe that "
@@ -196,9 +195,11 @@ class Optimizer:
             )
 
         loaded: dict[str, dict[str, Tensor]] = defaultdict(dict)
-        for name, value in tensors.items():
+        for name in tensors:
             key, _, quantity = name.rpartition("/")
-            parameter = self.parameters.get(key)
+            if quantity == AVERAGE:
+                continue
+            value, parameter = tensors[name], self.parameters.get(key)
             if parameter is None:
                 raise CheckpointError(
                     f"optimizer state {name!r} belongs to no trained parameter; resume with the recipe that wrote it."
@@ -212,7 +213,7 @@ class Optimizer:
             rows = own_rows(value.detach(), parameter, self.world)
             loaded[key][quantity] = rows.clone().to(parameter.device)
 
-        self.load_average(averages)
+        self.load_average(tensors)
         for key, state in loaded.items():
             self._owner(self.own[key]).state[self.own[key]] = state
 
@@ -225,9 +226,10 @@ class Optimizer:
         if self.average is None:
             return
         rows = {}
-        for name, value in tensors.items():
-            parameter = self.parameters.get(name.rpartition("/")[0])
-            rows[name] = value if parameter is None else own_rows(value, parameter, self.world)
+        for key, parameter in self.parameters.items():
+            name = f"{key}/{AVERAGE}"
+            if name in tensors:
+                rows[name] = own_rows(tensors[name], parameter, self.world)
         self.average.load_state_tensors(rows)
 
     def _owner(self, parameter: Tensor) -> torch.optim.Optimizer:

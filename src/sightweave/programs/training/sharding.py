@@ -1,9 +1,9 @@
 """Shards a model over the processes that train it, with PyTorch's FSDP2 (`torch.distributed.fsdp.fully_shard`).
 
-Each process holds one slice of the rows of every weight, of its gradient and of the optimizer's state (ZeRO-3, Rajbhandari
-et al. 2020, arXiv:1910.02054). A block gets its whole weights from all processes just before it runs and frees them after
-it; all other weights are whole during one forward and backward pass. An encoder that is never trained is not sharded, and neither
-are single numbers, such as gates.
+Each process holds some rows of every weight, of its gradient and of the optimizer's state (ZeRO-3, Rajbhandari et al. 2020,
+arXiv:1910.02054). A block gets its whole weights from all processes just before it runs, and frees them afterwards; other
+weights are whole during a forward and backward pass. An encoder that no stage trains is not sharded, and neither are single
+numbers, such as gates.
 
 Whole weights are exchanged while a batch runs, so all processes must run the same blocks in the same order, even one
 whose batch is empty or has no image; see `Gradients`.
@@ -61,8 +61,8 @@ class Sharding:
         self._shard()
         self._receive(first)
 
-        # The first pass through the root prepares all modules. Every weight needs a gradient then, since FSDP2 finds out only
-        # once which number format the gradients of a group have.
+        # The first pass through the root prepares all modules. All weights need a gradient in it, since FSDP2 determines the
+        # number format of gradients only once.
         model.requires_grad_(True)
         self._sharded_names = {name for name, value in model.named_parameters() if is_sharded(value)}
         with torch.no_grad():
@@ -89,7 +89,11 @@ class Sharding:
         from torch.distributed.fsdp import fully_shard
 
         mesh = init_device_mesh(self.device.type, (self.world.size,))
-        owners = [self.model.language_model] if self._path is None else [self._path.encoder, self.model.language_model]
+        owners = (
+            [self.model.language_model]
+            if self._path is None
+            else [self._path.encoder, self.model.language_model]
+        )
         for owner in owners:
             for module in _units(owner):
                 fully_shard(module, mesh=mesh, ignored_params=self._replicated)
@@ -99,7 +103,9 @@ class Sharding:
         self._root = _Root(self.model)
         fully_shard(self._root, mesh=mesh, ignored_params=self._replicated)
         self.model.language_model.token_embedding.register_forward_hook(_with_gradient)
-        self._groups: list[Any] = [one for one in self._root.modules() if hasattr(one, "set_requires_gradient_sync")]
+        self._groups: list[Any] = [
+            one for one in self._root.modules() if hasattr(one, "set_requires_gradient_sync")
+        ]
         for group in self._groups:
             # Sums, as the loss is divided by the tokens of all processes.
             group.set_gradient_divide_factor(1.0)
@@ -127,12 +133,19 @@ class Sharding:
                     done[id(parameter)] = self._on_device(parameter)
                 module.register_parameter(name, done[id(parameter)])
             for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False):
-                setattr(module, name, torch.empty_like(buffer, device=self.device) if buffer.is_meta else buffer.to(self.device))
+                moved = (
+                    torch.empty_like(buffer, device=self.device) if buffer.is_meta else buffer.to(self.device)
+                )
+                setattr(module, name, moved)
 
     def _on_device(self, parameter: nn.Parameter) -> nn.Parameter:
         if own(parameter).device == self.device:
             return parameter
-        found = torch.empty_like(parameter, device=self.device) if parameter.is_meta else parameter.to(self.device)
+        found = (
+            torch.empty_like(parameter, device=self.device)
+            if parameter.is_meta
+            else parameter.to(self.device)
+        )
         return nn.Parameter(found.detach(), requires_grad=parameter.requires_grad)
 
     # Running.
@@ -255,8 +268,8 @@ class Sharding:
             whole = tensors[name]
             if whole.shape != value.shape:
                 raise CheckpointError(
-                    f"training state: its weights do not fit the recipe's model: {name} has shape {tuple(whole.shape)} there, "
-                    f"but {tuple(value.shape)} in the model."
+                    f"training state: its weights do not fit the recipe's model: {name} has shape {tuple(whole.shape)}, but "
+                    f"{tuple(value.shape)} in the model."
                 )
             own(value).copy_(own_rows(whole, value, self.world))
 
@@ -270,8 +283,8 @@ def check(settings: Settings) -> None:
     is_trained = any("encoder" in stage.parts for stage in settings.stages)
     if settings.quantize:
         raise RecipeError(
-            f"mesh.shard is true, but train.quantize has {', '.join(settings.quantize)}; quantized weights cannot be sharded. "
-            "Set mesh.shard to false, or remove quantize."
+            f"mesh.shard is true, but train.quantize has {', '.join(settings.quantize)}, and quantized weights cannot be "
+            "sharded. Set mesh.shard to false, or remove quantize."
         )
     for stage in settings.stages:
         if stage.lora:
@@ -281,9 +294,8 @@ def check(settings: Settings) -> None:
             )
         if stage.cache_features and is_trained:
             raise RecipeError(
-                f"mesh.shard is true, but stage {stage.name!r} caches features (cache_features={stage.cache_features}) of an "
-                "encoder that another stage trains, and that is sharded for this. Set cache_features to 0, or mesh.shard "
-                "to false."
+                f"mesh.shard is true, but stage {stage.name!r} caches features (cache_features={stage.cache_features}) of "
+                "an encoder that is sharded, since another stage trains it. Set cache_features to 0, or mesh.shard to false."
             )
 
 

@@ -16,6 +16,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
 from sightweave.core.errors import CheckpointError
+from sightweave.core.sharded_files import ShardedTensors
 from sightweave.programs.training.early_stopping import Best, Stopped, Validated
 from sightweave.programs.training.logs import Averages
 from sightweave.programs.training.optimizers import Optimizer
@@ -229,12 +230,18 @@ class State(Progress):
         """
         found = _checked(document)
 
-        groups: dict[str, dict[str, Tensor]] = {group: {} for group in _GROUPS}
-        for name, value in tensors.items():
-            group, _, inner = name.partition("/")
-            if group in groups and inner:
-                groups[group][inner] = value
-            elif name != "seen":
+        groups: dict[str, Mapping[str, Tensor]] = {}
+        for group in _GROUPS:
+            prefix = f"{group}/"
+            if isinstance(tensors, ShardedTensors):  # they are not read yet
+                groups[group] = tensors.group(prefix)
+            else:
+                inner = {name: value for name, value in tensors.items() if name.startswith(prefix)}
+                groups[group] = {name.removeprefix(prefix): value for name, value in inner.items()}
+
+        for name in tensors:
+            is_known = name == "seen" or name.partition("/")[0] in _GROUPS
+            if not is_known or name.endswith("/"):
                 known = ", ".join(f"{one}/..." for one in _GROUPS)
                 raise CheckpointError(f"training state: unknown tensor {name!r}; expected seen, {known}.")
         if "seen" not in tensors:

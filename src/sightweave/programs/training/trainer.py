@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -31,8 +31,8 @@ from sightweave.programs.training.early_stopping import Best, Stopped, Validated
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.logs import Averages, Report, RunLog
 from sightweave.programs.training.quarantine import FILE_NAME
-from sightweave.programs.training.seen import Seen
 from sightweave.programs.training.rows import is_sharded
+from sightweave.programs.training.seen import Seen
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.sharding import Sharding
 from sightweave.programs.training.shares import Share
@@ -51,7 +51,8 @@ Save = Callable[[State, VLM], None]
 """Writes a checkpoint from the state to resume from and the model to save.
 
 The state has tensors until training has finished. They share memory with the model and the optimizer, so write or copy them
-before returning.
+before returning. With a sharded model, all processes call it together, each with its share of the state. At the end, this
+share has the weights, but its `data` is empty.
 """
 
 
@@ -607,6 +608,8 @@ class Trainer:
     def _save_last(self, state: State) -> None:
         """Saves at the end, and leaves the model with ordinary weights, unless it is sharded."""
         if self.sharding is not None:
+            if not state.model:
+                state = replace(state, model=self.sharding.share(self.model.state_dict()), data="")
             self.storage.save(state, self.model)
             return
         if quantization.is_quantized(self.model):

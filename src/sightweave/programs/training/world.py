@@ -1,14 +1,15 @@
 """The processes that train one model together; only this module and `sharding` use ``torch.distributed``.
 
 ``torchrun`` starts the processes and describes them in their environment. Each process computes the gradient of its share of
-every batch with a model of its own, or with its share of a sharded model; the sums over all processes are the same in each of
-them, so all make the same update. A single process never uses ``torch.distributed``.
+every batch, with a whole model or with its rows of a sharded one. The sums over all processes are the same in each of them,
+so all make the same update. A single process never uses ``torch.distributed``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -71,6 +72,11 @@ class World:
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.size:
             raise ValueError(f"the rank of {self.size} processes is 0 to {self.size - 1} (got {self.rank}).")
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a process may wait for another one's file, so that this ends before `mesh.timeout` does."""
+        return math.inf if self.link is None else self.link.timeout / 2
 
     @property
     def is_first(self) -> bool:
