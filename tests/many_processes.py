@@ -396,10 +396,11 @@ SHARDED: dict[str, Callable[[Path, World], Found]] = {
         encoder="vit",
         validation=Pictures(6, first=100),
         validate_every=5,
-        validate_samples=2,
     ),
-    "sharded_muon": trained(stage(optimizer={"name": "muon", "muon_lr": 1e-3}), encoder="vit"),
-    "sharded_stages": trained(*TWO_STAGES, encoder="vit", case="memory"),
+    "sharded_muon": trained(
+        stage(optimizer={"name": "muon", "muon_lr": 1e-3}, gradient_checkpointing=True), encoder="vit"
+    ),
+    "sharded_stages": trained(*TWO_STAGES, encoder="vit"),
     # Some processes have no batch at all.
     "sharded_windows": trained(
         stage(pack_to=150, pack_window=2, gradient_accumulation_steps=2, steps=6), encoder="vit", bad=BAD

@@ -20,6 +20,7 @@ from sightweave import run as runs
 from sightweave.core import checkpoint, files, outputs, terminal
 from sightweave.core.device import Precision
 from sightweave.core.errors import CheckpointError, FolderError
+from sightweave.core.file_memory import weights_in_files
 from sightweave.core.outputs import MARKERS, ROWS_LEFT_OUT, RUN_FILES
 from sightweave.core.progress import wanted
 from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, TRACKERS, holds_run
@@ -275,7 +276,8 @@ def _built(plan: Plan, folder: Path, console: Console | None, world: World) -> R
     device = torch.device("cpu") if is_kept else plan.precision.device
     if world.shards and not world.is_first:  # its weights come from the first process
         device = torch.device("meta")
-    run = composed(plan.recipe, plan.sources, device)
+    with weights_in_files(folder) if world.shards else contextlib.nullcontext():
+        run = composed(plan.recipe, plan.sources, device)
 
     say(console, _opening(run, folder, plan.precision))
     for source in plan.sources:

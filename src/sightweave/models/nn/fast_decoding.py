@@ -111,8 +111,6 @@ def _layers(block: Block) -> list[nn.Module]:
 
 
 def _is_plain(weight: Tensor) -> bool:
-    if type(weight) not in (Tensor, nn.Parameter):  # sharded over several processes
-        return False
     return weight.device.type == "cpu" and weight.dtype == torch.float32
 
 

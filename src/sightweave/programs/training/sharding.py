@@ -286,6 +286,11 @@ def check(settings: Settings) -> None:
             f"mesh.shard is true, but train.quantize has {', '.join(settings.quantize)}, and quantized weights cannot be "
             "sharded. Set mesh.shard to false, or remove quantize."
         )
+    if settings.validate_samples:
+        raise RecipeError(
+            f"mesh.shard is true, but train.validate_samples is {settings.validate_samples}; answers need whole weights. "
+            "Set validate_samples to 0 (the loss is still validated), or mesh.shard to false."
+        )
     for stage in settings.stages:
         if stage.lora:
             raise RecipeError(
