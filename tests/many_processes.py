@@ -416,12 +416,12 @@ RUNS = {"sharded_run": sharded_run}
 """Each connects the processes by itself."""
 
 
-def write(folder: Path, name: str, world: World) -> None:
+def write(folder: Path, name: str, world: World, rank: int) -> None:
     """Runs a case, and writes what it found."""
     shared = folder / name
     shared.mkdir(exist_ok=True)
     found = (CASES | ENDINGS | SHARDED | RUNS)[name](shared, world)
-    (folder / str(world.rank) / f"{name}.json").write_text(json.dumps(found))
+    (folder / str(rank) / f"{name}.json").write_text(json.dumps(found))
 
 
 def one_process(folder: Path, size: int, rank: int, port: int, names: list[str], timeout: float) -> None:
@@ -437,7 +437,7 @@ def one_process(folder: Path, size: int, rank: int, port: int, names: list[str],
     os.environ.update({name: str(value) for name, value in where.items()})
     for name in names:
         if name in RUNS:
-            write(folder, name, World())
+            write(folder, name, World(), rank)
 
     # More than once, since a program may train several times.
     plain = [name for name in names if name not in RUNS and name not in SHARDED]
@@ -447,7 +447,7 @@ def one_process(folder: Path, size: int, rank: int, port: int, names: list[str],
         if part:
             with opened(Mesh(dp=size, timeout=timeout, shard=shard), os.environ) as world:
                 for name in part:
-                    write(folder, name, world)
+                    write(folder, name, world, rank)
 
 
 def main(folder: Path, size: int, names: list[str]) -> int:
