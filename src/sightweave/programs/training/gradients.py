@@ -93,15 +93,19 @@ class Gradients:
 
     def _over_shards(self, sharding: Sharding, batches: Sequence[Batch | None], own: Amounts) -> float:
         """The loss over the batches of all processes; leaves its gradient in the rows of this process."""
-        # If one process encodes images in a pass, all must.
+        # If one process has a batch in a pass, or encodes images, all must do the same.
+        exists = [batch is not None for batch in batches]
         encodes = [_encodes(batch) for batch in batches]
-        targets, words, *counts = self.world.sum([own.targets, own.words, *encodes])
+        targets, words, *counts = self.world.sum([own.targets, own.words, *exists, *encodes])
         of = Amounts(targets, int(words))
+        num_batches, num_encoding = counts[: len(batches)], counts[len(batches) :]
 
         loss, used = 0.0, set[str]()
-        for batch, has_images, count in zip(batches, encodes, counts, strict=True):
-            needs_pass = sharding.has_sharded_encoder and count > 0 and not has_images
-            loss += self._pass(sharding, batch, of, used, needs_pass=needs_pass)
+        for number, batch in enumerate(batches):
+            if num_batches[number]:
+                is_encoded = bool(num_encoding[number]) and sharding.has_sharded_encoder
+                needs_pass = is_encoded and not encodes[number]
+                loss += self._pass(sharding, batch, of, used, needs_pass=needs_pass)
 
         # A weight that no process used has no gradient, as with a single process, so that it is not decayed.
         names = {id(parameter): name for name, parameter in self.model.named_parameters()}
@@ -113,6 +117,10 @@ class Gradients:
         for parameter, number in zip(self.parameters, users, strict=True):
             if not number:
                 parameter.grad = None
+            elif parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+
+        # FSDP2 has added up the others.
         replicated = [one for one in self.parameters if not is_sharded(one)]
         self.world.add_up([one.grad for one in replicated if one.grad is not None])
         self._average_statistics()
@@ -138,7 +146,7 @@ class Gradients:
             if batch is not None:
                 loss = loss + self.forward(batch, of)
             elif self.stand_in is not None:
-                loss = loss + 0.0 * self.forward(self.stand_in, of)
+                loss = loss + 0.0 * self.forward(self.stand_in, Amounts(1.0, 1))
             sharding.fill_gradients(loss, set() if batch is None else used)
             return loss
 

@@ -49,7 +49,7 @@ class Sharding:
     def __init__(self, model: VLM, settings: Settings, world: World, device: torch.device) -> None:
         check(settings)
         self.model, self.world, self.device = model, world, device
-        first = {name: value.detach() for name, value in model.state_dict().items()}
+        first = {name: value.detach() for name, value in _tensors(model).items()}
 
         # FSDP2 cannot shard single numbers.
         self._replicated = {one for one in model.parameters() if not one.ndim}
@@ -98,8 +98,12 @@ class Sharding:
             for module in _units(owner):
                 fully_shard(module, mesh=mesh, ignored_params=self._replicated)
 
-        self.outside = {name for name, value in self.model.named_parameters() if not is_sharded(value)}
-        """Names of the weights outside of blocks."""
+        self.outside = {
+            name
+            for name, value in self.model.named_parameters()
+            if not is_sharded(value) and value not in self._replicated
+        }
+        """Names of the sharded weights outside of blocks."""
         self._root = _Root(self.model)
         fully_shard(self._root, mesh=mesh, ignored_params=self._replicated)
         self.model.language_model.token_embedding.register_forward_hook(_with_gradient)
@@ -115,7 +119,7 @@ class Sharding:
     def _receive(self, first: Mapping[str, Tensor]) -> None:
         """Gives each process its rows of the first one's weights, one weight at a time."""
         self._allocate()
-        for name, value in self.model.state_dict().items():
+        for name, value in _tensors(self.model).items():
             mine = own(value)
             whole = torch.empty(value.shape, dtype=value.dtype, device=self.device)
             if self.world.is_first:
@@ -194,7 +198,7 @@ class Sharding:
 
         def fill() -> None:
             for name, parameter in self.model.named_parameters():
-                if is_sharded(parameter) or not parameter.requires_grad:
+                if name not in self._sharded_names or is_sharded(parameter) or not parameter.requires_grad:
                     continue
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
@@ -313,6 +317,11 @@ class _Root(nn.Module):
 
     def forward(self, compute: Callable[[], Tensor]) -> Tensor:
         return compute()
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """All weights and buffers by name, even those that are not saved."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def _with_gradient(_module: nn.Module, _given: Any, embeddings: Tensor) -> Tensor:
