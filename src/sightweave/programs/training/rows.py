@@ -18,7 +18,7 @@ def own(tensor: Tensor) -> Tensor:
     if not is_sharded(tensor):
         return tensor
     with torch.no_grad():
-        found: Tensor = tensor.to_local()  # type: ignore[operator]  # a DTensor
+        found: Tensor = tensor.to_local()  # type: ignore[attr-defined]  # a DTensor
     return found
 
 
