@@ -554,6 +554,11 @@ def _save(run: Run, folder: Path, state: State, model: VLM, saver: Saver, world:
         return
 
     def write(snapshot: Snapshot) -> None:
+        # The rows up to a checkpoint are not written again after a resume.
+        for one in (folder / METRICS, folder / QUARANTINE, folder):
+            if one.exists():
+                files.force_to_disk(one)
+
         Checkpoints(folder, settings.keep_checkpoints).write(snapshot)
         runs.write(folder, snapshot.weights, run.processor, recipe)
         runs.record(folder, progress)

@@ -386,18 +386,46 @@ class Muon(torch.optim.Optimizer):
 def orthogonalise(matrices: Float[Tensor, "n r c"]) -> Float[Tensor, "n r c"]:
     """Approximately the nearest matrix with orthonormal rows (or columns) to each matrix; zero stays zero.
 
-    Computes in fp32 on a CPU, in bf16 on a GPU.
+    Computes in fp32 on a CPU, in bf16 on a GPU. In fp32, wide matrices are multiplied only by the product of the five
+    polynomials, which are polynomials of the small matrix ``x @ x.T``; for 128 x 1152 this takes 0.4 of the time.
     """
-    x = matrices.float() if matrices.device.type == "cpu" else matrices.bfloat16()
+    is_precise = matrices.device.type == "cpu"
+    x = matrices.float() if is_precise else matrices.bfloat16()
     is_tall = x.shape[1] > x.shape[2]
     x = x.mT if is_tall else x
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + _TINY)
 
-    # Newton-Schulz.
+    # In bf16, rounding errors of the recurrence for the small matrix would grow too much.
+    is_wide = x.shape[2] > _WIDE * x.shape[1]
+    x = _by_gram(x) if is_wide and is_precise else _newton_schulz(x)
+
+    return x.mT if is_tall else x
+
+
+_WIDE = 1.5
+"""Ratio of columns to rows above which the recurrence of small matrices needs fewer multiplications."""
+
+
+def _newton_schulz(x: Tensor) -> Tensor:
+    """Five times ``x = (a I + b G + c G^2) x`` with ``G = x @ x.T``."""
     a, b, c = _COEFFICIENTS
     for _ in range(_STEPS):
         gram = x @ x.mT
         inner = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         x = torch.baddbmm(x, inner, x, beta=a)
+    return x
 
-    return x.mT if is_tall else x
+
+def _by_gram(x: Tensor) -> Tensor:
+    """The same as `_newton_schulz`: the polynomial P of each step commutes with G, so that G becomes ``P G P``."""
+    a, b, c = _COEFFICIENTS
+    gram = x @ x.mT
+    product: Tensor | None = None
+    for step in range(_STEPS):
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal(dim1=1, dim2=2).add_(a)
+        product = polynomial if product is None else polynomial @ product
+        if step < _STEPS - 1:
+            gram = polynomial @ gram @ polynomial
+    assert product is not None
+    return product @ x
