@@ -410,6 +410,7 @@ SHARDED: dict[str, Callable[[Path, World], Found]] = {
 ENDINGS = {
     "killed": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
     "hung": ended(getattr(signal, "SIGSTOP", signal.SIGTERM)),
+    "killed_sharded": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
 }
 """Each is run alone, since a process does not survive it."""
 RUNS = {"sharded_run": sharded_run}
@@ -440,8 +441,8 @@ def one_process(folder: Path, size: int, rank: int, port: int, names: list[str],
             write(folder, name, World(), rank)
 
     # More than once, since a program may train several times.
-    plain = [name for name in names if name not in RUNS and name not in SHARDED]
-    sharded = [name for name in names if name in SHARDED]
+    sharded = [name for name in names if name in SHARDED or name == "killed_sharded"]
+    plain = [name for name in names if name not in RUNS and name not in sharded]
     half = len(plain) // 2
     for part, shard in ((plain[:half], False), (plain[half:], False), (sharded, True)):
         if part:

@@ -150,8 +150,9 @@ class Gradients:
             sharding.fill_gradients(loss, set() if batch is None else used)
             return loss
 
-        loss = sharding.run(compute)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        with self.world.exchanging("exchange weights and gradients"):
+            loss = sharding.run(compute)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return float(loss.detach())
 
     def _average_statistics(self) -> None:

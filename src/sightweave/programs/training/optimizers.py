@@ -31,6 +31,8 @@ Name = Literal["adamw", "muon"]
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic with the largest slope at 0; it brings singular values to about 0.7 to 1.2."""
 _STEPS = 5
+_GATHERED_VALUES = 1 << 26
+"""Number of values of sharded matrices that a process gathers at once, if they are more than those of one matrix."""
 _TINY = 1e-7
 
 
@@ -348,7 +350,12 @@ class Muon(torch.optim.Optimizer):
                 if p.grad is not None:
                     alike[(self._shape(p), p in self.sharded, p.dtype, p.device)].append(p)
             for matrices in alike.values():
-                self._update(matrices, group)
+                # Sharded ones may not fit into memory all at once.
+                is_shared = matrices[0] in self.sharded
+                size = self._shape(matrices[0]).numel()
+                count = max(1, _GATHERED_VALUES // size) if is_shared else len(matrices)
+                for start in range(0, len(matrices), count):
+                    self._update(matrices[start : start + count], group)
         return loss
 
     def _shape(self, matrix: Tensor) -> torch.Size:

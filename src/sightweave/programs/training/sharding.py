@@ -162,12 +162,13 @@ class Sharding:
     @contextlib.contextmanager
     def readable(self) -> Iterator[None]:
         """In this block, the model can be called directly; all processes must call the same parts in the same order."""
-        self._root.unshard()
-        try:
-            yield
-        finally:
-            for group in self._groups:
-                group.reshard()
+        with self.world.exchanging("exchange weights"):
+            self._root.unshard()
+            try:
+                yield
+            finally:
+                for group in self._groups:
+                    group.reshard()
 
     @property
     def has_sharded_encoder(self) -> bool:

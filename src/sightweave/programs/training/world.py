@@ -26,6 +26,8 @@ from sightweave.core.errors import BackendError, RecipeError
 
 _BUCKET_BYTES = 25 << 20
 """Size up to which tensors are summed in one operation: large enough to use the network well."""
+_BACKENDS = ("gloo", "NCCL", "ProcessGroup", "Connection")
+"""Words of which errors of the connection contain at least one."""
 _PATIENCE = timedelta(days=1)
 """Maximum time to wait for work that takes long, such as preparing data or saving a large model."""
 
@@ -285,11 +287,28 @@ class World:
         try:
             yield self.link
         except RuntimeError as error:
-            raise OtherProcessError(
-                f"process {self.rank} of {self.size} could not {doing}: another process stopped, hangs for more than "
-                f"mesh.timeout ({self.link.timeout:g} s) or cannot be reached ({_reason(error)}). See the messages of "
-                "the others."
-            ) from error
+            raise self._lost(doing, self.link, error) from error
+
+    @contextlib.contextmanager
+    def exchanging(self, doing: str) -> Iterator[None]:
+        """Turns errors of the connection into `OtherProcessError`, in a block in which torch itself communicates.
+
+        Args:
+            doing: What the block does, as an infinitive.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            is_of_connection = any(name in str(error) for name in _BACKENDS)
+            if self.link is None or not is_of_connection:
+                raise
+            raise self._lost(doing, self.link, error) from error
+
+    def _lost(self, doing: str, link: Link, error: RuntimeError) -> OtherProcessError:
+        return OtherProcessError(
+            f"process {self.rank} of {self.size} could not {doing}: another process stopped, hangs for more than "
+            f"mesh.timeout ({link.timeout:g} s) or cannot be reached ({_reason(error)}). See the messages of the others."
+        )
 
 
 class Link:
