@@ -100,6 +100,8 @@ class Training:
     ) -> None:
         form = "encoder_decoder" if case == "cross_attention" else "decoder_only"
         self.model, processor = compose(Case(case, (), form), encoder=encoder, language_model=language_model)
+        if world.shards and not world.is_first:
+            self.model.to("meta")  # its weights come from the first process
         self.folder, self.world, self.saves = folder, world, list[Found]()
         self.trainer = Trainer(
             self.model,
@@ -190,6 +192,7 @@ def gradients_of(folder: Path, world: World, parts: tuple[str, ...] = PART_NAMES
     one = stage(gradient_accumulation_steps=4, hide_images=0.5, length_power=0.5, z_loss=1e-4, parts=parts)
     training = Training(folder, world, one, **fields)
     trainer = training.trainer
+    initial = digest(training.model)
     (feed,) = trainer.feeds
     work = Work.begin(training.model, feed, one, trainer.precision, spent=0.0, sharding=trainer.sharding)
     with contextlib.closing(
@@ -198,7 +201,7 @@ def gradients_of(folder: Path, world: World, parts: tuple[str, ...] = PART_NAMES
         steps = [next(stream) for _ in range(4)]
     loss = work.loss(steps)
     has_images = [bool(step.batch and step.batch.media) for step in steps]
-    found: Found = {"loss": loss, "has_images": has_images}
+    found: Found = {"loss": loss, "has_images": has_images, "initial": initial}
     for name, parameter in work.optimizer.parameters.items():
         found[name] = None if parameter.grad is None else whole(parameter.grad).flatten().tolist()
     return found
