@@ -1,11 +1,11 @@
 """A power cut may lose everything that was not forced to disk; the run still resumes, and ends with the same weights.
 
-A training is recorded: which content of which file, and which entries of which folder, were forced to disk with fsync, and in
-between every renaming, removal and new folder. After each of these operations the power is cut, in two models of a disk:
+A training is recorded: which content of which file, and which entries of which folder, were forced to disk with fsync, and
+in between every renaming, removal and new folder. After each of these operations the power is cut, in two models of a disk:
 
 * strict: files and entries of folders exist as they were at their last fsync, and not at all before it;
-* ordered: as on a file system with a journal, names are as the operations left them, but files that were never forced to disk
-  are empty.
+* ordered: as on a file system with a journal, names are as the operations left them, but files that were never forced to
+  disk are empty.
 """
 
 from __future__ import annotations
