@@ -1,9 +1,9 @@
 """Reads text that is set in our own bitmap face back from the pixels of an image, by comparing it with templates.
 
-Given the box of a sign, it tries all faces, sizes and line breaks. For each of them, it takes the nearest glyph for every cell,
-draws the resulting text as `lettering` does, and measures how much the drawing differs from the pixels. The best few are
-refined glyph by glyph. A clean drawing is read without error, and a text in another face is read badly: this is a reader for
-measuring, not for photographs.
+Given the box of a sign, it tries all faces, sizes and line breaks. For each of them, it takes the nearest glyph for every
+cell, draws the resulting text as `lettering` does, and measures how much the drawing differs from the pixels. The best few
+are refined glyph by glyph. A clean drawing is read without error, and a text in another face is read badly: this is a reader
+for measuring, not for photographs.
 """
 
 from __future__ import annotations
@@ -256,7 +256,8 @@ def _drawn(panel: _Panel, line: _Line, text: str) -> _Floats:
     is_on_line, cells, dots = _places(panel, line)
     glyphs = _templates(_weight(line.face))[[CHARACTERS.index(character) for character in text]]
     drawn = np.bincount(panel.pixel[is_on_line], glyphs[cells, dots], len(panel.ink)) if text else 0
-    return np.asarray(drawn, np.float32) / SAMPLES**2
+    shares: _Floats = np.asarray(drawn / SAMPLES**2, np.float32)
+    return shares
 
 
 def _line_difference(panel: _Panel, line: _Line, text: str) -> float:
@@ -273,7 +274,9 @@ def _refined(panel: _Panel, lines: list[_Line], texts: list[str]) -> tuple[float
         The mean squared difference between pixels and drawing, and the text of each line.
     """
     texts = list(texts)
-    rest = panel.ink - sum(_drawn(panel, line, text) for line, text in zip(lines, texts, strict=True))
+    rest: _Floats = panel.ink - sum(
+        _drawn(panel, line, text) for line, text in zip(lines, texts, strict=True)
+    )
     for number, line in enumerate(lines):
         is_on_line, cells, dots = _places(panel, line)
         pixel = panel.pixel[is_on_line]
