@@ -15,11 +15,11 @@ from PIL import Image, ImageOps
 from sightweave.core.errors import DataError
 from sightweave.core.text_regions import Color, TextRegion
 from sightweave.core.types import Rendered
-from sightweave.rendering import colors, fonts
+from sightweave.rendering import colors
 from sightweave.rendering.areas import Area, area_of
 from sightweave.rendering.canvas import Canvas
 from sightweave.rendering.erasing import spread_inward
-from sightweave.rendering.fitting import Fitted, fit
+from sightweave.rendering.typefaces import Fonts, Typeface
 
 MIN_SIZE = 8
 """Default minimum font size in pixels."""
@@ -36,7 +36,7 @@ def render(
     picture: Image.Image,
     regions: Sequence[TextRegion],
     *,
-    font: str | Path | Sequence[str | Path] = (),
+    font: str | Path | Sequence[str | Path] | Typeface = (),
     min_size: int = MIN_SIZE,
     max_size: int = 2000,
     skip_faults: bool = False,
@@ -49,7 +49,7 @@ def render(
         picture: The image; it is not changed. An EXIF rotation is applied first, because regions refer to the upright image.
         regions: New texts with their places.
         font: A font or several, tried in turn for each text: paths of files, or names such as ``DejaVu Serif Bold``. The
-            default is DejaVu Sans, and an installed font for Chinese, Japanese and Korean.
+            default is DejaVu Sans, and an installed font for Chinese, Japanese and Korean. Or a `Typeface`.
         min_size: Minimum font size in pixels.
         max_size: Maximum font size in pixels.
         skip_faults: Whether to leave out regions that cannot be drawn, and to return what is wrong with them.
@@ -63,60 +63,41 @@ def render(
         BackendError: A text needs Raqm, and Pillow was built without it.
         MediaError: Words cannot be replaced in an image of this mode.
     """
-    names = (font,) if isinstance(font, str | Path) else tuple(font)
-    fonts.check_fonts(names)
+    typeface = _typeface(font)
     upright = ImageOps.exif_transpose(picture)
     canvas = Canvas(upright)
 
     # Fit all texts first, so that a region with a fault keeps its old words.
-    fitted: list[tuple[TextRegion, Area, Fitted | None]] = []
+    found: list[tuple[TextRegion, Area, UInt8[np.ndarray, "H W"] | None]] = []
     faults: list[str] = []
     for region in regions:
         try:
             area = area_of(region, upright.size)
-            fitted.append((region, area, _fitted(region, area, names, min_size, max_size)))
+            covered = None
+            if region.text.strip():
+                covered = typeface.cover(region, area, min_size=min_size, max_size=max_size)
+            found.append((region, area, covered))
         except DataError as error:
             if not skip_faults:
                 raise
             faults.append(str(error))
 
     # Take the old words out, then set the new ones in.
-    erased = _union([area for _, area, _ in fitted], upright.size)
-    cleaned = [_erase(canvas, region, area, erased) for region, area, _ in fitted]
-    for (_, area, _), (_, surface) in zip(fitted, cleaned, strict=True):
+    erased = _union([area for _, area, _ in found], upright.size)
+    cleaned = [_erase(canvas, region, area, erased) for region, area, _ in found]
+    for (_, area, _), (_, surface) in zip(found, cleaned, strict=True):
         canvas.put(area.box, surface, area.mask)
-    for (_, area, text), (ink, _) in zip(fitted, cleaned, strict=True):
-        if text is not None:
-            _draw(canvas, area, text, ink)
+    for (_, area, covered), (ink, _) in zip(found, cleaned, strict=True):
+        if covered is not None:
+            _draw(canvas, area, covered, ink)
 
     return Rendered(canvas.picture, tuple(faults))
 
 
-def _fitted(
-    region: TextRegion, area: Area, names: Sequence[str | Path], min_size: int, max_size: int
-) -> Fitted | None:
-    """The region's text, fitted into its area at the resolution at which it is drawn; None if it has no text."""
-    text = fonts.normalized(region.text).strip()
-    if not text:
-        return None
-    width, height = area.upright_size
-    path = fonts.font_for(text, names)
-    try:
-        return fit(
-            text,
-            width,
-            height,
-            font=path,
-            align=region.align,
-            min_size=min_size * area.scale,
-            max_size=max_size * area.scale,
-        )
-    except DataError:
-        shown = tuple(round(edge, 3) for edge in region.box)
-        raise DataError(
-            f"the text {text[:60]!r} does not fit into its box {shown} of {area.width:.0f} x {area.height:.0f} pixels even "
-            f"at the minimum font size of {min_size} pixels; make the box larger, the text shorter, or lower min_size."
-        ) from None
+def _typeface(font: str | Path | Sequence[str | Path] | Typeface) -> Typeface:
+    if isinstance(font, str | Path):
+        return Fonts((font,))
+    return Fonts(font) if isinstance(font, Sequence) else font
 
 
 def _union(areas: Sequence[Area], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
@@ -181,11 +162,10 @@ def _without_ink(
     return kept
 
 
-def _draw(canvas: Canvas, area: Area, text: Fitted, ink: Color) -> None:
+def _draw(canvas: Canvas, area: Area, covered: UInt8[np.ndarray, "H W"], ink: Color) -> None:
     """Draws letters over the pixels of an area."""
-    projected = area.project(text.draw())
-    box, (rows, columns) = _covered(area, projected)
-    coverage = projected[rows, columns, None].astype(np.float32) / 255
+    box, (rows, columns) = _covered(area, covered)
+    coverage = covered[rows, columns, None].astype(np.float32) / 255
     under, over = canvas.values(box), canvas.color(ink)
     if canvas.has_alpha:
         # Letters on a transparent ground must not take on the invisible colour below them.
