@@ -104,6 +104,8 @@ class Sample:
     """Annotated regions of the first medium."""
     is_caption: bool = False
     """Whether the target describes the images as a whole, so that its words can serve as labels for them."""
+    target_image: Medium | None = None
+    """The image that belongs to the target, such as a translated one. It is a reference and never an input."""
 
     @property
     def media(self) -> tuple[Medium, ...]:
