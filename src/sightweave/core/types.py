@@ -159,6 +159,16 @@ class Asked:
     """Renders the question, its images and the answer as HTML, given the answer's text and further facts about it."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendered:
+    """An image in which words were replaced."""
+
+    picture: PIL.Image.Image
+    """The new image, in the size and mode of the old one."""
+    faults: tuple[str, ...] = ()
+    """One sentence for each region that was left out."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Prediction:
     """A model's answer to one sample."""
