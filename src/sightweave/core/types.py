@@ -104,6 +104,8 @@ class Sample:
     """Annotated regions of the first medium."""
     is_caption: bool = False
     """Whether the target describes the images as a whole, so that its words can serve as labels for them."""
+    target_image: Medium | None = None
+    """The image that belongs to the target, such as a translated one. It is a reference and never an input."""
 
     @property
     def media(self) -> tuple[Medium, ...]:
@@ -155,6 +157,16 @@ class Asked:
     prompt: str
     html: Callable[[str, Sequence[str]], str]
     """Renders the question, its images and the answer as HTML, given the answer's text and further facts about it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendered:
+    """An image in which words were replaced."""
+
+    picture: PIL.Image.Image
+    """The new image, in the size and mode of the old one."""
+    faults: tuple[str, ...] = ()
+    """One sentence for each region that was left out."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
