@@ -554,16 +554,19 @@ def _save(run: Run, folder: Path, state: State, model: VLM, saver: Saver, world:
         return
 
     def write(snapshot: Snapshot) -> None:
-        # The rows up to a checkpoint are not written again after a resume.
-        for one in (folder / METRICS, folder / QUARANTINE, folder):
-            if one.exists():
-                files.force_to_disk(one)
-
+        _force_log(folder)
         Checkpoints(folder, settings.keep_checkpoints).write(snapshot)
         runs.write(folder, snapshot.weights, run.processor, recipe)
         runs.record(folder, progress)
 
     saver.save(Snapshot.of(state, model), write)
+
+
+def _force_log(folder: Path) -> None:
+    """Flushes the log to disk before a checkpoint: its rows up to there are not written again after a resume."""
+    for one in (folder / METRICS, folder / QUARANTINE, folder):
+        if one.exists():
+            files.force_to_disk(one)
 
 
 def _save_share(run: Run, folder: Path, state: State, saver: Saver, world: World) -> None:
@@ -582,6 +585,7 @@ def _save_share(run: Run, folder: Path, state: State, saver: Saver, world: World
         checkpoints.write_share(snapshot, world.rank, world.size)
         if not world.is_first:
             return
+        _force_log(folder)
         shares = checkpoints.gathered(snapshot.steps, world.size, world.patience)
         names = weight_names(shares)
         if is_complete:

@@ -9,8 +9,8 @@ Each row has ``image`` (or ``images``, a list, which may be empty) and one or mo
     task: reading, signs                                           (optional: with_places)
     task: image_translation, signs, target_language                (optional: source_language, target_image)
 
-where ``signs`` is a list of text regions in their plain-text form (``core/text_regions.py``); and optionally ``id``, ``split``
-(train, validation, test), ``tags`` and ``regions``. In a CSV, a list is written as JSON.
+where ``signs`` is a list of text regions in their plain-text form (``core/text_regions.py``); and optionally ``id``,
+``split`` (train, validation, test), ``tags`` and ``regions``. In a CSV, a list is written as JSON.
 """
 
 from __future__ import annotations
