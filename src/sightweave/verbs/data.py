@@ -247,9 +247,9 @@ def _cached(
     found = world.gather([failure, written.pictures, dict(written.left_out)])
     for message, _, _ in found:
         if message:
-            error = DataError(message)
-            error.is_reported = not world.is_first
-            raise error
+            failed = DataError(message)
+            failed.is_reported = not world.is_first
+            raise failed
 
     if world.is_first:
         cache.join(parts, out)
