@@ -89,7 +89,7 @@ def train(
     Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 finish the current step, save and return; a second signal stops at once.
 
     With ``mesh.dp=N``, N processes that torchrun started train together, and each of them calls this. The first one writes
-    the files and evaluates; the others return after training.
+    the files and evaluates; the others return after training. With ``mesh.shard=true``, their runs have no weights.
 
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
@@ -226,9 +226,9 @@ def _train_into(
         ending = _trained(run, plan, folder, state, world, console, tracking.reporting(report_to))
         world.close()  # the others need not wait for the scores
         if world.shards:
-            saved = runs.load(
-                folder, device=str(plan.precision.device), modules=recipes.modules_of(plan.recipe)
-            )
+            # The whole model may not fit on the device, which only scoring needs.
+            device = plan.precision.device if evaluate and plan.held_out else torch.device("cpu")
+            saved = runs.load(folder, device=str(device), modules=recipes.modules_of(plan.recipe))
             run.model = saved.model
         _end(run, folder, state, ending, plan.sources, console)
 

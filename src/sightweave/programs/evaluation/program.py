@@ -20,7 +20,15 @@ from sightweave.programs.evaluation import statistics, verdict
 from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.evaluation.copies import merged
-from sightweave.programs.evaluation.passes import SIGHTED, Asked, Pass, Task, is_of_likelihoods, type_of
+from sightweave.programs.evaluation.passes import (
+    SIGHTED,
+    Asked,
+    Pass,
+    Task,
+    is_of_likelihoods,
+    is_of_pictures,
+    type_of,
+)
 from sightweave.programs.evaluation.scores import Answer, Evaluation, Item, TaskScores
 from sightweave.programs.evaluation.scoring import scored
 
@@ -266,12 +274,17 @@ def _check_score(task: str, name: str, metric: Any, can_score: bool) -> None:
     """Checks that a metric can be the score of a task.
 
     Raises:
-        RecipeError: lower is better for the metric, or it compares passes.
+        RecipeError: lower is better for the metric, it scores images, or it compares passes.
         BackendError: it needs likelihoods, which the predictor does not provide.
     """
     if getattr(metric, "less_is_better", False):
         raise RecipeError(
             f"task {task!r}: lower is better for {name}, so it cannot be the score; list another metric first."
+        )
+    if is_of_pictures(metric):
+        raise RecipeError(
+            f"task {task!r}: {name} scores drawn images, which baselines and controls do not have, so it cannot be the "
+            "score; list another metric first."
         )
     if not is_of_likelihoods(metric):
         return
