@@ -204,7 +204,12 @@ class Processor:
         return values
 
     def write_cache(
-        self, samples: Iterable[Sample], folder: Path, progress: Callable[[int], None] | None = None
+        self,
+        samples: Iterable[Sample],
+        folder: Path,
+        progress: Callable[[int], None] | None = None,
+        *,
+        share: tuple[int, int] = (0, 1),
     ) -> pixel_cache.Written:
         """Writes a pixel cache with the resized images and tiles of samples; media of other modalities are skipped.
 
@@ -212,6 +217,7 @@ class Processor:
             samples: Samples whose images are cached.
             folder: Folder of the cache, to be opened with ``PixelCache.open(folder)``.
             progress: Called with 1 for each image and tile.
+            share: Numbers (i, n): of every n images, the one with number i is written.
 
         Returns:
             The number of images written, and the images that could not be read.
@@ -222,6 +228,7 @@ class Processor:
         """
         images = self.images
         left_out: dict[str, str] = {}
+        rank, size = share
 
         def media() -> Iterable[Medium]:
             seen: set[str] = set()
@@ -230,6 +237,8 @@ class Processor:
                     if medium.key in seen or medium.modality != "image":
                         continue
                     seen.add(medium.key)
+                    if (len(seen) - 1) % size != rank:
+                        continue
                     try:
                         yield from images.pieces(medium)
                     except MediaError as error:

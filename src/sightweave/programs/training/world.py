@@ -385,6 +385,33 @@ def opened(mesh: Mesh, environment: Mapping[str, str]) -> Iterator[World]:
         world.close()
 
 
+@contextlib.contextmanager
+def all_of(processes: int, environment: Mapping[str, str], command: str) -> Iterator[World]:
+    """The processes that torchrun started for a command whose recipe has no mesh.
+
+    Args:
+        processes: Number of processes.
+        environment: The environment variables, which do not matter for one process.
+        command: Name of the command, for the error.
+
+    Raises:
+        RecipeError: another number of processes was started.
+        BackendError: the processes cannot be connected.
+    """
+    if processes == 1:
+        yield World()
+        return
+
+    started = environment.get("WORLD_SIZE", "1")
+    if started != str(processes):
+        raise RecipeError(
+            f"{command}: processes is {processes}, but {started} process(es) were started (WORLD_SIZE); start them with "
+            f"torchrun --nproc-per-node {processes}."
+        )
+    with opened(Mesh(dp=processes), environment) as world:
+        yield world
+
+
 def _connected(timeout: float, environment: Mapping[str, str]) -> Link:
     """Connects this process to the others; returns when all are connected."""
     import torch.distributed
