@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightweave.core.errors import DataError
+from sightweave.core.text_regions import TextRegion
 
 if TYPE_CHECKING:
     import numpy as np
@@ -188,11 +189,35 @@ class Prediction:
     """The question, if a user asked it interactively; it does not affect the answer."""
     ids: tuple[int, ...] = field(default=(), compare=False)
     """Ids of the generated tokens, including the end token; empty if they are not known. Ignored in comparisons."""
+    regions: tuple[TextRegion, ...] = field(default=(), compare=False)
+    """Texts with their places, if the writer reads them from `text`."""
+    drawing: Callable[[], Rendered] | None = field(default=None, compare=False)
+    """Draws the regions into the image of the prompt, if the writer can. The image is drawn only when it is needed, because
+    many large images would not fit into memory."""
+
+    def rendered(self) -> Rendered:
+        """The image of the prompt with the words of the regions in it, and what could not be drawn.
+
+        Raises:
+            DataError: The answer has no image; it needs a writer that draws, such as ``rendered``, and a prompt with an
+                image.
+        """
+        if self.drawing is None:
+            raise DataError(
+                "this answer has no image: answer a prompt with an image, and with writer='rendered'."
+            )
+        return self.drawing()
+
+    @property
+    def picture(self) -> PIL.Image.Image | None:
+        """The new image, drawn each time; None if the answer has none."""
+        return None if self.drawing is None else self.drawing().picture
 
     def __repr__(self) -> str:
         facts = [f"logprob={self.logprob:.4g}"] if self.logprob is not None else []
         facts += [f"finish={self.finish!r}"] * (self.finish != "stop")
         facts += [f"likelihoods={len(self.likelihoods)}"] * bool(self.likelihoods)
+        facts += [f"regions={len(self.regions)}"] * bool(self.regions)
         facts += [f"{name}={value!r}"[:_LETTERS] for name, value in self.extra.items()]
         return f"Prediction({', '.join([repr(self.text), *facts])})"
 

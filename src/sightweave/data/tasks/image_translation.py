@@ -66,6 +66,11 @@ class ImageTranslation:
     def __init__(self, *, instruction: str, write_source: bool = True) -> None:
         self.instruction, self.write_source = instruction, write_source
 
+    def prompt(self, target_language: str) -> str:
+        """The prompt for translating the words in an image into a language, given by its code."""
+        language = LANGUAGES.get(target_language, target_language)
+        return self.instruction.replace("{language}", language)
+
     def sample(self, record: Record) -> Sample:
         """Converts a record to a sample with its prompt, training target and references.
 
@@ -77,7 +82,6 @@ class ImageTranslation:
             found = read_regions("\n".join(record.signs), f"signs of record {record.id!r}")
         written = found if self.write_source else tuple(replace(one, source="") for one in found)
         answer = format_regions(written)
-        language = LANGUAGES.get(record.target_language, record.target_language)
 
         tags = {"type": "image translation", **record.tags}
         if record.source_language:
@@ -92,7 +96,7 @@ class ImageTranslation:
             task=task_name(__name__),
             parts=(
                 *(Part("user", image) for image in record.images),
-                Part("user", self.instruction.replace("{language}", language)),
+                Part("user", self.prompt(record.target_language)),
                 Part("assistant", answer, learn=True),
             ),
             references=trimmed((answer,) if answer else ()),
