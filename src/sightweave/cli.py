@@ -292,8 +292,11 @@ def evaluate(
         out=out,
         fresh=fresh,
         trust_run=trust_run,
+        processes=int(os.environ.get("WORLD_SIZE", "1")),
         console=_console(),
     )
+    if not found:  # process 0 of torchrun prints the result
+        return Result(lambda: iter(()), lambda: None)
 
     def plain() -> "json_results.Evaluated":
         return {"splits": [one.to_json() for one in found]}

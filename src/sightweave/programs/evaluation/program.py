@@ -6,7 +6,7 @@ samples --predict--> predictions --tasks.parse--> answers --metrics--> rows --st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -81,14 +81,18 @@ def evaluate(
         RecipeError: a control, a task or a metric is unknown.
         BackendError: a task's score needs likelihoods, and `predict` provides none.
     """
-    _check(samples, controls)
     notes: list[str] = []
-    samples = _with_groups_merged(samples, notes)
-    built = _tasks(samples, tasks or {}, can_score, notes)
-
-    # Ask every sample as it is, then again in each control.
-    sighted = _ask(SIGHTED, dict(enumerate(samples)), predict, built, None, progress)
-    asked = _ask_controls(controls, samples, sighted, predict, built, seed, notes, progress)
+    passes = ask(
+        samples,
+        predict,
+        controls=controls,
+        tasks=tasks,
+        seed=seed,
+        can_score=can_score,
+        progress=progress,
+        notes=notes,
+    )
+    samples, built, sighted, asked = passes.samples, passes.tasks, passes.sighted, passes.asked
 
     # Compute the scores of each task, and those of answers from the training data alone.
     known = train if isinstance(train, Baselines) else Baselines(train)
@@ -114,6 +118,56 @@ def evaluate(
         notes=tuple(dict.fromkeys(notes)),
         items=tuple(_item(common, number, right) for number in range(len(samples))),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """All passes of an evaluation."""
+
+    samples: Sequence[Sample]
+    """The samples, with duplicate images in one group."""
+    tasks: Mapping[str, Task]
+    """Their tasks by name, in alphabetical order."""
+    sighted: Pass
+    """The pass in which samples are unchanged."""
+    asked: Mapping[str, Pass]
+    """Passes of the controls, by name."""
+
+
+def ask(
+    samples: Sequence[Sample],
+    predict: Predict,
+    *,
+    controls: Sequence[str],
+    tasks: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    can_score: bool = True,
+    progress: Progress | None = None,
+    notes: list[str] | None = None,
+) -> Passes:
+    """Asks every sample as it is, then again in each control; nothing is scored.
+
+    Args:
+        samples: As for `evaluate`, like the other arguments.
+        predict: Answers samples.
+        controls: Names of controls.
+        tasks: Config of a task by its name.
+        seed: Random seed for exchanging images.
+        can_score: Whether `predict` can score texts.
+        progress: Called before each pass.
+        notes: List to which notes for the reader are added.
+
+    Raises:
+        DataError, RecipeError, BackendError: as for `evaluate`.
+    """
+    _check(samples, controls)
+    notes = [] if notes is None else notes
+    samples = _with_groups_merged(samples, notes)
+    built = _tasks(samples, tasks or {}, can_score, notes)
+
+    sighted = _ask(SIGHTED, dict(enumerate(samples)), predict, built, None, progress)
+    asked = _ask_controls(controls, samples, sighted, predict, built, seed, notes, progress)
+    return Passes(samples, built, sighted, asked)
 
 
 def _with_groups_merged(samples: Sequence[Sample], notes: list[str]) -> list[Sample]:

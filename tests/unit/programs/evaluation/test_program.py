@@ -4,14 +4,15 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import PIL.Image
 import pytest
 import scipy.stats
 
 from sightweave.answers.metrics import cider_d
 from sightweave.core import catalog
 from sightweave.core.errors import BackendError, DataError, RecipeError
-from sightweave.core.types import Likelihood, Medium, Part, Prediction, Sample
-from sightweave.data.tasks import captioning, reasoning, translation, vqa
+from sightweave.core.types import Likelihood, Medium, Part, Prediction, Rendered, Sample
+from sightweave.data.tasks import captioning, image_translation, reasoning, translation, vqa
 from sightweave.programs.evaluation.program import evaluate, majority_answers, rescored
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.statistics import Estimate, wilson
@@ -302,6 +303,7 @@ def test_a_metric_that_counts_nothing_is_none_and_not_a_zero():
     ("metrics", "ambiguous", "words"),
     [
         (("ter",), True, "lower is better for ter, so it cannot be the score; list another metric first"),
+        (("read_back",), True, "read_back scores drawn images, which baselines and controls do not have"),
         (
             ("both_images_right",),
             False,
@@ -316,6 +318,23 @@ def test_what_cannot_be_the_score_says_so(metrics, ambiguous, words):
             translates,
             tasks={"translation": translation.Config(metrics=metrics)},
         )
+
+
+def test_drawn_images_are_scored_next_to_the_score():
+    """An answer has an image if its writer drew one; without any, the metrics of images are not computed."""
+    source, right = (np.full((20, 40, 3), shade, np.uint8) for shade in (90, 90))
+    record = image_translation.Record(
+        id="r", images=(Medium(source, "r"),), signs=("[0 0 500 500] bat => Ast",), target_language="de"
+    )
+    sample = image_translation.Config().build().sample(record)
+    drawn = Prediction(sample.target, drawing=lambda: Rendered(PIL.Image.fromarray(right)))
+    config = image_translation.Config(metrics=("region_match", "background_psnr"))
+    for answer, psnr in ((drawn, 100.0), (Prediction(sample.target), None)):
+        predict = answering(lambda samples, answer=answer: [answer for _ in samples])
+        found = evaluate([sample], predict, controls=(), tasks={"image_translation": config})
+        score = found.tasks[0].metrics.get("background_psnr")
+        assert (score.value if score else None) == psnr
+        assert found.tasks[0].score.value == 1
 
 
 def test_a_metric_sees_the_whole_task_and_not_one_type_alone():
