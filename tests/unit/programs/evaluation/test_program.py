@@ -322,19 +322,33 @@ def test_what_cannot_be_the_score_says_so(metrics, ambiguous, words):
 
 def test_drawn_images_are_scored_next_to_the_score():
     """An answer has an image if its writer drew one; without any, the metrics of images are not computed."""
-    source, right = (np.full((20, 40, 3), shade, np.uint8) for shade in (90, 90))
-    record = image_translation.Record(
-        id="r", images=(Medium(source, "r"),), signs=("[0 0 500 500] bat => Ast",), target_language="de"
-    )
-    sample = image_translation.Config().build().sample(record)
-    drawn = Prediction(sample.target, drawing=lambda: Rendered(PIL.Image.fromarray(right)))
+    samples = []
+    for number in range(4):
+        pixels = np.full((20, 40, 3), 10 * number, np.uint8)
+        record = image_translation.Record(
+            id=f"r{number}",
+            images=(Medium(pixels, f"r{number}"),),
+            signs=("[0 0 500 500] bat => Ast",),
+            target_language="de",
+        )
+        samples.append(image_translation.Config().build().sample(record))
     config = image_translation.Config(metrics=("region_match", "background_psnr"))
-    for answer, psnr in ((drawn, 100.0), (Prediction(sample.target), None)):
-        predict = answering(lambda samples, answer=answer: [answer for _ in samples])
-        found = evaluate([sample], predict, controls=(), tasks={"image_translation": config})
+
+    def drawn(asked):
+        return [
+            Prediction(one.target, drawing=lambda one=one: Rendered(PIL.Image.fromarray(one.media[0].source)))
+            for one in asked
+        ]
+
+    def written(asked):
+        return [Prediction(one.target) for one in asked]
+
+    for say, psnr in ((drawn, 100), (written, None)):
+        found = evaluate(samples, answering(say), controls=(), tasks={"image_translation": config})
         score = found.tasks[0].metrics.get("background_psnr")
         assert (score.value if score else None) == psnr
         assert found.tasks[0].score.value == 1
+        assert any("answer with a writer that draws" in note for note in found.notes) == (psnr is None)
 
 
 def test_a_metric_sees_the_whole_task_and_not_one_type_alone():
