@@ -21,6 +21,7 @@ from sightweave.core.text_regions import TextRegion, parse_regions
 from sightweave.core.types import Medium, Prediction, Rendered, Sample
 from sightweave.data.inputs import image_files
 from sightweave.data.inputs.tokenizer import StreamDecoder, Tokenizer
+from sightweave.data.scenes import sign_typeface
 from sightweave.rendering.render import MIN_SIZE, render
 from sightweave.rendering.typefaces import Fonts, Typeface
 
@@ -38,7 +39,8 @@ class Config:
     """Settings of the writer that draws."""
 
     font: Annotated[tuple[str, ...], BeforeValidator(_as_texts)] = ()
-    """Fonts, tried in turn for each text: paths of files, or names such as ``DejaVu Serif``. The default is DejaVu Sans."""
+    """Fonts, tried in turn for each text: paths of files, or names such as ``DejaVu Serif``. The default is DejaVu Sans.
+    ``sightweave`` is the face of the signs in scenes, which ``sightweave bold`` and ``sightweave slanted`` vary."""
     min_size: PositiveInt = MIN_SIZE
     """Minimum font size in pixels; a text that does not fit at this size is left out and reported."""
 
@@ -48,7 +50,11 @@ class Config:
         Raises:
             DataError: A font does not exist.
         """
-        return RenderedWriter(tokenizer, typeface=Fonts(self.font), min_size=self.min_size)
+        is_own = len(self.font) == 1 and self.font[0] in sign_typeface.NAMES
+        typeface = (
+            sign_typeface.SignTypeface(sign_typeface.NAMES[self.font[0]]) if is_own else Fonts(self.font)
+        )
+        return RenderedWriter(tokenizer, typeface=typeface, min_size=self.min_size)
 
 
 class RenderedWriter:
