@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from typing import Any
 
 import many_processes
 import pytest
-from many_processes import BAD, CASES, HALF, STAGES, STEPS, Found
+import torch
+from many_processes import BAD, CASES, HALF, SHARDED, STAGES, STEPS, Found
 
 import sightweave
 from sightweave.programs.training.world import World
@@ -99,6 +101,7 @@ def test_gradients_are_those_of_one_process(
     assert {True, False} == {one for found in has_images for one in found}
     assert len({tuple(found) for found in has_images}) > 1, "no process with text only beside one with images"
     assert all(found == ranks[0] for found in ranks)
+    assert ranks[0].pop("initial") == one.pop("initial")
     one.pop("has_images", None)
     assert one.keys() == ranks[0].keys()
     for name, expected in one.items():
@@ -215,7 +218,9 @@ def test_processes_talk(many: tuple[Path, int]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "code"), [("killed", -signal.SIGKILL), ("hung", None)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("killed", -signal.SIGKILL), ("killed_sharded", -signal.SIGKILL), ("hung", None)]
+)
 def test_a_process_that_dies_or_hangs_ends_the_others(name: str, code: int | None, tmp_path: Path) -> None:
     done = run(tmp_path, 2, name)
     assert done.returncode == 1
@@ -228,6 +233,60 @@ def test_a_process_that_dies_or_hangs_ends_the_others(name: str, code: int | Non
     assert (
         "another process stopped, hangs for more than mesh.timeout" in error or "within mesh.timeout" in error
     )
+
+
+@pytest.fixture(scope="module")
+def alone_with_vit(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
+    """What a single process finds in the cases with sharded weights."""
+    found: dict[str, Found] = {}
+    for name, case in SHARDED.items():
+        found[name] = json.loads(json.dumps(case(tmp_path_factory.mktemp(name), World())))
+    return found
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def sharded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[Found]]:
+    """What every process found with sharded weights: in all cases, or in two cases if there are many processes."""
+    folder, size = tmp_path_factory.mktemp(f"{request.param}-sharded"), request.param
+    names = list(SHARDED) if size == 2 else ["sharded_gradients", "sharded_muon"]
+    done = run(folder, size, *names)
+    errors = [one.read_text() for one in folder.glob("*/error")]
+    assert (done.returncode, errors) == (0, []), done.stderr
+    return {name: read(folder, size, name) for name in names}
+
+
+def test_gradients_of_sharded_weights_are_those_of_one_process(
+    sharded: dict[str, list[Found]], alone_with_vit: dict[str, Found]
+) -> None:
+    one, (first, *others) = dict(alone_with_vit["sharded_gradients"]), sharded["sharded_gradients"]
+    has_images = [found.pop("has_images") for found in (first, *others)]
+    del one["has_images"]
+    assert any(other != has_images[0] for other in has_images), (
+        "no process with text only beside one with images"
+    )
+    assert first["initial"] == one["initial"], "other initial weights"
+    assert all(other == first for other in others)
+
+    assert one.keys() == first.keys()
+    for name in one.keys() - {"initial"}:
+        assert first[name] == pytest.approx(one[name], abs=1e-6), name
+
+
+def test_losses_of_sharded_weights_are_those_of_one_process(
+    sharded: dict[str, list[Found]], alone_with_vit: dict[str, Found]
+) -> None:
+    for name in sharded.keys() - {"sharded_gradients"}:
+        one, (first, *others) = alone_with_vit[name], sharded[name]
+        assert_rows(first["rows"], one["rows"])
+        assert first["sums"] == pytest.approx(one["sums"], rel=1e-4)
+        for found, expected in zip(first["validations"], one["validations"], strict=True):
+            assert found == {**expected, "loss": pytest.approx(expected["loss"], abs=1e-5)}
+        assert [save["samples"] for save in first["saves"]] == [save["samples"] for save in one["saves"]]
+        for other in others:  # each saves its share
+            assert other["saves"] == first["saves"]
+            assert other["weights"] == first["weights"]
 
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -255,6 +314,61 @@ def recipe_of(folder: Path, steps: int) -> dict[str, Any]:
         },
         "evaluate": {"controls": [], "max_tokens": 4},
     }
+
+
+@pytest.mark.slow
+def test_a_sharded_run_resumes_on_any_number_of_processes(tmp_path: Path) -> None:
+    """Two processes begin it; four with sharded weights and one with whole ones each go on, as if it had never stopped."""
+    recipe = recipe_of(tmp_path, steps=6)
+    recipe["train"]["stages"][0] |= {"batch_size": 4, "ema": 0.5, "optimizer": {"name": "muon"}}
+    recipe["model"]["encoder"] = {
+        "kind": "vit",
+        "image_size": 16,
+        "patch_size": 8,
+        "dim": 16,
+        "depth": 1,
+        "num_heads": 2,
+    }
+    folders = {size: tmp_path / str(size) / "sharded_run" for size in (2, 4)}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+        (folder / "recipe.json").write_text(json.dumps(recipe))
+
+    # Two processes stop early.
+    (folders[2] / "stops").touch()
+    done = run(tmp_path / "2", 2, "sharded_run")
+    errors = [one.read_text() for one in tmp_path.glob("*/*/error")]
+    assert (done.returncode, errors) == (0, []), done.stderr
+    for rank, found in enumerate(read(tmp_path / "2", 2, "sharded_run")):
+        assert found == {"rank": rank, "expected": rank, "is_empty": rank > 0, "is_interrupted": True}
+    state = folders[2] / "run" / "checkpoints" / "step-00000003"
+    assert sorted(one.name for one in state.glob("*.safetensors")) == [
+        f"state-0000{number}-of-00002.safetensors" for number in (1, 2)
+    ]
+    shutil.copytree(folders[2] / "run", folders[4] / "run")
+    shutil.copytree(folders[2] / "run", tmp_path / "on-one")
+
+    # Four go on, and one.
+    done = run(tmp_path / "4", 4, "sharded_run")
+    errors = [one.read_text() for one in tmp_path.glob("*/*/error")]
+    assert (done.returncode, errors) == (0, []), done.stderr
+    sightweave.train(recipe, out=tmp_path / "on-one", evaluate=False)
+    expected = sightweave.train(recipe, out=tmp_path / "whole", evaluate=False)
+
+    losses, models = [], []
+    for folder in (tmp_path / "whole", tmp_path / "on-one", folders[4] / "run"):
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        losses.append([row["loss"] for row in rows])
+        models.append(sightweave.load(folder))
+    assert len(losses[0]) == 6
+    for other, model in zip(losses[1:], models[1:], strict=True):
+        assert other == pytest.approx(losses[0], abs=1e-5)
+        for name, value in expected.model.state_dict().items():
+            assert torch.allclose(model.model.state_dict()[name], value, atol=1e-5), name
+        image = next((tmp_path / "data").glob("*.png"))
+        said, should_say = [one.generate(image, "What is it?") for one in (model, expected)]
+        assert said.text == should_say.text
+        assert said.logprob == pytest.approx(should_say.logprob, abs=1e-4)
 
 
 @pytest.mark.slow

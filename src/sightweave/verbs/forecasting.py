@@ -136,6 +136,8 @@ def check_fits(recipe: Recipe, device: torch.device) -> None:
         RecipeError: weights, gradients and optimizer state alone need more than the device or its control group has.
     """
     total = system_memory.total_bytes(device)
+    if total is not None and recipe.mesh.shard and device.type == "cuda":
+        total *= recipe.mesh.dp  # each process has a device of its own, and its share of the state
 
     def build() -> VLM:
         with torch.device("meta"):
@@ -153,8 +155,8 @@ def check_fits(recipe: Recipe, device: torch.device) -> None:
                 f"train.stages, stage {stage.name!r}: weights ({size(state.weights)}), gradients ({size(state.gradients)}) "
                 f"and optimizer state ({size(state.optimizer)}) need {size(state.certain)}, but {device.type} has "
                 f"{size(total)} of memory. Train fewer parts (train.stages.{number}.parts), train adapters "
-                f"(train.stages.{number}.lora), quantize frozen parts (train.quantize), or use a smaller model or a larger "
-                "device."
+                f"(train.stages.{number}.lora), quantize frozen parts (train.quantize), shard the weights over several GPUs "
+                "(mesh.shard), or use a smaller model or a larger device."
             )
 
 
@@ -186,6 +188,9 @@ def watched(
     Yields:
         A function that takes the results of the trials before the first step.
     """
+    if world.shards:  # the simulation knows nothing of shares
+        yield lambda _trials: None
+        return
     processor = run.processor
 
     def build() -> VLM:

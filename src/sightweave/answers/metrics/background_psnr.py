@@ -1,8 +1,8 @@
 """Background PSNR: how well a drawn image keeps the source image outside the boxes of its texts.
 
-The peak signal-to-noise ratio in decibels over all pixels outside the reference's boxes: 10 log10(255^2 / MSE), with the mean
-squared error over all images. It is cut at 100 dB, the score of images that are equal there. A box is widened by one pixel,
-because pixels at its edge may belong to both sides.
+The peak signal-to-noise ratio in decibels over all pixels outside the reference's boxes: 10 log10(255^2 / MSE), with the
+mean squared error over all images. It is cut at 100 dB, the score of images that are equal there. A box is widened by one
+pixel, because pixels at its edge may belong to both sides.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Read-back chrF: the F-score of character n-grams between the signs read from a drawn image and the reference.
 
-As `read_back`, but a text that is partly right counts partly. The score is corpus chrF (Popovic 2015, doi:10.18653/v1/W15-3049)
-as sacreBLEU computes it, on a scale of 0 to 1.
+As `read_back`, but a text that is partly right counts partly. The score is corpus chrF as sacreBLEU computes it (Popovic
+2015, doi:10.18653/v1/W15-3049), on a scale of 0 to 1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Structure-BLEU: BLEU of the texts of an answer's regions, each compared with the reference's text in the same place.
 
-As PATIMT-Bench (arXiv:2509.12278) describes it: boxes match at an intersection over union of 0.5; the texts of the matching
-regions are joined in the order of the reference, and corpus BLEU is computed. A missing or misplaced region thus has no words.
+As PATIMT-Bench (arXiv:2509.12278) describes it: boxes match at an intersection over union of 0.5; the texts of the
+matching regions are joined in the order of the reference, and corpus BLEU is computed. A missing or misplaced region thus
+has no words.
 Differs from the usual BLEU-4 in that orders for which the texts are too short are left out, because signs rarely have four
 words; this is sacreBLEU's option ``effective_order``, applied to the whole corpus.
 """
@@ -15,6 +16,7 @@ import numpy as np
 
 from sightweave.answers.scoring import ratios, region_matching, sacre
 from sightweave.core.config import config
+from sightweave.core.text_regions import TextRegion
 from sightweave.core.types import Sample
 
 _ORDERS = 4
@@ -93,7 +95,7 @@ class StructureBleu:
         return np.where(sums[..., -1] > 0, score, np.nan)
 
 
-def _in_order(prediction: str | None, reference: Sequence[region_matching.TextRegion]) -> tuple[str, str]:
+def _in_order(prediction: str | None, reference: Sequence[TextRegion]) -> tuple[str, str]:
     """The texts of an answer's matching regions and of the reference, each joined in the order of the reference."""
     found = region_matching.answer_regions(prediction)
     places = {place: number for number, place in region_matching.matched(found, reference, _IOU)}

@@ -1,4 +1,4 @@
-"""Shared by metrics of text regions: the regions of an answer and of a reference, and which of them are in the same place."""
+"""Shared by metrics of text regions: the regions of an answer and of a reference, and which are in the same place."""
 
 from __future__ import annotations
 

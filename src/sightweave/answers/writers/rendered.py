@@ -21,7 +21,8 @@ from sightweave.core.text_regions import TextRegion, parse_regions
 from sightweave.core.types import Medium, Prediction, Rendered, Sample
 from sightweave.data.inputs import image_files
 from sightweave.data.inputs.tokenizer import StreamDecoder, Tokenizer
-from sightweave.data.scenes import sign_typeface
+from sightweave.data.scenes.face import FACE
+from sightweave.data.scenes.typeface import BitmapFace
 from sightweave.rendering.render import MIN_SIZE, render
 from sightweave.rendering.typefaces import Fonts, Typeface
 
@@ -55,6 +56,12 @@ class Config:
             sign_typeface.SignTypeface(sign_typeface.NAMES[self.font[0]]) if is_own else Fonts(self.font)
         )
         return RenderedWriter(tokenizer, typeface=typeface, min_size=self.min_size)
+
+
+def _typeface(names: Sequence[str]) -> Typeface:
+    """Our own face, if it is the only one that is named, or fonts."""
+    own, _, face = names[0].partition(" ") if len(names) == 1 else ("", "", "")
+    return BitmapFace(face or "regular") if own == FACE else Fonts(names)
 
 
 class RenderedWriter:

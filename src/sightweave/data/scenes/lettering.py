@@ -132,16 +132,32 @@ def coverage(sign: Sign, size: tuple[int, int]) -> tuple[Window, NDArray[np.uint
 
     is_framed = _is_inside(across, down, sign, FRAME)
     is_on_panel = _is_inside(across, down, sign, 0)
-    is_ink = is_framed & ~is_on_panel
+    is_ink = is_framed & ~is_on_panel | _is_letter(sign, across, down)
+    is_ground = is_on_panel & ~is_ink
+    return window, _by_pixel(is_ink), _by_pixel(is_ground)
 
+
+def letter_coverage(sign: Sign, window: Window) -> NDArray[np.uint8]:
+    """Number of samples in each pixel of a window that are on the letters of a sign, 0 to 16, ``h x w``.
+
+    Raises:
+        DataError: The text does not fit into the panel.
+    """
+    across, down = local_positions(sign, window)
+    return _by_pixel(_is_letter(sign, across, down))
+
+
+def _is_letter(sign: Sign, across: NDArray[np.int32], down: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether each sample is on a letter, given the samples' positions in the panel."""
     # Look up the dot of each sample within the text; places outside the text fall on its empty border.
     dots = letters(sign.text, sign.face)
     left, top = text_corner(sign, dots.shape)
     rows, columns = dot_places(across - left, down - top, sign.face, sign.dot)
     bordered = np.pad(dots, 1)
-    is_ink |= bordered[np.clip(rows + 1, 0, dots.shape[0] + 1), np.clip(columns + 1, 0, dots.shape[1] + 1)]
-    is_ground = is_on_panel & ~is_ink
-    return window, _by_pixel(is_ink), _by_pixel(is_ground)
+    is_letter: NDArray[np.bool_] = bordered[
+        np.clip(rows + 1, 0, dots.shape[0] + 1), np.clip(columns + 1, 0, dots.shape[1] + 1)
+    ]
+    return is_letter
 
 
 def _by_pixel(samples: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -47,7 +47,7 @@ class LetteredScene:
 
     drawn: SignScene
     phrases: tuple[Phrase, ...]
-    """The phrase of each sign."""
+    """The phrase of each sign; all signs of a scene are in the same language."""
     kind: str
     """What the scene tests in the split ``combinations``, one of `KINDS`; empty in other splits."""
 
@@ -94,7 +94,8 @@ def make_sign_scene(seed: int, split: str, index: int, max_signs: int = 1) -> Le
     kind = scene_kind(split, index)
     phrases = _phrases(random, kind, 2 if max_signs == 2 and random.chance(30) else 1)
     names = _things(random, phrases, kind)
-    signs, things = _placed(random, phrases, names, kind)
+    language = random.weighted(LANGUAGES, (3, 1, 1))
+    signs, things = _placed(random, phrases, names, kind, language)
 
     order = sorted(range(len(signs)), key=lambda number: signs[number].y)
     scene = Scene(
@@ -168,11 +169,11 @@ def _things(random: Random, phrases: list[Phrase], kind: str) -> list[str]:
 
 
 def _placed(
-    random: Random, phrases: list[Phrase], names: list[str], kind: str
+    random: Random, phrases: list[Phrase], names: list[str], kind: str, language: str
 ) -> tuple[list[Sign], list[Thing]]:
     """Draws signs and things such that nothing overlaps, with fewer and smaller things after many failed attempts."""
     for attempt in range(60):
-        signs = _signs(random, phrases, kind, is_compact=attempt >= 20)
+        signs = _signs(random, phrases, kind, language, is_compact=attempt >= 20)
         if signs is None:
             continue
         sizes = ["small" if attempt >= 10 else random.choice(SIZES) for _ in names]
@@ -181,27 +182,31 @@ def _placed(
             return signs, things
 
     # There is no room, so begin again with one sign and other things.
-    return _placed(random, phrases[:1], _things(random, phrases[:1], kind), kind)
+    return _placed(random, phrases[:1], _things(random, phrases[:1], kind), kind, language)
 
 
-def _signs(random: Random, phrases: list[Phrase], kind: str, *, is_compact: bool) -> list[Sign] | None:
+def _signs(
+    random: Random, phrases: list[Phrase], kind: str, language: str, *, is_compact: bool
+) -> list[Sign] | None:
     """Draws the signs of a scene; None if they overlap."""
     found: list[Sign] = []
     for number, made in enumerate(phrases):
-        sign = _sign(random, made, kind if number == 0 else "", is_compact=is_compact or len(phrases) > 1)
+        tested = kind if number == 0 else ""
+        sign = _sign(random, made, tested, language, is_compact=is_compact or len(phrases) > 1)
         if any(_overlap(_sign_box(sign), _sign_box(other)) for other in found):
             return None
         found.append(sign)
     return found
 
 
-def _sign(random: Random, made: Phrase, kind: str, *, is_compact: bool) -> Sign:
+def _sign(random: Random, made: Phrase, kind: str, language: str, *, is_compact: bool) -> Sign:
     """Draws one sign.
 
     Args:
         random: Stream of random numbers.
         made: The sign's phrase.
-        kind: What the scene tests.
+        kind: What the sign tests.
+        language: Language of the text.
         is_compact: Whether to use the smallest letters and no rotation.
     """
     face = (
@@ -215,8 +220,8 @@ def _sign(random: Random, made: Phrase, kind: str, *, is_compact: bool) -> Sign:
     if not fitting:
         angle = 0
         fitting = [dot for dot in DOTS if _fits(panel_size(lines, columns, face, dot), angle)]
-    if not fitting and kind != "faces":
-        face, fitting = "regular", [DOTS[0]]
+    if not fitting:
+        face, fitting = (face if kind == "faces" else "regular"), [DOTS[0]]
     dot = fitting[0] if is_compact else random.choice(fitting)
     width, height = panel_size(lines, columns, face, dot)
 
@@ -225,7 +230,6 @@ def _sign(random: Random, made: Phrase, kind: str, *, is_compact: bool) -> Sign:
     x = random.between(half_width, _EXTENT - half_width)
     y = random.between(half_height, _EXTENT - half_height)
     ink, ground = random.choice(INKS_AND_GROUNDS)
-    language = random.weighted(LANGUAGES, (3, 1, 1))
     return Sign(
         text=made.text(language),
         language=language,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sightweave.core.config import config
-from sightweave.core.text_regions import format_regions, read_regions
+from sightweave.core.text_regions import TextRegion, format_regions, read_regions
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
 from sightweave.data.phrasing.languages import LANGUAGES
 from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
@@ -25,7 +25,8 @@ class Record:
     images: tuple[Medium, ...]
     """The image with the source words."""
     signs: tuple[str, ...]
-    """Plain-text form of each text region, such as ``[120 45 310 80] bat => Fledermaus``, in reading order."""
+    """Plain-text form of each text region, such as ``[120 45 310 80] bat => Fledermaus``, in reading order. Empty if they
+    are not known, as for an image to ask about."""
     target_language: str
     """Code of the target language, such as ``de``."""
     source_language: str = ""
@@ -76,7 +77,9 @@ class ImageTranslation:
         Raises:
             DataError: A sign of the record is not in the plain-text form of regions.
         """
-        found = read_regions("\n".join(record.signs), f"signs of record {record.id!r}")
+        found: tuple[TextRegion, ...] = ()
+        if record.signs:
+            found = read_regions("\n".join(record.signs), f"signs of record {record.id!r}")
         written = found if self.write_source else tuple(replace(one, source="") for one in found)
         answer = format_regions(written)
 
@@ -84,7 +87,7 @@ class ImageTranslation:
         if record.source_language:
             tags.setdefault("languages", f"{record.source_language}-{record.target_language}")
         sources = [one.source for one in found]
-        if all(sources):
+        if found and all(sources):
             # Metrics read the words in the image from this tag, to score a copy of them.
             tags["source"] = format_regions(replace(one, text=one.source, source="") for one in found)
 
@@ -96,7 +99,7 @@ class ImageTranslation:
                 Part("user", self.prompt(record.target_language)),
                 Part("assistant", answer, learn=True),
             ),
-            references=trimmed((answer,)),
+            references=trimmed((answer,) if answer else ()),
             group=record.group or group_of(record.images, record.id),
             tags=tags,
             regions=record.regions,

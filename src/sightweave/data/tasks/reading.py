@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sightweave.core.config import config
-from sightweave.core.text_regions import format_regions, read_regions
+from sightweave.core.text_regions import TextRegion, format_regions, read_regions
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
 from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 
@@ -24,7 +24,8 @@ class Record:
     images: tuple[Medium, ...]
     """The image."""
     signs: tuple[str, ...]
-    """Plain-text form of each text region, such as ``[120 45 310 80] Exit``, in reading order."""
+    """Plain-text form of each text region, such as ``[120 45 310 80] Exit``, in reading order. Empty if they
+    are not known, as for an image to ask about."""
     with_places: bool = False
     """Whether the answer contains the places of the texts."""
     group: str = ""
@@ -66,12 +67,11 @@ class Reading:
         Raises:
             DataError: A sign of the record is not in the plain-text form of regions.
         """
-        found = read_regions("\n".join(record.signs), f"signs of record {record.id!r}")
-        if record.with_places:
-            answer = format_regions(found)
-        else:
-            answer = "\n".join(one.text.replace("\n", " ") for one in found)
-
+        found: tuple[TextRegion, ...] = ()
+        if record.signs:
+            found = read_regions("\n".join(record.signs), f"signs of record {record.id!r}")
+        texts = [one.text.replace("\n", " ") for one in found]
+        answer = format_regions(found) if record.with_places else "\n".join(texts)
         kind = "text and places" if record.with_places else "text"
         return Sample(
             id=record.id,
@@ -81,7 +81,7 @@ class Reading:
                 Part("user", self.places_instruction if record.with_places else self.instruction),
                 Part("assistant", answer, learn=True),
             ),
-            references=trimmed((answer,)),
+            references=trimmed((answer,) if answer else ()),
             group=record.group or group_of(record.images, record.id),
             tags={"type": kind, **record.tags},
             regions=record.regions,

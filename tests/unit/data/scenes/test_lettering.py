@@ -21,7 +21,7 @@ from sightweave.data.scenes.lettering import (
 from sightweave.data.scenes.scene import UNIT, Sign
 from sightweave.data.scenes.signs import make_sign_scene
 
-HASH = "5fbf6099a256e70ca51052259a0a2ee9b70acd5a31b7435770ccadfe31860ac2"
+HASH = "1027820dc238c73c5cdb02594032623a9a1a865cf2960a6a687930540417370d"
 GRAY = np.full((96, 96, 3), 128, np.uint8)
 
 

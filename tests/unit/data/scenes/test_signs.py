@@ -19,7 +19,7 @@ from sightweave.data.scenes.signs import (
 )
 
 SPLITS = ("train", "scenes", "combinations", "validation")
-HASH = "c3a0f10909fe3fcf254a8d62e62c6cd248e49ef279ca960d746817041e8eecde"
+HASH = "92d6883588e94e948f29e0808d8865e431576a0c2cc695a484866a6f2d729a76"
 
 
 def scenes(split: str, count: int = 150, seed: int = 0) -> list[LetteredScene]:
