@@ -134,7 +134,8 @@ def test_words_in_our_own_face_are_read_back_from_the_pixels(words: str, angle: 
     old = region_of(sign, (128, 80))
     # The answer has no colours, so they are estimated, although the sign has a frame in the colour of its letters.
     answer = format_regions([TextRegion(words, old.box, old.angle)])
-    own = rendered.Config(font="sightweave").build(tokenizer=TOKENIZER)
+    # The reader knows letters of up to 24 pixels.
+    own = rendered.Config(font="sightweave", max_size=24).build(tokenizer=TOKENIZER)
     picture = ask(answer, pixels, writer=own).picture
     assert picture is not None
     assert read_sign(np.asarray(picture), old).text.split() == words.split()
