@@ -23,6 +23,8 @@ from sightweave.rendering.typefaces import Fonts, Typeface
 
 MIN_SIZE = 8
 """Default minimum font size in pixels."""
+MAX_SIZE = 2000
+"""Default maximum font size in pixels."""
 _MARGIN = 1
 """Pixels around a region whose colours spread into it."""
 _MOST_INK = 0.25
@@ -40,7 +42,7 @@ def render(
     *,
     font: str | Path | Sequence[str | Path] | Typeface = (),
     min_size: int = MIN_SIZE,
-    max_size: int = 2000,
+    max_size: int = MAX_SIZE,
     skip_faults: bool = False,
 ) -> Rendered:
     """Replaces the words in regions of an image.
