@@ -28,8 +28,11 @@ from sightweave.data.scenes.translations import Pair
 from sightweave.data.scenes.view import View
 from sightweave.data.scenes.words import texts
 from sightweave.data.tasks import captioning, reasoning, translation, vqa
+from sightweave.data.tasks import drawing as drawing_task
 
 _TRAIN_SIZE, _HELD_OUT_SIZE = 1_000_000, 500
+_DRAWING = "drawing"
+"""A task that is included only on request, since most models make no images."""
 
 
 @config
@@ -48,7 +51,7 @@ class Config(SourceConfig):
     """Choice of items: ``mix`` (`items_per_image` items per image), ``each`` (one item of each type that the scene
     allows) or ``auto`` (``mix`` for training, ``each`` for held-out splits)."""
     tasks: tuple[str, ...] = ()
-    """Tasks of the items; empty means all four."""
+    """Tasks of the items: captioning, vqa, reasoning, translation or drawing; empty means all except drawing."""
     style: Literal["drawn", "emoji"] = "drawn"
     """Drawing style: ``drawn`` (built-in pictograms) or ``emoji`` (the system's colour-emoji font)."""
 
@@ -100,9 +103,10 @@ class Scenes:
             raise ValueError(
                 f"scenes: size and items_per_image must be 1 or more (got {size} and {items_per_image})."
             )
-        unknown = [task for task in tasks if task not in TASKS]
+        known = (*TASKS, _DRAWING)
+        unknown = [task for task in tasks if task not in known]
         if unknown:
-            raise ValueError(f"scenes: no task {unknown[0]!r}; available are {', '.join(TASKS)}.")
+            raise ValueError(f"scenes: no task {unknown[0]!r}; available are {', '.join(known)}.")
 
         self.seed, self.split, self.size = seed, split, size
         self.items_per_image, self.one_of_each = items_per_image, one_of_each
@@ -144,11 +148,15 @@ class Scenes:
         view, random = View(scene), Random(self.seed, ALL_SPLITS.index(self.split), index, 1)
 
         has_caption = "captioning" in self.tasks
+        items: Sequence[Item]
         if self.one_of_each:
             items = each(view, random, self.tasks)
         else:
             items = mix(view, random, self.tasks, self.items_per_image - has_caption)
-        return self._records(view, items, has_caption=has_caption)
+        records = self._records(view, items, has_caption=has_caption)
+        if _DRAWING in self.tasks:
+            records.append(_drawing_record(view, self._shared_fields(view)))
+        return records
 
     def scene(self, index: int) -> Scene:
         """The scene of an image."""
@@ -198,6 +206,21 @@ def _caption_record(view: View, shared: dict[str, Any]) -> Record:
         captions=(text,),
         tags=tags | _subset_tag(view, combinations.caption_is_unmet(text)),
         **shared,
+    )
+
+
+def _drawing_record(view: View, shared: dict[str, Any]) -> Record:
+    text = caption(view)
+    (image,) = shared["images"]
+    return drawing_task.Record(
+        id=f"{view.scene.key}/drawing/0",
+        images=(),
+        description=text,
+        target_image=image,
+        tags={"type": "drawing", "template": "caption"}
+        | _subset_tag(view, combinations.caption_is_unmet(text)),
+        group=shared["group"],
+        split=shared["split"],
     )
 
 

@@ -194,7 +194,7 @@ class Quantizer(nn.Module):
                 f"the weights are those of an image tokenizer with the levels {found.tolist()}, but this one has "
                 f"{list(self.counts)}, so its codes mean something else; use the recipe with which the weights were trained."
             )
-        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[arg-type]  # a dict when torch calls it
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class _Upsample(nn.Module):
