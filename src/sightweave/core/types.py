@@ -115,6 +115,11 @@ class Sample:
         )
 
     @property
+    def has_target(self) -> bool:
+        """Whether there is anything to learn: a text that is not empty, or an image."""
+        return bool(self.pictures or self.target.strip())
+
+    @property
     def pictures(self) -> tuple[Medium, ...]:
         """The target images, which the model learns to make, in order."""
         return tuple([part.content for part in self.parts if isinstance(part.content, Medium) and part.learn])

@@ -119,7 +119,9 @@ class VLM(nn.Module):
         hidden = language_model.run(hidden, target, cache=cache, memory=memory, before_block=before_block)
         named["states"] = hidden
 
-        at = at if at is not None else batch.class_at if batch.class_at is not None else target.predicting()
+        if at is None:
+            # The labels that are not filled in are at the same positions.
+            at = batch.class_at if batch.class_at is not None else batch.target.predicting()
         chosen = named["pooled"] = fusion.pool(hidden.flatten(0, 1)[at], at, target, media)
         return Output(
             logits=self.head(chosen) if with_logits else None,
@@ -156,10 +158,11 @@ class VLM(nn.Module):
             return self.language_model.embed(ids)
 
         assert self.image_tokenizer is not None
+        # Both are computed for all tokens, since selecting some would make a GPU wait for their number.
         is_image = ids >= vocabulary.tokens.first
-        embedded = self.language_model.embed(ids.masked_fill(is_image, 0))
-        images = vocabulary.embed(ids[is_image], self.image_tokenizer.vectors)
-        return embedded.masked_scatter(is_image[..., None], images.to(embedded.dtype))
+        texts = self.language_model.embed(ids.masked_fill(is_image, 0))
+        images = vocabulary.embed(ids, self.image_tokenizer.vectors)
+        return torch.where(is_image[..., None], images.to(texts.dtype), texts)
 
     def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R V"]:
         """Logits over the vocabulary, followed by those of the image tokens, or logits over the answers."""

@@ -156,7 +156,7 @@ class Quantizer(nn.Module):
         # Saved with the weights: tensors of other levels may have the same shapes.
         self.register_buffer("levels", torch.tensor(self.counts))
         places = [math.prod(self.counts[:channel]) for channel in range(len(self.counts))]
-        self.register_buffer("places", torch.tensor(places), persistent=False)
+        self.register_buffer("places", torch.tensor(places))
 
     def forward(self, latent: Float[Tensor, "*shape C"]) -> Float[Tensor, "*shape C"]:
         """The nearest point of the grid, from -1 to 1; the gradient is that of the bounded values before rounding."""

@@ -40,7 +40,7 @@ class ImageVocabulary(nn.Module):
         initialise(self)
 
     def embed(self, ids: Int[Tensor, " N"], vectors: Callable[[Tensor], Tensor]) -> Float[Tensor, "N D"]:
-        """Embeddings of image tokens.
+        """Embeddings of image tokens; those of other tokens have no meaning.
 
         Args:
             ids: Ids in the whole vocabulary.
@@ -48,9 +48,10 @@ class ImageVocabulary(nn.Module):
         """
         codes = ids - self.tokens.first
         is_code = codes < self.tokens.num_codes
-        coded = self.code(vectors(codes.clamp(max=self.tokens.num_codes - 1)).to(self.code.weight.dtype))
-        marked = self.marks((codes - self.tokens.num_codes).clamp(min=0))
-        return self.norm(torch.where(is_code[:, None], coded, marked)) * self.scale  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        known, marks = codes.clamp(0, self.tokens.num_codes - 1), codes - self.tokens.num_codes
+        coded = self.code(vectors(known).to(self.code.weight.dtype))
+        marked = self.marks(marks.clamp(0, self.tokens.num_marks - 1))
+        return self.norm(torch.where(is_code[..., None], coded, marked)) * self.scale  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
     def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R W"]:
         """Logits of all image tokens."""

@@ -328,7 +328,7 @@ class Reader:
         tokenizer = self.processor.tokenizer
         decoder: Decoder = self.options.decoding.build(end_id=tokenizer.end_id)
         rows = [one for one in encoded for _ in range(decoder.width)]
-        session = Session(self.model, with_images=self.draws_pictures and not any(texts))
+        session = Session(self.model, with_images=self.draws_pictures and is_writing)
         self.join(session, rows, prefix, packed=not any(texts))
 
         # Score the texts first, because generating uses up the session.
@@ -337,10 +337,13 @@ class Reader:
             return [replace(_NOTHING, likelihoods=each) for each in likelihoods]
 
         if self.draws_pictures:
-            return self._drawn(session, encoded, wanted, decoder)
-        made = written(session, decoder, wanted.draws, limits, end_id=tokenizer.end_id, tokenizer=tokenizer)
-        writer: Writer = self.options.writer.build(tokenizer=tokenizer)
-        said = [_prediction(writer, text, limit) for text, limit in zip(made, limits, strict=True)]
+            said = self._drawn(session, encoded, wanted, decoder)
+        else:
+            made = written(
+                session, decoder, wanted.draws, limits, end_id=tokenizer.end_id, tokenizer=tokenizer
+            )
+            writer: Writer = self.options.writer.build(tokenizer=tokenizer)
+            said = [_prediction(writer, text, limit) for text, limit in zip(made, limits, strict=True)]
         if not any(texts):
             return said
         return [replace(one, likelihoods=each) for one, each in zip(said, likelihoods, strict=True)]

@@ -493,7 +493,7 @@ class Feed:
             return None
         limit = self.processor.max_length
         try:
-            if not sample.target.strip() and not sample.pictures:
+            if not sample.has_target:
                 raise DataError(f"sample {sample.id!r} has an empty answer; there is nothing to learn.")
             encoded = fit(sample, self.processor, self.too_long, limit)
             if encoded is None:

@@ -213,7 +213,7 @@ class Validation:
         for sample in self._samples(places):
             if self.stage.learn == "image_tokens" and not pictures_of(sample):
                 continue
-            if not sample.target.strip() and not sample.pictures:
+            if not sample.has_target:
                 self.left_out += 1
                 continue
             try:

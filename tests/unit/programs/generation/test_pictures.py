@@ -202,6 +202,15 @@ def test_without_a_prompt_guidance_changes_nothing() -> None:
     ]
 
 
+def test_texts_are_scored_before_pictures_are_written() -> None:
+    model, processor = eager()
+    asked, options = samples()[:2], Options(max_tokens=20, writer="image_tokens", guidance=2.0)
+    scored = generate(model, processor, asked, options, [["red", "blue"]] * 2)
+    for one, alone in zip(scored, generate(model, processor, asked, options), strict=True):
+        assert one.ids == alone.ids
+        assert [likelihood.tokens > 1 for likelihood in one.likelihoods] == [True, True]
+
+
 def test_text_answers_never_contain_image_tokens() -> None:
     model, processor = eager()
     for decoding in ("greedy", "sampling", "beam"):
