@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from contracts._compose import Case, compose, picture
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import sightweave
 from sightweave.core import catalog
 from sightweave.core.device import Precision
 from sightweave.core.errors import SightweaveError
 from sightweave.core.types import Medium
 from sightweave.data.tasks import captioning, vqa
+from sightweave.models.parts import PART_NAMES
 from sightweave.models.vlm import VLM
 from sightweave.programs.training.logs import read_metrics
 from sightweave.programs.training.optimizers import OptimizerConfig
@@ -88,6 +91,7 @@ class Training:
         bad: frozenset[int] = frozenset(),
         name: str = "",
         case: str = "concat",
+        encoder: str = "cnn",
         save_every: int = 1,
         language_model: dict[str, Any] | None = None,
         state: State | None = None,
@@ -95,7 +99,7 @@ class Training:
         **settings: Any,
     ) -> None:
         form = "encoder_decoder" if case == "cross_attention" else "decoder_only"
-        self.model, processor = compose(Case(case, (), form), language_model=language_model)
+        self.model, processor = compose(Case(case, (), form), encoder=encoder, language_model=language_model)
         self.folder, self.world, self.saves = folder, world, list[Found]()
         self.trainer = Trainer(
             self.model,
@@ -133,7 +137,8 @@ class Training:
             "rows": rows,
             "saves": self.saves,
             "weights": digest(self.model),
-            "sums": [float(one.detach().double().square().sum()) for one in self.model.parameters()],
+            "sums": [float(whole(one.detach()).double().square().sum()) for one in self.model.parameters()],
+            "validations": [asdict(one) for stage in self.trainer.state.validations for one in stage],
             **counts(self.trainer.state),
         }
 
@@ -154,11 +159,16 @@ def counts(state: State) -> Found:
     }
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """All rows of a tensor, which all processes ask for together if it is sharded."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
 def digest(model: VLM) -> str:
     """A hash of all weights and statistics."""
     found = hashlib.sha256()
     for value in model.state_dict().values():
-        found.update(value.detach().contiguous().numpy().tobytes())
+        found.update(whole(value.detach()).contiguous().numpy().tobytes())
     return found.hexdigest()
 
 
@@ -173,11 +183,15 @@ def trained(*stages: Stage, **fields: Any) -> Callable[[Path, World], Found]:
 
 def gradients(folder: Path, world: World) -> Found:
     """The gradients of one update of four microsteps, half of whose pictures are hidden."""
-    one = stage(gradient_accumulation_steps=4, hide_images=0.5, length_power=0.5, z_loss=1e-4)
-    training = Training(folder, world, one)
+    return gradients_of(folder, world)
+
+
+def gradients_of(folder: Path, world: World, parts: tuple[str, ...] = PART_NAMES[:4], **fields: Any) -> Found:
+    one = stage(gradient_accumulation_steps=4, hide_images=0.5, length_power=0.5, z_loss=1e-4, parts=parts)
+    training = Training(folder, world, one, **fields)
     trainer = training.trainer
     (feed,) = trainer.feeds
-    work = Work.begin(training.model, feed, one, trainer.precision, spent=0.0)
+    work = Work.begin(training.model, feed, one, trainer.precision, spent=0.0, sharding=trainer.sharding)
     with contextlib.closing(
         feed.microsteps(28)
     ) as stream:  # from here on, processes with and without images meet
@@ -186,7 +200,7 @@ def gradients(folder: Path, world: World) -> Found:
     has_images = [bool(step.batch and step.batch.media) for step in steps]
     found: Found = {"loss": loss, "has_images": has_images}
     for name, parameter in work.optimizer.parameters.items():
-        found[name] = None if parameter.grad is None else parameter.grad.flatten().tolist()
+        found[name] = None if parameter.grad is None else whole(parameter.grad).flatten().tolist()
     return found
 
 
@@ -302,6 +316,31 @@ def talk(folder: Path, world: World) -> Found:
     }
 
 
+def sharded_run(folder: Path, _world: World) -> Found:
+    """Trains the recipe in the folder with sharded weights until step 3, or resumes what is there."""
+    size, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
+
+    def stop(now: Any) -> None:
+        if now.step == 3 and (folder / "stops").exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run = sightweave.train(
+        folder / "recipe.json",
+        f"mesh.dp={size}",
+        "mesh.shard=true",
+        out=folder / "run",
+        evaluate=False,
+        progress=stop,
+    )
+    weights = next(run.model.parameters())
+    return {
+        "rank": run.rank,
+        "is_empty": weights.is_meta,
+        "is_interrupted": run.is_interrupted,
+        "expected": rank,
+    }
+
+
 def dropped(folder: Path, world: World) -> Found:
     """With dropout, whose random numbers differ between the processes."""
     training = Training(folder, world, stage(), language_model={"dropout": 0.2})
@@ -344,19 +383,46 @@ CASES: dict[str, Callable[[Path, World], Found]] = {
     "resumed": resumed,
 }
 """Run one after another by the same processes."""
+TWO_STAGES = (
+    stage(learn="words", words="captions", steps=2, name="one"),
+    stage(parts=("connector", "fusion", "language_model"), hide_images=0.5, steps=6, name="two"),
+)
+SHARDED: dict[str, Callable[[Path, World], Found]] = {
+    "sharded_gradients": lambda folder, world: gradients_of(
+        folder, world, case="cross_attention", encoder="vit"
+    ),
+    "sharded_adamw": trained(
+        stage(ema=0.5),
+        encoder="vit",
+        validation=Pictures(6, first=100),
+        validate_every=5,
+    ),
+    "sharded_muon": trained(
+        stage(optimizer={"name": "muon", "muon_lr": 1e-3}, gradient_checkpointing=True), encoder="vit"
+    ),
+    "sharded_stages": trained(*TWO_STAGES, encoder="vit"),
+    # Some processes have no batch at all.
+    "sharded_windows": trained(
+        stage(pack_to=150, pack_window=2, gradient_accumulation_steps=2, steps=6), encoder="vit", bad=BAD
+    ),
+}
+"""Run with sharded weights, one after another by the same processes."""
 ENDINGS = {
     "killed": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
     "hung": ended(getattr(signal, "SIGSTOP", signal.SIGTERM)),
+    "killed_sharded": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
 }
 """Each is run alone, since a process does not survive it."""
+RUNS = {"sharded_run": sharded_run}
+"""Each connects the processes by itself."""
 
 
-def write(folder: Path, name: str, world: World) -> None:
+def write(folder: Path, name: str, world: World, rank: int) -> None:
     """Runs a case, and writes what it found."""
     shared = folder / name
     shared.mkdir(exist_ok=True)
-    found = (CASES | ENDINGS)[name](shared, world)
-    (folder / str(world.rank) / f"{name}.json").write_text(json.dumps(found))
+    found = (CASES | ENDINGS | SHARDED | RUNS)[name](shared, world)
+    (folder / str(rank) / f"{name}.json").write_text(json.dumps(found))
 
 
 def one_process(folder: Path, size: int, rank: int, port: int, names: list[str], timeout: float) -> None:
@@ -370,12 +436,19 @@ def one_process(folder: Path, size: int, rank: int, port: int, names: list[str],
         "MASTER_PORT": port,
     }
     os.environ.update({name: str(value) for name, value in where.items()})
-    # Twice, since a program may train several times.
-    half = len(names) // 2
-    for part in (names[:half], names[half:]):
-        with opened(Mesh(dp=size, timeout=timeout), os.environ) as world:
-            for name in part:
-                write(folder, name, world)
+    for name in names:
+        if name in RUNS:
+            write(folder, name, World(), rank)
+
+    # More than once, since a program may train several times.
+    sharded = [name for name in names if name in SHARDED or name == "killed_sharded"]
+    plain = [name for name in names if name not in RUNS and name not in sharded]
+    half = len(plain) // 2
+    for part, shard in ((plain[:half], False), (plain[half:], False), (sharded, True)):
+        if part:
+            with opened(Mesh(dp=size, timeout=timeout, shard=shard), os.environ) as world:
+                for name in part:
+                    write(folder, name, world, rank)
 
 
 def main(folder: Path, size: int, names: list[str]) -> int:

@@ -6,7 +6,9 @@ Nothing heavy is imported here: ``sightweave --help`` loads no torch, and neithe
 # No `from __future__ import annotations` here: Typer would have to evaluate every annotation from its text at each start.
 import contextlib
 import logging
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +24,7 @@ from sightweave.command_line import (
     json_line,
     refuse,
 )
-from sightweave.core import answer_files, catalog, files, outputs, places, recipe_files, terminal
+from sightweave.core import answer_files, catalog, cores, files, outputs, places, recipe_files, terminal
 from sightweave.core.errors import SightweaveError
 from sightweave.verbs import runs as run_list
 
@@ -984,6 +986,9 @@ def demo(
 
 def main() -> None:
     """The entry point: user errors end with a one-line message, not a traceback."""
+    if "torch" not in sys.modules:  # torch has not read the environment yet
+        cores.sleep_at_barriers(os.environ)
+
     handler = logging.StreamHandler()
     handler.setFormatter(terminal.LogFormatter())
     logging.getLogger("sightweave").addHandler(handler)

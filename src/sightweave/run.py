@@ -18,7 +18,7 @@ import json
 import logging
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -410,15 +410,30 @@ class Run:
 
 
 def write(
-    folder: Path, weights: Mapping[str, torch.Tensor], processor: Processor, recipe: recipes.Recipe
+    folder: Path,
+    weights: Mapping[str, torch.Tensor] | Callable[[Path], None],
+    processor: Processor,
+    recipe: recipes.Recipe,
 ) -> None:
     """Writes ``checkpoint/`` and ``recipe.yaml`` into a run's folder, each atomically.
+
+    Args:
+        folder: Folder of the run.
+        weights: The model's weights by name, or a function that writes them to a safetensors file.
+        processor: The model's processor.
+        recipe: The run's recipe.
 
     Raises:
         CheckpointError: The disk is full, or the folder cannot be written; existing files are unharmed.
     """
     documents = {**processor.documents(), "recipe": recipe.to_plain()}
-    checkpoint.write_folder(folder / CHECKPOINT, {"model": weights}, documents)
+    if callable(weights):
+        write_weights = weights
+        checkpoint.write_folder(
+            folder / CHECKPOINT, {}, documents, more=lambda made: write_weights(made / "model.safetensors")
+        )
+    else:
+        checkpoint.write_folder(folder / CHECKPOINT, {"model": weights}, documents)
     files.write_text(folder / RECIPE, recipe.to_yaml())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from typing import Any
 
 import many_processes
 import pytest
-from many_processes import BAD, CASES, HALF, STAGES, STEPS, Found
+import torch
+from many_processes import BAD, CASES, HALF, SHARDED, STAGES, STEPS, Found
 
 import sightweave
 from sightweave.programs.training.world import World
@@ -215,7 +217,9 @@ def test_processes_talk(many: tuple[Path, int]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "code"), [("killed", -signal.SIGKILL), ("hung", None)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("killed", -signal.SIGKILL), ("killed_sharded", -signal.SIGKILL), ("hung", None)]
+)
 def test_a_process_that_dies_or_hangs_ends_the_others(name: str, code: int | None, tmp_path: Path) -> None:
     done = run(tmp_path, 2, name)
     assert done.returncode == 1
@@ -228,6 +232,57 @@ def test_a_process_that_dies_or_hangs_ends_the_others(name: str, code: int | Non
     assert (
         "another process stopped, hangs for more than mesh.timeout" in error or "within mesh.timeout" in error
     )
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def sharded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[dict[str, Found]], dict[str, Found]]:
+    """What every process found in every case with sharded weights, and what a single process finds."""
+    folder = tmp_path_factory.mktemp(f"{request.param}-sharded")
+    done = run(folder, request.param, *SHARDED)
+    errors = [one.read_text() for one in folder.glob("*/error")]
+    assert (done.returncode, errors) == (0, []), done.stderr
+
+    alone: dict[str, Found] = {}
+    for name, case in SHARDED.items():
+        (folder / "alone" / name).mkdir(parents=True)
+        alone[name] = json.loads(json.dumps(case(folder / "alone" / name, World())))
+    ranks = [
+        {name: read(folder, request.param, name)[rank] for name in SHARDED} for rank in range(request.param)
+    ]
+    return ranks, alone
+
+
+def test_gradients_of_sharded_weights_are_those_of_one_process(
+    sharded: tuple[list[dict[str, Found]], dict[str, Found]],
+) -> None:
+    ranks, alone = sharded
+    one, (first, *others) = alone["sharded_gradients"], [found["sharded_gradients"] for found in ranks]
+    del one["has_images"]
+    has_images = first.pop("has_images")
+    assert any(other.pop("has_images") != has_images for other in others)
+    assert all(other == first for other in others)
+    assert one.keys() == first.keys()
+    for name, expected in one.items():
+        assert first[name] == pytest.approx(expected, abs=1e-6), name
+
+
+@pytest.mark.parametrize("name", [name for name in SHARDED if name != "sharded_gradients"])
+def test_losses_of_sharded_weights_are_those_of_one_process(
+    sharded: tuple[list[dict[str, Found]], dict[str, Found]], name: str
+) -> None:
+    ranks, alone = sharded
+    one, (first, *others) = alone[name], [found[name] for found in ranks]
+    assert_rows(first["rows"], one["rows"])
+    assert first["sums"] == pytest.approx(one["sums"], rel=1e-4)
+    assert first["validations"] == [
+        {**before, "loss": pytest.approx(before["loss"], abs=1e-5)} for before in one["validations"]
+    ]
+    assert [save["samples"] for save in first["saves"]] == [save["samples"] for save in one["saves"]]
+    for other in others:  # each saves its share
+        assert other["saves"] == first["saves"]
+        assert other["weights"] == first["weights"]
 
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -255,6 +310,59 @@ def recipe_of(folder: Path, steps: int) -> dict[str, Any]:
         },
         "evaluate": {"controls": [], "max_tokens": 4},
     }
+
+
+@pytest.mark.slow
+def test_a_sharded_run_resumes_on_any_number_of_processes(tmp_path: Path) -> None:
+    """Two processes begin it; four with sharded weights and one with whole ones each go on, as if it had never stopped."""
+    recipe = recipe_of(tmp_path, steps=6)
+    recipe["train"]["stages"][0] |= {"batch_size": 4, "ema": 0.5, "optimizer": {"name": "muon"}}
+    recipe["model"]["encoder"] = {
+        "kind": "vit",
+        "image_size": 16,
+        "patch_size": 8,
+        "dim": 16,
+        "depth": 1,
+        "num_heads": 2,
+    }
+    folders = {size: tmp_path / str(size) / "sharded_run" for size in (2, 4)}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+        (folder / "recipe.json").write_text(json.dumps(recipe))
+
+    # Two processes stop early.
+    (folders[2] / "stops").touch()
+    done = run(tmp_path / "2", 2, "sharded_run")
+    errors = [one.read_text() for one in tmp_path.glob("*/*/error")]
+    assert (done.returncode, errors) == (0, []), done.stderr
+    for rank, found in enumerate(read(tmp_path / "2", 2, "sharded_run")):
+        assert found == {"rank": rank, "expected": rank, "is_empty": rank > 0, "is_interrupted": True}
+    state = folders[2] / "run" / "checkpoints" / "step-00000003"
+    assert sorted(one.name for one in state.glob("*.safetensors")) == [
+        f"state-0000{number}-of-00002.safetensors" for number in (1, 2)
+    ]
+    shutil.copytree(folders[2] / "run", folders[4] / "run")
+    shutil.copytree(folders[2] / "run", tmp_path / "on-one")
+
+    # Four go on, and one.
+    done = run(tmp_path / "4", 4, "sharded_run")
+    errors = [one.read_text() for one in tmp_path.glob("*/*/error")]
+    assert (done.returncode, errors) == (0, []), done.stderr
+    sightweave.train(recipe, out=tmp_path / "on-one", evaluate=False)
+    expected = sightweave.train(recipe, out=tmp_path / "whole", evaluate=False)
+
+    losses, models = [], []
+    for folder in (tmp_path / "whole", tmp_path / "on-one", folders[4] / "run"):
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        losses.append([row["loss"] for row in rows])
+        models.append(sightweave.load(folder))
+    assert len(losses[0]) == 6
+    for other, model in zip(losses[1:], models[1:], strict=True):
+        assert other == pytest.approx(losses[0], abs=1e-5)
+        for name, value in expected.model.state_dict().items():
+            assert torch.allclose(model.model.state_dict()[name], value, atol=1e-5), name
+        image = next((tmp_path / "data").glob("*.png"))
+        assert model.generate(image, "What is it?") == expected.generate(image, "What is it?")
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +108,30 @@ def test_a_run_that_is_not_there_is_one_error(
     )
     assert said.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("chosen", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_commands_make_the_threads_of_torch_sleep_at_barriers(chosen: dict[str, str], policy: str) -> None:
+    script = (
+        "import sys; from sightweave import cli; sys.argv = ['sightweave', '--help']\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n    import torch"
+    )
+    ways = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+    environment = {name: value for name, value in os.environ.items() if name not in ways}
+    source = str(Path(cli.__file__).parents[1])
+    environment |= {"PYTHONPATH": source, "OMP_DISPLAY_ENV": "TRUE"} | chosen
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    # The OpenMP library itself says what it read.
+    found = re.findall(r"OMP_WAIT_POLICY\s*=\s*'(\w+)'", done.stderr)
+    assert found
+    assert set(found) == {policy}
 
 
 def test_help_loads_no_torch() -> None:

@@ -85,6 +85,82 @@ def write_folder(
         raise _cannot_write(path, weights, error) from error
 
 
+def write_entry(folder: Path, name: str, tensors: Mapping[str, Tensor]) -> None:
+    """Writes one weights file of a folder that several processes write, and next to it its entry for the manifest.
+
+    Once the entry exists, the file is complete and on disk. `finish_folder` collects the entries.
+
+    Args:
+        folder: The folder, which is not in place yet.
+        name: File name with its suffix.
+        tensors: Tensors by name.
+
+    Raises:
+        CheckpointError: The disk is full, or the folder is not writable.
+    """
+    try:
+        aliases = _write_files(folder, {name.removesuffix(".safetensors"): tensors}, {}, {})
+        file = folder / name
+        files.force_to_disk(file)
+        entry = {**_entry(file), "aliases": aliases[name]}
+        files.write_text(_entry_path(folder, name), json.dumps(entry))
+    except (OSError, SafetensorError) as error:
+        raise _cannot_write(folder / name, {name: tensors}, error) from error
+
+
+def write_failure(folder: Path, name: str, reason: str) -> None:
+    """Reports in place of an entry that a file could not be written."""
+    files.write_text(_entry_path(folder, name), json.dumps({"error": reason}))
+
+
+def entry_of(folder: Path, name: str) -> dict[str, Any] | None:
+    """The entry of a file that another process writes; None as long as it is not complete.
+
+    Raises:
+        CheckpointError: The file could not be written.
+    """
+    path = _entry_path(folder, name)
+    if not path.is_file():
+        return None
+    entry = parse_json(path)
+    if "error" in entry:
+        raise CheckpointError(f"{folder / name}: another process could not write it: {entry['error']}")
+    return {**entry}
+
+
+def finish_folder(temporary: Path, path: Path, names: Sequence[str], documents: Mapping[str, Any]) -> None:
+    """Writes the documents and the manifest of a folder whose weights several processes wrote, and moves it into place.
+
+    Args:
+        temporary: The folder.
+        path: Where it is moved to.
+        names: Names of the weights files, whose entries all exist.
+        documents: JSON values by file name (without suffix).
+
+    Raises:
+        CheckpointError: As for `write_folder`.
+    """
+    _refuse_foreign(path)
+    entries: dict[str, dict[str, Any]] = {}
+    for name in names:
+        entry = entry_of(temporary, name)
+        assert entry is not None
+        entries[name] = entry
+
+    try:
+        for name in names:
+            _entry_path(temporary, name).unlink()
+        _write_files(temporary, {}, documents, {})
+        _write_manifest(temporary, {}, entries)
+        files.swap(temporary, path)
+    except OSError as error:
+        raise _cannot_write(path, {}, error) from error
+
+
+def _entry_path(folder: Path, name: str) -> Path:
+    return folder / f".{name}.entry"
+
+
 def _write_files(
     folder: Path,
     weights: Mapping[str, Mapping[str, Tensor]],
@@ -131,13 +207,27 @@ def _refuse_foreign(path: Path) -> None:
         )
 
 
-def _write_manifest(folder: Path, aliases: Mapping[str, Mapping[str, str]]) -> None:
-    """Writes the manifest of all files in a folder, then flushes the folder to disk."""
+def _entry(file: Path) -> dict[str, Any]:
+    return {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+
+
+def _write_manifest(
+    folder: Path,
+    aliases: Mapping[str, Mapping[str, str]],
+    known: Mapping[str, dict[str, Any]] | None = None,
+) -> None:
+    """Writes the manifest of all files in a folder, then flushes the folder to disk.
+
+    Args:
+        folder: The folder.
+        aliases: For each weights file, the stored name by each other name of the same tensor.
+        known: Entries of files that need not be read again.
+    """
     entries: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.rglob("*")):
         if file.is_file():
             name = file.relative_to(folder).as_posix()
-            entries[name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+            entries[name] = known[name] if known and name in known else _entry(file)
             if aliases.get(name):
                 entries[name]["aliases"] = dict(aliases[name])
 
@@ -231,6 +321,22 @@ def read_weights(
     if not allow_nonfinite:
         check_finite(file, tensors)
     return tensors
+
+
+def read_aliases(path: Path, name: str, *, is_checked: bool = True) -> dict[str, str]:
+    """For a weights file, the stored name by each other name of the same tensor, after checking the file.
+
+    Args:
+        path: The checkpoint folder.
+        name: The file name with its suffix.
+        is_checked: Whether to compare its SHA-256 too, which reads the whole file.
+
+    Raises:
+        CheckpointError: As for `read_weights`, except that values are not checked.
+    """
+    look = _checked_file if is_checked else _listed_file
+    _, entry = look(Path(path), name)
+    return dict(entry.get("aliases", {}))
 
 
 def load_into(module: nn.Module, path: Path, *, name: str = "model", assign: bool = False) -> None:

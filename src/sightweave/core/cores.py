@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path, PurePosixPath
 
 OMP_THREADS = "OMP_NUM_THREADS"
 """Environment variable by which users and job schedulers set a program's number of threads."""
+WAIT_POLICY = "OMP_WAIT_POLICY"
+"""Environment variable for what threads do at a barrier: spin (ACTIVE) or sleep (PASSIVE) until the others arrive."""
+_WAITING = (WAIT_POLICY, "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""Variables with which users choose how threads wait, in any OpenMP library."""
 _ROOT = Path("/")
 
 
@@ -35,6 +39,25 @@ def threads_in(environment: Mapping[str, str]) -> int | None:
     """
     text = environment.get(OMP_THREADS, "").partition(",")[0].strip()
     return int(text) if text.isascii() and text.isdigit() and int(text) else None
+
+
+def sleep_at_barriers(environment: MutableMapping[str, str]) -> bool:
+    """Makes the threads of a process sleep while they wait for one another, unless the user chose how they wait.
+
+    By default, a thread that waits at a barrier of OpenMP keeps its core busy for a while. If another program needs that
+    core, the thread that is waited for may not get it, and a step takes several times as long. OpenMP reads the variable
+    when torch is imported, so this must happen before. Programs may call this, libraries should not.
+
+    Args:
+        environment: The environment of this process, ``os.environ``.
+
+    Returns:
+        Whether the environment was changed.
+    """
+    if any(name in environment for name in _WAITING):
+        return False
+    environment[WAIT_POLICY] = "PASSIVE"
+    return True
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:

@@ -265,6 +265,9 @@ def making(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
 
     try:
+        # What is written into a new folder is on disk only if the folder's own name is.
+        for one in missing:
+            force_to_disk(one.parent)
         yield
     except BaseException:
         for one in missing:

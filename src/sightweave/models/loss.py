@@ -273,8 +273,11 @@ def _length_weights(tokens: TokenSequence, at: Int[Tensor, " R"], length_power: 
     if not length_power:
         return torch.ones(len(at), device=at.device)
     row = at // tokens.ids.shape[1]
-    places = torch.stack([row, tokens.segment.flatten()[at], tokens.branch.flatten()[at]])
-    _, own, counts = torch.unique(places, dim=1, return_inverse=True, return_counts=True)
+    segment, branch = tokens.segment.flatten()[at], tokens.branch.flatten()[at]
+
+    # One number for each answer: finding equal numbers is far faster than finding equal columns.
+    answer = (row * (tokens.segment.max() + 1) + segment) * (tokens.branch.max() + 1) + branch
+    _, own, counts = torch.unique(answer, return_inverse=True, return_counts=True)
     weights: Tensor = counts[own].float().pow(-length_power)
     return weights
 

@@ -10,13 +10,15 @@ import torch
 
 from sightweave import recipe as recipes
 from sightweave import run as runs
-from sightweave.core import transformers_folder
+from sightweave.core import files, transformers_folder
 from sightweave.core.device import choose_device, keep_freed_memory, limit_threads
 from sightweave.core.errors import CheckpointError
 from sightweave.core.types import Sample
 from sightweave.data.inputs import length_plan, order
+from sightweave.data.inputs.processor import Processor
 from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.data.reading.subset import all_or_drawn
+from sightweave.models.vlm import VLM
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.training.settings import Stage
 from sightweave.recipe import Recipe
@@ -29,13 +31,20 @@ _FEW_GENERATED = 100
 
 @torch.inference_mode(False)  # as in `runs.load`
 def composed(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -> Run:
-    """Builds a recipe's tokenizer, model and processor, or takes them from the run in ``init_from``."""
+    """Builds a recipe's tokenizer, model and processor, or takes them from the run in ``init_from``.
+
+    On the meta device, the model has no weights, neither initial nor pretrained ones.
+    """
     recipe = recipe.resolved()
     if recipe.init_from:
         return _continued(recipe, device)
 
     tokenizer = recipe.build_tokenizer(sources)
     answers = recipe.build_answers(sources)
+    if device.type == "meta":
+        model = _empty(recipe, tokenizer.vocab_size, len(answers))
+        return Run(model, recipe.build_processor(tokenizer, model, answers), recipe)
+
     model = recipe.model.build(vocab_size=tokenizer.vocab_size, num_answers=len(answers))
     recipe.model.load_pretrained(model)
 
@@ -48,6 +57,14 @@ def composed(recipe: Recipe, sources: Sequence[Dataset], device: torch.device) -
 def _continued(recipe: Recipe, device: torch.device) -> Run:
     """The recipe's model with the weights and the tokenizer of the run in ``init_from``."""
     modules = recipes.modules_of(recipe)
+    if device.type == "meta":
+        folder = files.whole(Path(recipe.init_from) / runs.CHECKPOINT)
+        folder = folder if folder.is_dir() else files.whole(Path(recipe.init_from))
+        processor = Processor.load(folder, allowed=modules)
+        tokenizer, answers = processor.tokenizer, processor.answers
+        model = _empty(recipe, tokenizer.vocab_size, len(answers))
+        return Run(model, recipe.build_processor(tokenizer, model, answers), recipe)
+
     earlier = runs.load(recipe.init_from, device="cpu", modules=modules, only_model=True)
     tokenizer, answers = earlier.processor.tokenizer, earlier.processor.answers
     model = recipe.model.build(vocab_size=tokenizer.vocab_size, num_answers=len(answers))
@@ -60,6 +77,18 @@ def _continued(recipe: Recipe, device: torch.device) -> Run:
         )
     model.load_state_dict(weights)
     return Run(model.to(device), recipe.build_processor(tokenizer, model, answers), recipe)
+
+
+def _empty(recipe: Recipe, vocab_size: int, num_answers: int) -> VLM:
+    """The recipe's model on the meta device."""
+    with torch.device("meta"):
+        return recipe.model.build(vocab_size=vocab_size, num_answers=num_answers)
+
+
+def emptied(run: Run) -> VLM:
+    """The run's model on the meta device, without its weights."""
+    model = _empty(run.recipe, run.processor.tokenizer.vocab_size, len(run.processor.answers))
+    return model.eval()
 
 
 def _differing_shapes(there: Mapping[str, torch.Tensor], here: Mapping[str, torch.Tensor]) -> list[str]:

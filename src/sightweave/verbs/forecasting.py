@@ -136,6 +136,8 @@ def check_fits(recipe: Recipe, device: torch.device) -> None:
         RecipeError: weights, gradients and optimizer state alone need more than the device or its control group has.
     """
     total = system_memory.total_bytes(device)
+    if total is not None and recipe.mesh.shard and device.type == "cuda":
+        total *= recipe.mesh.dp  # each process has a device of its own, and its share of the state
 
     def build() -> VLM:
         with torch.device("meta"):
@@ -186,6 +188,9 @@ def watched(
     Yields:
         A function that takes the results of the trials before the first step.
     """
+    if world.shards:  # the simulation knows nothing of shares
+        yield lambda _trials: None
+        return
     processor = run.processor
 
     def build() -> VLM:

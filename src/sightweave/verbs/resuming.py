@@ -118,7 +118,8 @@ def of_json(document: Mapping[str, Any] | None, folder: Path) -> Earlier | None:
     if document is None:
         return None
     steps = document["steps"]
-    state = None if steps is None else Checkpoints(folder).read(steps)
+    # The first process has compared the hashes.
+    state = None if steps is None else Checkpoints(folder).read(steps, is_checked=False)
     return Earlier(state, document["changes"], may_change=document["may_change"])
 
 
@@ -160,8 +161,13 @@ def with_precision(recipe: Recipe, state: State) -> Recipe:
 
 
 def facts_of_sources(datasets: Sequence[Dataset]) -> list[dict[str, Any]]:
-    """Fingerprint and number of images of each source, for ``run.json``."""
-    return [{"fingerprint": fingerprint_of([one]), "images": len(one)} for one in datasets]
+    """Fingerprint, number of images and hash of the sizes of the image files of each source, for ``run.json``."""
+    found = []
+    for one in datasets:
+        facts = {"fingerprint": fingerprint_of([one]), "images": len(one)}
+        sizes = getattr(one, "sizes", "")
+        found.append(facts | ({"sizes": sizes} if sizes else {}))
+    return found
 
 
 def data_changes(folder: Path, datasets: Sequence[Dataset]) -> list[str]:
@@ -171,12 +177,22 @@ def data_changes(folder: Path, datasets: Sequence[Dataset]) -> list[str]:
     if len(before) != len(sources):
         found.append(f"data: {len(before)} sources -> {len(sources)}")
     for number, (old, new) in enumerate(zip(before, sources, strict=False)):
-        if old == new:
-            continue
-        counts = f"{old.get('images')} images -> {new['images']}"
-        content = "other rows" if old.get("images") == new["images"] else counts
-        found.append(f"data.{number}: {content}")
+        change = _change(old, new)
+        if change:
+            found.append(f"data.{number}: {change}")
     return found
+
+
+def _change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """How a source differs from what ``run.json`` says of it; empty if it does not."""
+    if old.get("images") != new["images"]:
+        return f"{old.get('images')} images -> {new['images']}"
+    if old.get("fingerprint") != new["fingerprint"]:
+        return "other rows"
+    # Runs of earlier versions have no sizes.
+    if "sizes" in old and old["sizes"] != new.get("sizes"):
+        return "image files of other sizes"
+    return ""
 
 
 def check_data(folder: Path, datasets: Sequence[Dataset]) -> None:
@@ -206,7 +222,7 @@ def compare_data(
             f"{folder}: its training data has changed since it began:{_listed(changes)}\nRestore the data, allow the "
             "changes with --allow-changes (allow_changes=True), which the run records, or choose another folder."
         )
-    if changes:
+    if state.data != fingerprint_of(datasets):
         # Images are numbered through all sources, so the numbers of those seen so far mean nothing any more.
         state.data = fingerprint_of(datasets)
         state.seen = Seen(sum(map(len, datasets)))

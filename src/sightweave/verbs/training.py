@@ -18,20 +18,23 @@ from rich.console import Console
 from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.core import checkpoint, files, outputs, terminal
+from sightweave.core.device import Precision
 from sightweave.core.errors import CheckpointError, FolderError
+from sightweave.core.file_memory import weights_in_files
 from sightweave.core.outputs import MARKERS, ROWS_LEFT_OUT, RUN_FILES
 from sightweave.core.progress import wanted
 from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, TRACKERS, holds_run
 from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation import stored
-from sightweave.programs.training import durations, summary
+from sightweave.programs.training import durations, sharding, summary
 from sightweave.programs.training.checkpoints import (
     Checkpoints,
     Saver,
     Snapshot,
     check_space,
     space_for,
+    weight_names,
 )
 from sightweave.programs.training.durations import Epoch
 from sightweave.programs.training.feed import fingerprint_of
@@ -46,7 +49,7 @@ from sightweave.programs.training.world import World, opened
 from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs import forecasting, planning, resuming
-from sightweave.verbs.building import composed, plan_lengths
+from sightweave.verbs.building import composed, emptied, plan_lengths
 from sightweave.verbs.checking import check_wiring, parameter_count
 from sightweave.verbs.evaluating import (
     Answering,
@@ -191,9 +194,11 @@ def _train_into(
 ) -> Run:
     """Plans, builds, trains, scores and reports a run, or the rest of one, in a folder that is locked for it."""
     resumed = None if earlier is None else earlier.state
+    if world.shards:
+        sharding.check(asked.train)
     plan = planning.plan(folder, asked, records, resumed, world, console)
     forecasting.check_fits(plan.recipe, plan.precision.device)
-    run = _built(plan, folder, console)
+    run = _built(plan, folder, console, world)
 
     # The wiring of a resumed run was checked when it began.
     if resumed is None and plan.recipe.train.check and world.is_first:
@@ -215,11 +220,18 @@ def _train_into(
 
     if not world.is_first:
         ending = _trained(run, plan, folder, state, world, None, None)
+        if world.shards:
+            run.model = emptied(run)
         return _returned(run, folder, ending, world)
 
     with _recording_failure(folder):
         ending = _trained(run, plan, folder, state, world, console, tracking.reporting(report_to))
         world.close()  # the others need not wait for the scores
+        if world.shards:
+            saved = runs.load(
+                folder, device=str(plan.precision.device), modules=recipes.modules_of(plan.recipe)
+            )
+            run.model = saved.model
         _end(run, folder, state, ending, plan.sources, console)
 
         scores: dict[str, float] = {}
@@ -259,13 +271,17 @@ def _finished(
     return run
 
 
-def _built(plan: Plan, folder: Path, console: Console | None) -> Run:
+def _built(plan: Plan, folder: Path, console: Console | None, world: World) -> Run:
     """Builds the untrained run, and reports what it is made of."""
-    # Quantize on the CPU first: the full-precision model may not fit on the device.
-    device = torch.device("cpu") if plan.recipe.train.quantize else plan.precision.device
-    run = composed(plan.recipe, plan.sources, device)
+    # Quantize, or shard, on the CPU first: the full-precision model may not fit on the device.
+    is_kept = bool(plan.recipe.train.quantize) or world.shards
+    device = torch.device("cpu") if is_kept else plan.precision.device
+    if world.shards and not world.is_first:  # its weights come from the first process
+        device = torch.device("meta")
+    with weights_in_files(folder) if world.shards else contextlib.nullcontext():
+        run = composed(plan.recipe, plan.sources, device)
 
-    say(console, _opening(run, folder, plan.precision.name, plan.precision.reason))
+    say(console, _opening(run, folder, plan.precision))
     for source in plan.sources:
         for note in getattr(source, "notes", ()):
             say(console, note)
@@ -356,7 +372,9 @@ def _trained(
         precision=plan.precision,
         out=folder,
         seed=plan.recipe.seed,
-        storage=Storage(lambda state, model: _save(run, folder, state, model, saver), saver.finish, read),
+        storage=Storage(
+            lambda state, model: _save(run, folder, state, model, saver, world), saver.finish, read
+        ),
         state=state,
         world=world,
     )
@@ -531,7 +549,7 @@ def _begin(
         say(console, line)
 
 
-def _save(run: Run, folder: Path, state: State, model: VLM, saver: Saver) -> None:
+def _save(run: Run, folder: Path, state: State, model: VLM, saver: Saver, world: World) -> None:
     """Writes the state to resume from and the weights to load, and the progress to ``run.json``.
 
     Stages that ended by time are saved with the number of steps they made, so that the recipe can be repeated.
@@ -545,6 +563,9 @@ def _save(run: Run, folder: Path, state: State, model: VLM, saver: Saver) -> Non
     run.recipe = recipe = dataclasses.replace(run.recipe, train=settings)
     progress = _counts(state, is_interrupted=True)
 
+    if world.shards:
+        _save_share(run, folder, state, saver, world)
+        return
     if not state.model:
         # Training is complete, so the model does not change any more: no copy is needed, and nothing to resume from.
         saver.wait()
@@ -553,11 +574,46 @@ def _save(run: Run, folder: Path, state: State, model: VLM, saver: Saver) -> Non
         return
 
     def write(snapshot: Snapshot) -> None:
+        # The rows up to a checkpoint are not written again after a resume.
+        for one in (folder / METRICS, folder / QUARANTINE, folder):
+            if one.exists():
+                files.force_to_disk(one)
+
         Checkpoints(folder, settings.keep_checkpoints).write(snapshot)
         runs.write(folder, snapshot.weights, run.processor, recipe)
         runs.record(folder, progress)
 
     saver.save(Snapshot.of(state, model), write)
+
+
+def _save_share(run: Run, folder: Path, state: State, saver: Saver, world: World) -> None:
+    """Writes the share of this process; the first one then puts the shares of all together, without holding them in memory.
+
+    At the end of the training, nothing is left to resume, and only the weights to load are kept.
+    """
+    checkpoints = Checkpoints(folder, run.recipe.train.keep_checkpoints)
+    recipe, progress, is_complete = run.recipe, _counts(state, is_interrupted=True), not state.data
+    if world.is_first:
+        saver.wait()
+        checkpoints.begin(state.steps)
+    world.wait_for_first()
+
+    def write(snapshot: Snapshot) -> None:
+        checkpoints.write_share(snapshot, world.rank, world.size)
+        if not world.is_first:
+            return
+        shares = checkpoints.gathered(snapshot.steps, world.size, world.patience)
+        names = weight_names(shares)
+        if is_complete:
+            runs.write(folder, lambda path: shares.write(path, names), run.processor, recipe)
+            checkpoints.discard(snapshot.steps)
+        else:
+            checkpoints.complete(snapshot, world.size)
+            shares = checkpoints.sharded(snapshot.steps)
+            runs.write(folder, lambda path: shares.write(path, names), run.processor, recipe)
+        runs.record(folder, progress)
+
+    saver.save(Snapshot.of(state, None), write)
 
 
 def _counts(state: State, *, is_interrupted: bool) -> dict[str, Any]:
@@ -603,12 +659,11 @@ def _closing(state: State, in_data: int) -> str:
     )
 
 
-def _opening(run: Run, folder: Path, precision: str, reason: str) -> str:
+def _opening(run: Run, folder: Path, precision: Precision) -> str:
     """A line on the size of a model and how it will be trained."""
-    device = next(run.model.parameters()).device.type
     return (
         f"{folder}: {parameter_count(run) / 1e6:.2f} M parameters, {run.processor.tokenizer.vocab_size} tokens, "
-        f"{device}, {torch.get_num_threads()} thread(s), {precision} ({reason})"
+        f"{precision.device.type}, {torch.get_num_threads()} thread(s), {precision.name} ({precision.reason})"
     )
 
 

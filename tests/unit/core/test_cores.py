@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sightweave.core.cores import cpu_quota, default_threads, num_cores, threads_in
+from sightweave.core.cores import cpu_quota, default_threads, num_cores, sleep_at_barriers, threads_in
 
 SOURCE = Path(__file__).parents[3] / "src"
 
@@ -118,3 +118,18 @@ def test_the_users_number_of_threads_is_kept(asked: str | None, threads: int) ->
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert int(done.stdout) == threads
+
+
+def test_threads_sleep_at_barriers() -> None:
+    environment = {"OMP_NUM_THREADS": "2"}
+    assert sleep_at_barriers(environment)
+    assert environment == {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "1000"}, {"KMP_BLOCKTIME": "200"}]
+)
+def test_the_users_way_of_waiting_is_kept(chosen: Mapping[str, str]) -> None:
+    environment = dict(chosen)
+    assert not sleep_at_barriers(environment)
+    assert environment == chosen

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
+from PIL import Image
 from rich.console import Console
 
 from sightweave import api
 from sightweave.core.errors import CheckpointError, DataError, FolderError, RecipeError, SightweaveError
+from sightweave.data.datasets import own
 from sightweave.programs.training.checkpoints import Checkpoints
 from sightweave.programs.training.trainer import Trainer
+from sightweave.verbs import resuming
 
 RECIPE: dict[str, Any] = {
     "data": [],
@@ -198,6 +202,38 @@ def test_changed_data_is_refused_with_the_differences_or_recorded(run: Path) -> 
     _, said = train(run, data=rows(8), allow_changes=True)
     assert "changed: data.0: 4 images -> 7" in said
     assert facts(run)["distinct_pictures_shown"] <= 8
+
+
+def images_of(folder: Path) -> list[Any]:
+    """The training data of a folder with one image, read now."""
+    return [own.Config(path=str(folder)).build(split="train")]
+
+
+def test_an_image_file_of_another_size_is_a_change_and_one_of_the_same_size_is_not(tmp_path: Path) -> None:
+    data, run = tmp_path / "data", tmp_path / "run"
+    data.mkdir()
+    run.mkdir()
+    Image.new("RGB", (8, 8), (200, 0, 0)).save(data / "a.png", compress_level=0)
+    row = {"image": "a.png", "question": "Which?", "answer": "red", "split": "train"}
+    (data / "data.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+
+    known = {"sources": resuming.facts_of_sources(images_of(data))}
+    (run / "run.json").write_text(json.dumps(known), encoding="utf-8")
+    assert resuming.data_changes(run, images_of(data)) == []
+
+    # A copy of the data with other times; then an image of the same size, which is not seen, as the page says.
+    os.utime(data / "a.png", (1, 1))
+    assert resuming.data_changes(run, images_of(data)) == []
+    Image.new("RGB", (8, 8), (0, 200, 0)).save(data / "a.png", compress_level=0)
+    assert resuming.data_changes(run, images_of(data)) == []
+
+    Image.new("RGB", (9, 9), (0, 200, 0)).save(data / "a.png", compress_level=0)
+    assert resuming.data_changes(run, images_of(data)) == ["data.0: image files of other sizes"]
+
+    # A run of an earlier version, which has no sizes, is resumed.
+    del known["sources"][0]["sizes"]
+    (run / "run.json").write_text(json.dumps(known), encoding="utf-8")
+    assert resuming.data_changes(run, images_of(data)) == []
 
 
 def test_another_number_of_threads_is_told(run: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sightweave.core.types import Medium
 from sightweave.data.reading.dataset import Record, texts_of
 from sightweave.data.reading.records import records
 from sightweave.data.reading.row_images import Reference, RowImages
@@ -29,6 +32,7 @@ class KeptRows:
     def __init__(self, images: RowImages, rules: Rules) -> None:
         self._images, self._rules = images, rules
         self._in_memory: list[list[Record]] = []
+        self._sizes = b""
 
     def append(
         self,
@@ -46,6 +50,9 @@ class KeptRows:
             made: The row's records that passed the filters.
             name: Id for the row's records if the row has none.
         """
+        for reference in references:
+            self._note_size(reference)
+
         store = self._images.store
         if store is None:
             self._in_memory.append(made)
@@ -53,6 +60,30 @@ class KeptRows:
 
         fields = {key: value for key, value in values.items() if key not in _NOT_KEPT}
         store.append({**fields, "images": list(references), "name": name})
+
+    @property
+    def sizes(self) -> str:
+        """A hexadecimal SHA-256 of the sizes of all image files, in the order of the rows; empty if there are none.
+
+        Images inside other files are left out: their sizes are part of the rows.
+        """
+        return self._sizes.hex()
+
+    def _note_size(self, reference: Reference) -> None:
+        """Adds the size of an image's file to the hash, which is a chain, since a hash object cannot be pickled."""
+        path: str | Path
+        if isinstance(reference, str):
+            path = f"{self._images.home}/{reference}"
+        elif isinstance(reference, Medium) and isinstance(reference.source, str | Path):
+            path = reference.source
+        else:
+            return
+
+        try:
+            size = os.stat(path).st_size
+        except (OSError, ValueError):  # missing; training will report it
+            size = -1
+        self._sizes = hashlib.sha256(self._sizes + size.to_bytes(8, "big", signed=True)).digest()
 
     def make(self, number: int, split: str) -> list[Record]:
         """Rebuilds the records of one row that pass the filters, and sets their split to `split`."""

@@ -409,6 +409,7 @@ class Reader:
             faults=self.faults,
             named=np.asarray(self._has_id, bool)[rows],
             fingerprint=self._kept.fingerprint(rows),
+            sizes=self._kept.sizes,
             home=self._images.home,
         )
 

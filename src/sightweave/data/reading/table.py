@@ -26,6 +26,7 @@ class Table:
         faults: The bad rows, which were skipped.
         named: bool R: whether each of `rows` has an id of its own.
         fingerprint: Hash that changes if the texts of a row or the paths of its images change (but not their bytes).
+        sizes: Hash that changes if the size of an image file changes; empty if no images are files of their own.
         home: Folder of the images. In tables with the same folder, equal keys mean equal images.
     """
 
@@ -39,9 +40,10 @@ class Table:
         faults: Sequence[Fault] = (),
         named: np.ndarray | None = None,
         fingerprint: str = "",
+        sizes: str = "",
         home: str = "",
     ) -> None:
-        self.fingerprint, self.home = fingerprint, home
+        self.fingerprint, self.sizes, self.home = fingerprint, sizes, home
         self._make, self._rows, self._starts = make, rows, starts
         self._named = np.zeros(len(rows), bool) if named is None else named
         self.notes = tuple(notes)

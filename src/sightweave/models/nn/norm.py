@@ -48,19 +48,20 @@ class OneScaleNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         """``x / sqrt(mean(x^2) + eps) * weight``."""
         scale = cpu_scale(x, eps)
-        ctx.save_for_backward(x, weight, scale)
-        return (x * scale).mul_(weight)
+        normal = x * scale
+        ctx.save_for_backward(normal, weight, scale)
+        return normal * weight
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         """Gradients of the input and the weight."""
-        x, weight, scale = ctx.saved_tensors
-        normal = x * scale
-        grad_weight = (grads[0] * normal).reshape(-1, weight.shape[0]).sum(0)
+        normal, weight, scale = ctx.saved_tensors
+        product = grads[0] * normal
+        grad_weight = product.reshape(-1, weight.shape[0]).sum(0)
 
-        grad_normal = grads[0] * weight
-        along = (grad_normal * normal).mean(-1, keepdim=True)
-        return grad_normal.sub_(normal.mul_(along)).mul_(scale), grad_weight, None
+        # The mean over the width of (gradient * weight) * normal, as one product of a matrix and a vector.
+        along = (product @ weight).div_(weight.shape[0]).unsqueeze(-1)
+        return torch.addcmul(grads[0] * weight, normal, along, value=-1).mul_(scale), grad_weight, None
 
 
 def make_norm(kind: str, dim: int, *, eps: float = 1e-6) -> nn.Module:

@@ -2,7 +2,8 @@
 
 A folder holds a `State` as ``state.safetensors`` and ``state.json``, and a manifest. It is complete or absent (see
 `core.checkpoint`), and only the names of the folders say which one is the newest. A thread writes them from copies while
-training continues.
+training continues. If the model is sharded, each process writes its rows into a file of its own (see `core.sharded_files`),
+and any number of processes can read them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +23,16 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from sightweave.core import checkpoint
+from sightweave.core import checkpoint, files, sharded_files
 from sightweave.core.errors import CheckpointError
 from sightweave.core.run_folder import CHECKPOINTS
+from sightweave.core.sharded_files import ShardedTensors
 from sightweave.programs.training.state import State
+from sightweave.programs.training.weight_average import QUANTITY as AVERAGE
 
 logger = logging.getLogger(__name__)
+_POLL = 0.02
+"""Seconds between two looks whether the other processes have written their shares."""
 STATE = "state"
 """Name of the two files of a state, without their suffixes."""
 _NAME = re.compile(r"\.?step-(\d{1,18})(?:\.previous)?")
@@ -49,16 +55,16 @@ class Snapshot:
     """Number of updates at the best validation so far."""
 
     @classmethod
-    def of(cls, state: State, model: nn.Module) -> Self:
+    def of(cls, state: State, model: nn.Module | None) -> Self:
         """Copies everything.
 
         Args:
             state: State with its tensors.
-            model: Model to load, which may share weights with the state.
+            model: Model to load, which may share weights with the state; None if the state is the share of one process.
         """
         copies: dict[tuple[Any, ...], Tensor] = {}
         tensors = _copied(state.to_tensors(), copies)
-        weights = _copied(model.state_dict(), copies)
+        weights = {} if model is None else _copied(model.state_dict(), copies)
         best = None if state.best is None else state.best.step
         return cls(state.steps, state.to_json(), tensors, weights, best)
 
@@ -126,21 +132,131 @@ class Checkpoints:
         """
         path = self.path(snapshot.steps)
         checkpoint.write_folder(path, {STATE: snapshot.tensors}, {STATE: snapshot.document})
+        self._remove_older(snapshot.best)
 
+    def _remove_older(self, best: int | None) -> None:
         # Only now is the new one on disk, and older ones can go.
-        kept = {*self.steps[-self.keep :], snapshot.best}
+        kept = {*self.steps[-self.keep :], best}
         for steps in self.steps:
             if steps not in kept:
                 checkpoint.remove(self.path(steps))
 
-    def read(self, steps: int) -> State:
-        """The state after this number of updates.
+    # The shares of several processes.
+
+    def _shared_path(self, steps: int) -> Path:
+        """The folder that all processes write into, before it is complete."""
+        path = self.path(steps)
+        return path.with_name(f".{path.name}.tmp-shares")
+
+    def begin(self, steps: int) -> None:
+        """Makes the folder for the shares of all processes; called by the first one before the others write."""
+        path = self._shared_path(steps)
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+
+    def write_share(self, snapshot: Snapshot, rank: int, size: int) -> None:
+        """Writes the share of one process.
+
+        Args:
+            snapshot: Its share of the state.
+            rank: Number of the process.
+            size: Number of processes.
+
+        Raises:
+            CheckpointError: the disk is full, or the folder cannot be written.
+        """
+        folder, name = self._shared_path(snapshot.steps), sharded_files.file_name(STATE, rank, size)
+        tensors = dict(snapshot.tensors)
+        if rank:  # the first process counts for all
+            tensors.pop("seen", None)
+        try:
+            checkpoint.write_entry(folder, name, tensors)
+        except CheckpointError as error:
+            with contextlib.suppress(OSError):  # the first process then waits until its time is over
+                checkpoint.write_failure(folder, name, str(error))
+            raise
+
+    def gathered(self, steps: int, size: int, patience: float) -> ShardedTensors:
+        """The shares of all processes, as soon as they are on disk; called by the first process.
+
+        Args:
+            steps: Number of updates.
+            size: Number of processes.
+            patience: Maximum time to wait, in seconds.
+
+        Raises:
+            CheckpointError: a process could not write its share, or not in time.
+        """
+        folder = self._shared_path(steps)
+        names = [sharded_files.file_name(STATE, rank, size) for rank in range(size)]
+        end = time.monotonic() + patience
+        while True:
+            entries = [checkpoint.entry_of(folder, name) for name in names]
+            missing = [name for name, entry in zip(names, entries, strict=True) if entry is None]
+            if not missing:
+                break
+            if time.monotonic() > end:
+                raise CheckpointError(
+                    f"{folder}: {', '.join(missing[:5])} was not written within {patience:g} s; another process stopped, or "
+                    "its disk is slow. Older checkpoints are unharmed."
+                )
+            time.sleep(_POLL)
+
+        aliases = [entry["aliases"] for entry in entries if entry is not None]
+        return ShardedTensors([folder / name for name in names], aliases)
+
+    def sharded(self, steps: int) -> ShardedTensors:
+        """The shares of all processes in a checkpoint that is complete; hashes are not compared.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        path = files.whole(self.path(steps))
+        paths = sharded_files.files_of(path, STATE)
+        return ShardedTensors(
+            paths, [checkpoint.read_aliases(path, one.name, is_checked=False) for one in paths]
+        )
+
+    def complete(self, snapshot: Snapshot, size: int) -> None:
+        """Moves the folder with all shares into place, then removes older checkpoints as `write` does.
+
+        Args:
+            snapshot: The share of the first process.
+            size: Number of processes.
+
+        Raises:
+            CheckpointError: the folder cannot be written.
+        """
+        names = [sharded_files.file_name(STATE, rank, size) for rank in range(size)]
+        folder, path = self._shared_path(snapshot.steps), self.path(snapshot.steps)
+        checkpoint.finish_folder(folder, path, names, {STATE: snapshot.document})
+        self._remove_older(snapshot.best)
+
+    def discard(self, steps: int) -> None:
+        """Removes the folder with the shares of all processes, if it was not moved into place."""
+        shutil.rmtree(self._shared_path(steps), ignore_errors=True)
+        with contextlib.suppress(OSError):  # it holds checkpoints
+            self.folder.rmdir()
+
+    # Reading.
+
+    def read(self, steps: int, *, is_checked: bool = True) -> State:
+        """The state after this number of updates; the tensors of several files are read when they are asked for.
+
+        Args:
+            steps: Number of updates.
+            is_checked: Whether to compare the SHA-256 of several files; one file always is.
 
         Raises:
             CheckpointError: there is none, or it is damaged.
         """
         path = self.path(steps)
-        return State.of(checkpoint.read_document(path, STATE), checkpoint.read_weights(path, name=STATE))
+        document = checkpoint.read_document(path, STATE)
+        paths = sharded_files.files_of(files.whole(path), STATE)
+        if not paths:
+            return State.of(document, checkpoint.read_weights(path, name=STATE))
+        aliases = [checkpoint.read_aliases(path, one.name, is_checked=is_checked) for one in paths]
+        return State.of(document, ShardedTensors(paths, aliases))
 
     def newest(self) -> State | None:
         """The newest state that is intact; None if there are no checkpoints.
@@ -176,6 +292,17 @@ class Checkpoints:
         for left in [*self.folder.glob(".step-*.tmp-*"), *self.folder.parent.glob(".checkpoint.tmp-*")]:
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def weight_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """The names under which a state has the weights to load, by their names in the model: averages where there are any."""
+    found = {}
+    for stored in tensors:
+        group, _, name = stored.partition("/")
+        if group == "model":
+            average = f"optimizer/{name}/{AVERAGE}"
+            found[name] = average if average in tensors else stored
+    return found
 
 
 def check_space(folder: Path, needed: int) -> None:

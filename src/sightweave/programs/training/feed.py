@@ -17,7 +17,7 @@ from typing import Any
 from sightweave.core.batch import Batch
 from sightweave.core.device import num_cores
 from sightweave.core.errors import DataError, MediaError, RecipeError
-from sightweave.core.types import Sample
+from sightweave.core.types import Part, Sample
 from sightweave.data.inputs.collate import Bundle, bundle, deal, pack
 from sightweave.data.inputs.order import Mix, Mixing, fingerprint, shuffled
 from sightweave.data.inputs.processor import Processor, Words, pictures_of
@@ -199,6 +199,13 @@ class Feed:
             if not allowed or task in allowed:
                 found.append(self.tasks[task].sample(record))
         return found
+
+    def stand_in(self) -> Batch | None:
+        """A batch of one text without an image, for a process that has no batch; None in a stage without text."""
+        if not self.stage.reads_text:
+            return None
+        parts = (Part("user", "?"), Part("assistant", "a", learn=True))
+        return self.processor.batch([Sample(id="stand-in", task="", parts=parts)])
 
     def updates(self, start: int = 0, within: int = 0) -> Generator[list[Step], None, None]:
         """The microsteps of each update from a position on; the arguments are those of `microsteps`.

@@ -16,7 +16,9 @@ from sightweave.core.device import Precision, side_by_side
 from sightweave.models.loss import Amounts, amounts, is_chunked, training_loss
 from sightweave.models.vlm import VLM
 from sightweave.programs.training.logit_norms import LogitNorms
+from sightweave.programs.training.rows import is_sharded
 from sightweave.programs.training.settings import Stage
+from sightweave.programs.training.sharding import Sharding
 from sightweave.programs.training.world import World
 
 _ALONE = World()
@@ -31,6 +33,8 @@ class Gradients:
         stage: The stage, with the settings of the loss.
         precision: Device and number format.
         world: The processes that train together.
+        sharding: The sharded model; None if each process has a whole one.
+        stand_in: For a sharded model, the batch of a process without one; it does not change the gradient.
     """
 
     def __init__(
@@ -40,27 +44,35 @@ class Gradients:
         stage: Stage,
         precision: Precision,
         world: World = _ALONE,
+        sharding: Sharding | None = None,
+        stand_in: Batch | None = None,
     ) -> None:
         self.model, self.parameters, self.stage, self.precision = model, parameters, stage, precision
-        self.world = world
+        self.world, self.sharding = world, sharding
+        self.stand_in = None if stand_in is None else stand_in.to(precision.device)
         self.logit_norms = LogitNorms()
         self.may_go_side_by_side = precision.device.type == "cpu" and not _has_state(model)
 
-    def add(self, batches: Sequence[Batch]) -> float:
+    def add(self, batches: Sequence[Batch | None]) -> float:
         """Adds the gradient of the loss over all batches to the parameters, and returns the loss.
 
-        With several processes, it is the loss over the batches of all of them, of which this one may have none; the
-        parameters must have no gradient before.
+        With several processes, it is the loss over the batches of all of them; the parameters must have no gradient before.
+
+        Args:
+            batches: The batches of an update, equally many in each process; None where this process has none.
         """
-        batches = [batch.to(self.precision.device) for batch in batches]
+        moved = [None if batch is None else batch.to(self.precision.device) for batch in batches]
+        present = [batch for batch in moved if batch is not None]
         stage = self.stage
         each = [
             amounts(batch, length_power=stage.length_power, image_token_weight=stage.image_token_weight)
-            for batch in batches
+            for batch in present
         ]
-        of = self._over_all(sum(each, Amounts()))
+        own = sum(each, Amounts())
+        if self.sharding is not None:
+            return self._over_shards(self.sharding, moved, own)
 
-        loss = self._local(batches, of)
+        loss = self._local(present, self._over_all(own))
         return loss if self.world.size == 1 else self._add_up(loss)
 
     def _over_all(self, own: Amounts) -> Amounts:
@@ -84,6 +96,70 @@ class Gradients:
         self.world.add_up(gradients)
         self._average_statistics()
         return loss
+
+    def _over_shards(self, sharding: Sharding, batches: Sequence[Batch | None], own: Amounts) -> float:
+        """The loss over the batches of all processes; leaves its gradient in the rows of this process."""
+        # If one process has a batch in a pass, or encodes images, all must do the same.
+        exists = [batch is not None for batch in batches]
+        encodes = [_encodes(batch) for batch in batches]
+        targets, words, *counts = self.world.sum([own.targets, own.words, *exists, *encodes])
+        of = Amounts(targets, int(words))
+        num_batches, num_encoding = counts[: len(batches)], counts[len(batches) :]
+
+        loss, used = 0.0, set[str]()
+        for number, batch in enumerate(batches):
+            if num_batches[number]:
+                is_encoded = bool(num_encoding[number]) and sharding.has_sharded_encoder
+                needs_pass = is_encoded and not encodes[number]
+                loss += self._pass(sharding, batch, of, used, needs_pass=needs_pass)
+
+        # A weight that no process used has no gradient, as with a single process, so that it is not decayed.
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        has = []
+        for parameter in self.parameters:
+            name = names[id(parameter)]
+            has.append(name in used if name in sharding.outside else parameter.grad is not None)
+        loss, *users = self.world.sum([loss, *has])
+        for parameter, number in zip(self.parameters, users, strict=True):
+            if not number:
+                parameter.grad = None
+            elif parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+
+        # FSDP2 has added up the others.
+        replicated = [one for one in self.parameters if not is_sharded(one)]
+        self.world.add_up([one.grad for one in replicated if one.grad is not None])
+        self._average_statistics()
+        return loss
+
+    def _pass(
+        self, sharding: Sharding, batch: Batch | None, of: Amounts, used: set[str], *, needs_pass: bool
+    ) -> float:
+        """The loss of one batch, or of none, in the same order of weights as in all other processes.
+
+        Args:
+            sharding: The sharded model.
+            batch: The batch of this process.
+            of: The amounts of all processes together.
+            used: Gets the names of the weights outside of blocks that this process uses.
+            needs_pass: Whether to run the encoder without an image.
+        """
+
+        def compute() -> Tensor:
+            loss = torch.zeros((), device=self.precision.device, requires_grad=True) * 1.0
+            if needs_pass:
+                loss = loss + sharding.empty_pass()
+            if batch is not None:
+                loss = loss + self.forward(batch, of)
+            elif self.stand_in is not None:
+                loss = loss + 0.0 * self.forward(self.stand_in, Amounts(1.0, 1))
+            sharding.fill_gradients(loss, set() if batch is None else used)
+            return loss
+
+        with self.world.exchanging("exchange weights and gradients"):
+            loss = sharding.run(compute)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return float(loss.detach())
 
     def _average_statistics(self) -> None:
         """Averages the running statistics of batch norms, so that all processes have the same model."""
@@ -138,6 +214,12 @@ class Gradients:
                 of=of,
                 language_model=language_model,
             )
+
+
+def _encodes(batch: Batch | None) -> bool:
+    """Whether the encoder runs for a batch: it has images, and their features are not cached."""
+    images = None if batch is None else batch.media.get("image")
+    return images is not None and images.features is None
 
 
 def _in_memory_order_of(parameter: Tensor, gradient: Tensor) -> Tensor:

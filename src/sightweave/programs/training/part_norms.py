@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from sightweave.models.parts import PartName, named_parts
 from sightweave.models.vlm import VLM
+from sightweave.programs.training.rows import is_sharded, own
+from sightweave.programs.training.world import World
 
 GRADIENT, RATIO = "grad_norm_", "update_ratio_"
 """Names in the log, followed by the part."""
@@ -26,9 +29,11 @@ class PartNorms:
     Args:
         model: The model; its token embedding counts as part of the language model.
         parameters: The trained parameters by name.
+        world: The processes; if the model is sharded over them, the norms are those of all rows.
     """
 
-    def __init__(self, model: VLM, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(self, model: VLM, parameters: Mapping[str, Tensor], world: World | None = None) -> None:
+        self.world = world if world is not None and world.shards else World()
         part_of: dict[int, PartName] = {}
         for part, module in named_parts(model).items():
             for parameter in module.parameters():
@@ -36,6 +41,8 @@ class PartNorms:
 
         self.parts: dict[PartName, list[Tensor]] = {}
         for tensor in parameters.values():
+            if not self.world.is_first and not is_sharded(tensor):
+                continue  # every process has it, and it counts once
             owner = part_of.get(id(tensor))
             if owner is not None:
                 self.parts.setdefault(owner, []).append(tensor)
@@ -48,7 +55,7 @@ class PartNorms:
         """Measures the gradients, and remembers the weights; called before the gradients are clipped."""
         for part, parameters in self.parts.items():
             gradients = [one.grad for one in parameters if one.grad is not None]
-            self._found[GRADIENT + part] = _norm(map(_own, gradients))
+            self._found[GRADIENT + part] = self._norm(map(own, gradients))
             self._before[part] = [_some(one).clone() for one in parameters]
 
     @torch.no_grad()
@@ -56,7 +63,7 @@ class PartNorms:
         """Measures how far the update moved the weights since `before`."""
         for part, before in self._before.items():
             now = [_some(one) for one in self.parts[part]]
-            size, change = _norm(before), _norm(torch._foreach_sub(now, before))
+            size, change = self._norm(before), self._norm(torch._foreach_sub(now, before))
             self._found[RATIO + part] = change / size if size else 0.0
         self._before = {}
 
@@ -65,19 +72,19 @@ class PartNorms:
         found, self._found = self._found, {}
         return found
 
-
-def _own(tensor: Tensor) -> Tensor:
-    """The values that this process holds, if they are spread over several."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    def _norm(self, tensors: Iterable[Tensor]) -> float:
+        """The norm of all values together, over all processes."""
+        norm = _local_norm(tensors)
+        return norm if self.world.size == 1 else math.sqrt(self.world.sum([norm * norm])[0])
 
 
 def _some(parameter: Tensor) -> Tensor:
     """Evenly spaced values of a parameter, as a view where that is possible."""
-    flat = _own(parameter.detach()).reshape(-1)
+    flat = own(parameter.detach()).reshape(-1)
     return flat[:: max(1, len(flat) // _SAMPLED)]
 
 
-def _norm(tensors: Iterable[Tensor]) -> float:
+def _local_norm(tensors: Iterable[Tensor]) -> float:
     """The norm of all values together."""
     precise = [one.float() for one in tensors]
     return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(precise)))) if precise else 0.0

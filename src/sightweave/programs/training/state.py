@@ -6,7 +6,7 @@ the step and the settings of the stage. A state consists of numbers, saved as JS
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -16,6 +16,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
 from sightweave.core.errors import CheckpointError
+from sightweave.core.sharded_files import ShardedTensors
 from sightweave.programs.training.early_stopping import Best, Stopped, Validated
 from sightweave.programs.training.logs import Averages
 from sightweave.programs.training.optimizers import Optimizer
@@ -163,19 +164,26 @@ class State(Progress):
             random=random_states(device),
         )
 
-    def restore(self, model: nn.Module, optimizer: Optimizer, device: torch.device) -> None:
+    def restore(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        device: torch.device,
+        load: Callable[[Mapping[str, Tensor]], Any] | None = None,
+    ) -> None:
         """Loads the tensors into the model, the optimizer and torch, and drops them from this state.
 
         Args:
             model: The model, prepared for the stage with its adapters and quantized layers.
             optimizer: The optimizer of the stage.
             device: The device of the training.
+            load: Loads the weights into the model; by default its ``load_state_dict``.
 
         Raises:
             CheckpointError: they belong to another model or another optimizer.
         """
         try:
-            model.load_state_dict(self.model)
+            (load or model.load_state_dict)(self.model)
         except RuntimeError as error:
             raise CheckpointError(
                 f"training state: its weights do not fit the recipe's model. {error}"
@@ -222,12 +230,18 @@ class State(Progress):
         """
         found = _checked(document)
 
-        groups: dict[str, dict[str, Tensor]] = {group: {} for group in _GROUPS}
-        for name, value in tensors.items():
-            group, _, inner = name.partition("/")
-            if group in groups and inner:
-                groups[group][inner] = value
-            elif name != "seen":
+        groups: dict[str, Mapping[str, Tensor]] = {}
+        for group in _GROUPS:
+            prefix = f"{group}/"
+            if isinstance(tensors, ShardedTensors):  # they are not read yet
+                groups[group] = tensors.group(prefix)
+            else:
+                inner = {name: value for name, value in tensors.items() if name.startswith(prefix)}
+                groups[group] = {name.removeprefix(prefix): value for name, value in inner.items()}
+
+        for name in tensors:
+            is_known = name == "seen" or name.partition("/")[0] in _GROUPS
+            if not is_known or name.endswith("/"):
                 known = ", ".join(f"{one}/..." for one in _GROUPS)
                 raise CheckpointError(f"training state: unknown tensor {name!r}; expected seen, {known}.")
         if "seen" not in tensors:

@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -31,8 +31,10 @@ from sightweave.programs.training.early_stopping import Best, Stopped, Validated
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.logs import Averages, Report, RunLog
 from sightweave.programs.training.quarantine import FILE_NAME
+from sightweave.programs.training.rows import is_sharded
 from sightweave.programs.training.seen import Seen
 from sightweave.programs.training.settings import Settings
+from sightweave.programs.training.sharding import Sharding
 from sightweave.programs.training.shares import Share
 from sightweave.programs.training.state import State
 from sightweave.programs.training.stopping import stop_signals
@@ -43,12 +45,14 @@ from sightweave.programs.training.work import Work
 from sightweave.programs.training.world import World
 
 logger = logging.getLogger(__name__)
+_BEST_LOST = "stage %s ends with its last weights, since those of step %s, the best, cannot be read: %s"
 
 Save = Callable[[State, VLM], None]
 """Writes a checkpoint from the state to resume from and the model to save.
 
 The state has tensors until training has finished. They share memory with the model and the optimizer, so write or copy them
-before returning.
+before returning. With a sharded model, all processes call it together, each with its share of the state. At the end, this
+share has the weights, but its `data` is empty.
 """
 
 
@@ -99,7 +103,8 @@ class Trainer:
 
     Args:
         model: Trained in place, and moved to the precision's device. With a state, it must have the architecture that the
-            run had before its first stage; `run` loads the weights of the state.
+            run had before its first stage; `run` loads the weights of the state. If `world` shards it, it stays sharded
+            and is of no use afterwards; load what was saved.
         processor: The model's processor.
         data: The training data.
         settings: Stages, and how often to log and save.
@@ -140,7 +145,11 @@ class Trainer:
         # Quantize before moving: the full-precision model may not fit on the device.
         for part, form in settings.quantize.items():
             quantization.quantize(named_parts(model)[part], form, where=part)
-        model.to(precision.device)
+        self.sharding: Sharding | None = None
+        if self.world.shards:
+            self.sharding = Sharding(model, settings, self.world, precision.device)
+        else:
+            model.to(precision.device)
 
         has_epochs = any(stage.epochs is not None for stage in settings.stages)
         if has_epochs:
@@ -286,10 +295,13 @@ class Trainer:
         """Prepares the model for the stage that the state names, and restores the state if it has tensors."""
         state = self.state
         stage, feed = self.settings.stages[state.stage], self.feeds[state.stage]
-        work = Work.begin(self.model, feed, stage, self.precision, spent=state.stage_seconds)
+        work = Work.begin(
+            self.model, feed, stage, self.precision, spent=state.stage_seconds, sharding=self.sharding
+        )
 
         if state.model:
-            state.restore(self.model, work.optimizer, self.precision.device)
+            load = None if self.sharding is None else self.sharding.load
+            state.restore(self.model, work.optimizer, self.precision.device, load)
         else:
             state.losses.append([])
             state.validations.append([])
@@ -302,9 +314,9 @@ class Trainer:
         return work
 
     def _copy_weights(self, work: Work) -> None:
-        """Gives all processes the weights of the first one, and their averages."""
-        tensors = list(self.model.state_dict().values())
-        if work.optimizer.average is not None:
+        """Gives all processes the weights of the first one, and their averages, except for those that are sharded."""
+        tensors = [value for value in self.model.state_dict().values() if not is_sharded(value)]
+        if work.optimizer.average is not None and self.sharding is None:
             tensors += work.optimizer.average.values.values()
         self.world.copy_from_first(tensors)
 
@@ -414,9 +426,15 @@ class Trainer:
         return row
 
     def _validated(self, work: Work, validation: Validation) -> Validated | None:
-        """The result of a validation, which the first process makes while the others wait."""
+        """The result of a validation, which the first process makes while the others wait.
+
+        With a sharded model, all of them make it together.
+        """
         found = None
-        if self.world.is_first:
+        if self.sharding is not None:
+            with work.averaged(), self.sharding.readable():
+                found = validation.run(self.model, step=self.state.steps)
+        elif self.world.is_first:
             with work.averaged():
                 found = validation.run(self.model, step=self.state.steps)
         if self.world.size == 1:
@@ -460,6 +478,8 @@ class Trainer:
         ):
             return self.state.steps
 
+        if self.sharding is not None:
+            return self._read_best_rows(work, self.sharding, self.state.best, self.storage.read)
         steps = self._read_best(work, self.state.best, self.storage.read) if self.world.is_first else 0
         if self.world.size > 1:
             self.world.wait_for_first()
@@ -475,13 +495,29 @@ class Trainer:
                 work.optimizer.average.load_state_tensors(saved.optimizer)
             self.model.load_state_dict(saved.model)
         except (CheckpointError, OSError) as error:
-            logger.warning(
-                "stage %s ends with its last weights, since those of step %s, the best, cannot be read: %s",
-                work.stage.name,
-                best.step,
-                error,
-            )
+            logger.warning(_BEST_LOST, work.stage.name, best.step, error)
             return self.state.steps
+        return best.step
+
+    def _read_best_rows(
+        self, work: Work, sharding: Sharding, best: Best, read: Callable[[int], State]
+    ) -> int:
+        """As `_read_best`, where each process reads its own rows, or none does."""
+        saved = None
+        if not self.world.is_first:
+            self.world.wait_for_first()  # it completes the checkpoint
+        try:
+            saved = read(best.step)
+        except (CheckpointError, OSError) as error:
+            logger.warning(_BEST_LOST, work.stage.name, best.step, error)
+        if self.world.is_first:
+            self.world.wait_for_first()
+        if self.world.agree(saved is None) or saved is None:
+            return self.state.steps
+
+        if work.optimizer.average is not None:
+            work.optimizer.load_average(saved.optimizer)
+        sharding.load(saved.model)
         return best.step
 
     def _open_log(
@@ -538,13 +574,14 @@ class Trainer:
 
     def _snapshot(self, work: Work) -> State:
         """The state to resume from, with all its tensors."""
-        return self.state.snapshot(self.model, work.optimizer, self.precision.device, data=self._data)
+        state = self.state.snapshot(self.model, work.optimizer, self.precision.device, data=self._data)
+        return state if self.sharding is None else self.sharding.share_of(state)
 
     def _stopped(self, work: Work) -> State:
         """The state to resume from; leaves the average of the weights, which is saved, in the model."""
         state = self._snapshot(work).on_cpu()
         average = work.optimizer.average
-        if average is not None:
+        if average is not None and self.sharding is None:
             # On a CPU the snapshot shares memory with the model, which is about to change.
             state.model = {name: value.clone() for name, value in state.model.items()}
             average.apply()
@@ -562,12 +599,20 @@ class Trainer:
 
     def _save(self, state: State, average: WeightAverage | None = None) -> None:
         """Saves during a stage, with ordinary weights, or with their average."""
+        if self.sharding is not None:  # each process saves its share
+            self.storage.save(state, self.model)
+            return
         if self.world.is_first:
             self.storage.save(state, whole(self.model, keeps=self._keeps_adapters, average=average))
         self.world.wait_for_first()
 
     def _save_last(self, state: State) -> None:
-        """Saves at the end, and leaves the model with ordinary weights."""
+        """Saves at the end, and leaves the model with ordinary weights, unless it is sharded."""
+        if self.sharding is not None:
+            if not state.model:
+                state = replace(state, model=self.sharding.share(self.model.state_dict()), data="")
+            self.storage.save(state, self.model)
+            return
         if quantization.is_quantized(self.model):
             # Save first: the full-precision model may not fit on the device.
             self._save(state)

@@ -24,7 +24,7 @@ class WeightAverage:
     """Averages parameters; buffers, such as running statistics, are not averaged.
 
     Args:
-        parameters: The trained parameters by name.
+        parameters: The trained parameters by name; of sharded ones, the rows of this process.
         decay: Largest decay, 0 to 1.
     """
 

@@ -25,6 +25,7 @@ from sightweave.programs.training.optimizers import Optimizer
 from sightweave.programs.training.part_norms import PartNorms
 from sightweave.programs.training.rates import rate_factors
 from sightweave.programs.training.settings import Stage
+from sightweave.programs.training.sharding import Sharding
 from sightweave.programs.training.weight_average import WeightAverage
 
 
@@ -41,8 +42,25 @@ class Work:
     norms: PartNorms
 
     @classmethod
-    def begin(cls, model: VLM, feed: Feed, stage: Stage, precision: Precision, *, spent: float) -> Self:
-        """Prepares the model for a stage that has already trained for `spent` seconds.
+    def begin(
+        cls,
+        model: VLM,
+        feed: Feed,
+        stage: Stage,
+        precision: Precision,
+        *,
+        spent: float,
+        sharding: Sharding | None = None,
+    ) -> Self:
+        """Prepares the model for a stage.
+
+        Args:
+            model: The model.
+            feed: Its input.
+            stage: The stage.
+            precision: Device and number format.
+            spent: Seconds that the stage has already trained.
+            sharding: The sharded model; None if each process has a whole one.
 
         Raises:
             RecipeError: the stage trains nothing, or its schedule does not fit its steps.
@@ -52,19 +70,27 @@ class Work:
         chosen = stage.optimizer
         try:
             factors = rate_factors(model, named_parts(model), chosen.lr_multipliers, chosen.layer_decay)
-            optimizer = chosen.build(model, factors)
+            optimizer = chosen.build(model, factors, feed.world)
             pace = Pace(stage, spent=spent)
             if stage.ema:
-                optimizer.average = WeightAverage(optimizer.parameters, stage.ema)
+                optimizer.average = WeightAverage(optimizer.own, stage.ema)
         except ValueError as error:
             raise RecipeError(f"train.stages, stage {stage.name!r}: {error}") from error
         enter_training(model, stage.parts)
 
-        gradients = Gradients(model, list(optimizer.parameters.values()), stage, precision, feed.world)
+        gradients = Gradients(
+            model,
+            list(optimizer.parameters.values()),
+            stage,
+            precision,
+            feed.world,
+            sharding,
+            None if sharding is None else feed.stand_in(),
+        )
         features = None
         if stage.cache_features:
             features = FeatureCache(model.encoders, precision, stage.cache_features << 20)
-        norms = PartNorms(model, optimizer.parameters)
+        norms = PartNorms(model, optimizer.parameters, feed.world)
         return cls(stage, feed, gradients, optimizer, pace, features, norms)
 
     def loss(self, microsteps: Sequence[Step], *, is_measured: bool = False) -> float:
@@ -73,9 +99,9 @@ class Work:
         If `is_measured`, the logits of this update are measured too.
         """
         self.gradients.logit_norms.is_measured = is_measured
-        batches = [one.batch for one in microsteps if one.batch is not None]
+        batches = [one.batch for one in microsteps]
         if self.features is not None:
-            batches = [self.features.fill(one) for one in batches]
+            batches = [None if one is None else self.features.fill(one) for one in batches]
         return self.gradients.add(batches)
 
     def clip(self, *, is_measured: bool = False) -> float:
@@ -85,8 +111,10 @@ class Work:
         """
         if is_measured:
             self.norms.before()
-        parameters = list(self.optimizer.parameters.values())
-        return float(nn.utils.clip_grad_norm_(parameters, self.stage.max_grad_norm or math.inf))
+        parameters, most = list(self.optimizer.parameters.values()), self.stage.max_grad_norm or math.inf
+        if self.gradients.sharding is not None:
+            return self.gradients.sharding.clip(parameters, most)
+        return float(nn.utils.clip_grad_norm_(parameters, most))
 
     def update(self, factor: float, step: int) -> None:
         """Updates the parameters at this fraction of the peak learning rates, and clears the gradients.

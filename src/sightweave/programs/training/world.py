@@ -1,14 +1,15 @@
-"""The processes that train one model together; only this module uses ``torch.distributed``.
+"""The processes that train one model together; only this module and `sharding` use ``torch.distributed``.
 
-``torchrun`` starts the processes and describes them in their environment. Each process holds the whole model and computes
-the gradient of its share of every batch; the sums over all processes are the same in each of them, so all make the same
-update. A single process never uses ``torch.distributed``.
+``torchrun`` starts the processes and describes them in their environment. Each process computes the gradient of its share of
+every batch, with a whole model or with its rows of a sharded one. The sums over all processes are the same in each of them,
+so all make the same update. A single process never uses ``torch.distributed``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from sightweave.core.errors import BackendError, RecipeError
 
 _BUCKET_BYTES = 25 << 20
 """Size up to which tensors are summed in one operation: large enough to use the network well."""
+_BACKENDS = ("gloo", "NCCL", "ProcessGroup", "Connection")
+"""Words of which errors of the connection contain at least one."""
 _PATIENCE = timedelta(days=1)
 """Maximum time to wait for work that takes long, such as preparing data or saving a large model."""
 
@@ -39,6 +42,9 @@ class Mesh:
 
     dp: PositiveInt = 1
     """Number of data-parallel processes, as started by torchrun; each computes its share of every batch."""
+    shard: bool = False
+    """Whether each process holds only its share of the weights, gradients and optimizer state (FSDP2), for models that do
+    not fit into the memory of one."""
     timeout: PositiveFloat = 600.0
     """Maximum time in seconds that a process waits for the others before the run stops."""
 
@@ -62,10 +68,17 @@ class World:
     """Number of this process among those on its machine, from 0."""
     link: Link | None = None
     """Connection to the other processes; None if it is not open."""
+    shards: bool = False
+    """Whether the weights are sharded over the processes (see `Sharding`)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.size:
             raise ValueError(f"the rank of {self.size} processes is 0 to {self.size - 1} (got {self.rank}).")
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a process may wait for another one's file, so that this ends before `mesh.timeout` does."""
+        return math.inf if self.link is None else self.link.timeout / 2
 
     @property
     def is_first(self) -> bool:
@@ -206,6 +219,29 @@ class World:
                 link.distributed.broadcast(whole.reshape(-1).view(torch.uint8), src=0)
                 one.copy_(whole)
 
+    def rows(self, count: int) -> slice:
+        """The rows of a sharded tensor of `count` rows that this process holds: equal shares, except for the last ones."""
+        share = -(-count // self.size)
+        return slice(min(self.rank * share, count), min((self.rank + 1) * share, count))
+
+    def gather_rows(self, own: Tensor, count: int) -> Tensor:
+        """The whole tensor, of which each process holds the rows of `rows`.
+
+        Args:
+            own: The rows of this process.
+            count: Number of rows of the whole tensor.
+        """
+        if self.size == 1:
+            return own
+        # All shares must have the same size.
+        share = -(-count // self.size)
+        padded = own.new_zeros(share, *own.shape[1:])
+        padded[: len(own)] = own
+        with self._talking("gather the rows of a tensor") as link:
+            shares = [torch.empty_like(padded) for _ in range(self.size)]
+            link.distributed.all_gather(shares, padded)
+        return torch.cat(shares)[:count]
+
     # Devices.
 
     def device(self, device: torch.device) -> torch.device:
@@ -251,11 +287,28 @@ class World:
         try:
             yield self.link
         except RuntimeError as error:
-            raise OtherProcessError(
-                f"process {self.rank} of {self.size} could not {doing}: another process stopped, hangs for more than "
-                f"mesh.timeout ({self.link.timeout:g} s) or cannot be reached ({_reason(error)}). See the messages of "
-                "the others."
-            ) from error
+            raise self._lost(doing, self.link, error) from error
+
+    @contextlib.contextmanager
+    def exchanging(self, doing: str) -> Iterator[None]:
+        """Turns errors of the connection into `OtherProcessError`, in a block in which torch itself communicates.
+
+        Args:
+            doing: What the block does, as an infinitive.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            is_of_connection = any(name in str(error) for name in _BACKENDS)
+            if self.link is None or not is_of_connection:
+                raise
+            raise self._lost(doing, self.link, error) from error
+
+    def _lost(self, doing: str, link: Link, error: RuntimeError) -> OtherProcessError:
+        return OtherProcessError(
+            f"process {self.rank} of {self.size} could not {doing}: another process stopped, hangs for more than "
+            f"mesh.timeout ({link.timeout:g} s) or cannot be reached ({_reason(error)}). See the messages of the others."
+        )
 
 
 class Link:
@@ -324,7 +377,7 @@ def opened(mesh: Mesh, environment: Mapping[str, str]) -> Iterator[World]:
         yield World()
         return
 
-    world = World(rank, size, local_rank, _connected(mesh.timeout, environment))
+    world = World(rank, size, local_rank, _connected(mesh.timeout, environment), mesh.shard)
     try:
         yield world
     finally:

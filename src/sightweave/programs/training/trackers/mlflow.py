@@ -54,6 +54,8 @@ class MlflowTracker:
         self._client: Any = None
         self._id = ""
         self._step = 0
+        self._logged = -1
+        """Last step that an earlier process logged."""
 
     def start(self, run: TrackedRun) -> str:
         """Begins or resumes a run and returns its id. MLflow's state of the process, the active run, is left alone."""
@@ -63,6 +65,7 @@ class MlflowTracker:
         if run.id:
             self._client.update_run(run.id, status="RUNNING")
             self._id = run.id
+            self._logged = self._last_step()
             return run.id
 
         known = self._client.get_experiment_by_name(self._experiment)
@@ -73,6 +76,14 @@ class MlflowTracker:
         self._id = str(self._client.create_run(experiment, run_name=run.name, tags=tags).info.run_id)
         self._write_recipe(run.recipe)
         return self._id
+
+    def _last_step(self) -> int:
+        """Last step for which the run has a metric; -1 if it has none."""
+        last = -1
+        for name in self._client.get_run(self._id).data.metrics:
+            for metric in self._client.get_metric_history(self._id, name):
+                last = max(last, metric.step)
+        return last
 
     def _write_recipe(self, recipe: Mapping[str, Any]) -> None:
         """Writes the recipe as a file, and its settings as parameters."""
@@ -89,10 +100,17 @@ class MlflowTracker:
         return f"{self._client.tracking_uri} (run {self._id})"
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds numbers at a step."""
+        """Adds numbers at a step.
+
+        MLflow would keep both copies of a step that is repeated after a resume, so the second one is left out.
+        """
+        self._step = max(self._step, step)
+        if step > self._logged:
+            self._add(step, values)
+
+    def _add(self, step: int, values: Mapping[str, float]) -> None:
         from mlflow.entities import Metric
 
-        self._step = max(self._step, step)
         now = int(1000 * time.time())
         found = [Metric(_name(name), value, now, step) for name, value in values.items()]
         for first in range(0, len(found), _MOST_METRICS):
@@ -100,7 +118,7 @@ class MlflowTracker:
 
     def finish(self, state: State, *, scores: Mapping[str, float], report: Path | None) -> None:
         """Writes the scores as metrics and the report's path as a tag, and ends the run."""
-        self.log(self._step, scores)
+        self._add(self._step, scores)
         if report is not None:
             self._client.set_tag(self._id, "report", str(report.resolve()))
         self._client.set_terminated(self._id, _STATUS[state])

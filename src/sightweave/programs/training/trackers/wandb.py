@@ -70,8 +70,13 @@ class WandbTracker:
         return str(Path(self._run.dir).parent if self._run.offline else self._run.url)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds numbers at a step. After a resume, W&B keeps the first numbers of a step that comes again."""
-        self._run.log(dict(values), step=step)
+        """Adds numbers at a step.
+
+        W&B would drop the numbers of a step that is repeated after a resume, with a warning for each; they are left out.
+        Offline, the package does not know which steps an earlier process logged.
+        """
+        if step >= self._run.step:
+            self._run.log(dict(values), step=step)
 
     def finish(self, state: State, *, scores: Mapping[str, float], report: Path | None) -> None:
         """Writes the scores, the state and the report's path into the summary, and ends the run."""

@@ -63,6 +63,8 @@ def test_mlflow_keeps_a_run_in_a_database(tmp_path: Path, monkeypatch: pytest.Mo
     two = tracker("mlflow")
     assert two.start(TrackedRun(folder, "a title", RECIPE, id_of)) == id_of
     assert client.get_run(id_of).info.status == "RUNNING"
+    two.log(2, {"loss": 7.0})  # steps that are repeated, with or without a row at the same step
+    two.log(4, {"loss": 1.0})
     two.log(8, {"loss": 0.5})
     two.finish("finished", scores=SCORES, report=folder / "report.html")
 
@@ -98,6 +100,7 @@ def test_wandb_keeps_a_run_offline(
     id_of = one.start(TrackedRun(folder, "a title", RECIPE))
     one.log(0, {"loss": 2.0})
     one.log(4, {"loss": 1.25})
+    one.log(3, {"loss": 7.0625})  # as after a resume
     one.finish("finished", scores=SCORES, report=folder / "report.html")
     assert Path(one.place).parent == folder / "wandb"
 
@@ -106,6 +109,7 @@ def test_wandb_keeps_a_run_offline(
     data = file.read_bytes()
     for text in (b"my-run", b"a title", b"words", b"1.25", b"no_image", b"0.75", b"report.html"):
         assert text in data, text
+    assert b"7.0625" not in data
     assert capfd.readouterr() == ("", "")
 
     # Another process resumes it.
