@@ -39,7 +39,9 @@ class ImageVocabulary(nn.Module):
         self.output = nn.Linear(dim, tokens.size, bias=False)
         initialise(self)
 
-    def embed(self, ids: Int[Tensor, " N"], vectors: Callable[[Tensor], Tensor]) -> Float[Tensor, "N D"]:
+    def embed(
+        self, ids: Int[Tensor, "*shape"], vectors: Callable[[Tensor], Tensor]
+    ) -> Float[Tensor, "*shape D"]:
         """Embeddings of image tokens; those of other tokens have no meaning.
 
         Args:

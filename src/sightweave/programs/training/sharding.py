@@ -50,8 +50,8 @@ class Sharding:
         check(settings)
         if model.image_tokenizer is not None:
             raise RecipeError(
-                "mesh.shard is true, but the model has an image tokenizer, which reads target images outside the blocks that "
-                "are sharded. Set mesh.shard to false."
+                "mesh.shard is true, but the model has an image tokenizer, which reads images outside the blocks that are "
+                "sharded. Set mesh.shard to false."
             )
         self.model, self.world, self.device = model, world, device
         first = {name: value.detach() for name, value in _tensors(model).items()}
