@@ -556,6 +556,21 @@ class Recipe(Measured):
                 f"inputs.media has settings of {unused[0]}, which is not in model.media (it has "
                 f"{', '.join(self.model.media) or 'none'}); add an encoder there, or remove the settings"
             )
+        self._check_image_tokenizer()
+
+    def _check_image_tokenizer(self) -> None:
+        """Raises `ValueError` if an image tokenizer would make codes before it is trained."""
+        if self.model.image_tokenizer is None or self.init_from:
+            return
+        for stage in self.train.stages:
+            if stage.learn == "image_tokens":
+                return
+            if stage.reads_text:
+                raise ValueError(
+                    f"model.image_tokenizer is not trained before stage {stage.name!r}, so its codes would be random; put a "
+                    "stage with learn: image_tokens and parts: [image_tokenizer] before it, or set init_from to a run that "
+                    "has one"
+                )
 
     def resolved(self) -> Recipe:
         """A copy in which Hub names are replaced by kinds and sizes; files are downloaded if necessary.
