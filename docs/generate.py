@@ -49,6 +49,11 @@ ROOMS = {
         "Types, batches, settings, checkpoints and errors, used by all other packages.",
         ["core"],
     ),
+    "rendering": (
+        "Rendering",
+        "Replaces words in images: fonts, sizes, colours, and the ground below the words.",
+        ["rendering"],
+    ),
     "pages": ("Pages", "HTML reports, and the display of results in notebooks.", ["pages"]),
     "models": ("Models", "The complete model, its loss and its adapters.", ["models"]),
     "encoders": ("Encoders", "From pixels to features.", ["models/encoders"]),

@@ -31,6 +31,7 @@ from sightweave.core.types import Medium
 from sightweave.data.tasks import captioning, vqa
 from sightweave.models.parts import PART_NAMES
 from sightweave.models.vlm import VLM
+from sightweave.programs.training.checkpoints import Checkpoints, Snapshot
 from sightweave.programs.training.logs import read_metrics
 from sightweave.programs.training.optimizers import OptimizerConfig
 from sightweave.programs.training.schedule import ScheduleConfig
@@ -42,6 +43,8 @@ from sightweave.programs.training.world import Mesh, World, opened
 
 TASKS = {name: catalog.config_class("data.tasks", name)().build() for name in catalog.kinds("data.tasks")}
 STEPS, HALF = 20, 7
+OTHER = "compare this picture with that one"
+"""A text that training does not show."""
 TIMEOUT = 300.0
 Found = dict[str, Any]
 
@@ -50,9 +53,17 @@ class Pictures:
     """Pictures with one or two questions and answers of several lengths; some cannot be read."""
 
     def __init__(
-        self, size: int = 24, *, first: int = 0, bad: frozenset[int] = frozenset(), name: str = ""
+        self,
+        size: int = 24,
+        *,
+        first: int = 0,
+        bad: frozenset[int] = frozenset(),
+        name: str = "",
+        answers: tuple[str, ...] = ("red", "a blue box", "two"),
+        caption: str = "it is blue , a blue box",
     ) -> None:
-        self.size, self.first, self.bad, self.name = size, first, bad, name
+        self.caption = caption
+        self.size, self.first, self.bad, self.name, self.answers = size, first, bad, name, answers
 
     def __len__(self) -> int:
         return self.size
@@ -65,9 +76,9 @@ class Pictures:
         image = (
             Medium(b"no picture", key=f"bad-{index}") if index in self.bad else picture(self.first + index)
         )
-        said = ("red", "a blue box", "two")[index % 3]
+        said = self.answers[index % len(self.answers)]
         asked = vqa.Record(id=f"{index}.1", images=(image,), question="what ?", answers=(said,))
-        caption = captioning.Record(id=f"{index}.2", images=(image,), captions=("it is blue , a blue box",))
+        caption = captioning.Record(id=f"{index}.2", images=(image,), captions=(self.caption,))
         return [asked, caption] if index % 4 == 0 else [asked]
 
     def texts(self) -> Iterator[str]:
@@ -100,6 +111,8 @@ class Training:
     ) -> None:
         form = "encoder_decoder" if case == "cross_attention" else "decoder_only"
         self.model, processor = compose(Case(case, (), form), encoder=encoder, language_model=language_model)
+        if world.shards and not world.is_first:
+            self.model.to("meta")  # its weights come from the first process
         self.folder, self.world, self.saves = folder, world, list[Found]()
         self.trainer = Trainer(
             self.model,
@@ -118,12 +131,28 @@ class Training:
 
     def _save(self, state: State, model: VLM) -> None:
         self.saves.append({**counts(state), "weights": digest(model)})
-        if state.model and (state.steps == HALF or self.trainer.storage.read is not None):
+        if self.world.shards:
+            if state.data and self.trainer.storage.read is not None:
+                self._save_share(state)
+        elif state.model and (state.steps == HALF or self.trainer.storage.read is not None):
             name = "state" if state.steps == HALF else f"state-{state.steps}"
             save_file(state.to_tensors(), self.folder / f"{name}.safetensors")
             (self.folder / f"{name}.json").write_text(json.dumps(state.to_json()))
 
+    def _save_share(self, state: State) -> None:
+        checkpoints = Checkpoints(self.folder)
+        if self.world.is_first:
+            checkpoints.begin(state.steps)
+        self.world.wait_for_first()
+        snapshot = Snapshot.of(state, None)
+        checkpoints.write_share(snapshot, self.world.rank, self.world.size)
+        if self.world.is_first:
+            checkpoints.gathered(state.steps, self.world.size, TIMEOUT)
+            checkpoints.complete(snapshot, self.world.size)
+
     def _read(self, steps: int) -> State:
+        if self.world.shards:
+            return Checkpoints(self.folder).read(steps)
         return read_state(self.folder / ("state" if steps == HALF else f"state-{steps}"))
 
     def run(self) -> Ending:
@@ -190,6 +219,7 @@ def gradients_of(folder: Path, world: World, parts: tuple[str, ...] = PART_NAMES
     one = stage(gradient_accumulation_steps=4, hide_images=0.5, length_power=0.5, z_loss=1e-4, parts=parts)
     training = Training(folder, world, one, **fields)
     trainer = training.trainer
+    initial = digest(training.model)
     (feed,) = trainer.feeds
     work = Work.begin(training.model, feed, one, trainer.precision, spent=0.0, sharding=trainer.sharding)
     with contextlib.closing(
@@ -198,7 +228,7 @@ def gradients_of(folder: Path, world: World, parts: tuple[str, ...] = PART_NAMES
         steps = [next(stream) for _ in range(4)]
     loss = work.loss(steps)
     has_images = [bool(step.batch and step.batch.media) for step in steps]
-    found: Found = {"loss": loss, "has_images": has_images}
+    found: Found = {"loss": loss, "has_images": has_images, "initial": initial}
     for name, parameter in work.optimizer.parameters.items():
         found[name] = None if parameter.grad is None else whole(parameter.grad).flatten().tolist()
     return found
@@ -392,10 +422,12 @@ SHARDED: dict[str, Callable[[Path, World], Found]] = {
         folder, world, case="cross_attention", encoder="vit"
     ),
     "sharded_adamw": trained(
-        stage(ema=0.5),
+        stage(ema=0.5, optimizer={"lr": 5e-3}),
         encoder="vit",
-        validation=Pictures(6, first=100),
+        # Training moves away from these answers, so the best validation is not the last one.
+        validation=Pictures(6, first=100, answers=(OTHER,), caption=OTHER),
         validate_every=5,
+        keep="best",
     ),
     "sharded_muon": trained(
         stage(optimizer={"name": "muon", "muon_lr": 1e-3}, gradient_checkpointing=True), encoder="vit"

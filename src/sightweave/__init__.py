@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         pairs,
         read_recipe,
         recipes,
+        render,
         report,
         runs,
         sample_data,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         translate,
     )
     from sightweave.core.errors import SightweaveError
+    from sightweave.core.text_regions import TextRegion
     from sightweave.models.vlm import VLM
     from sightweave.recipe import Recipe
     from sightweave.run import Run
@@ -48,12 +50,14 @@ _PLACES = {
     "Run": "run",
     "runs": "verbs.runs",
     "SightweaveError": "core.errors",
+    "TextRegion": "core.text_regions",
 }
 __all__ = [
     "VLM",
     "Recipe",
     "Run",
     "SightweaveError",
+    "TextRegion",
     "answer_all",
     "beside",
     "build",
@@ -74,6 +78,7 @@ __all__ = [
     "pairs",
     "read_recipe",
     "recipes",
+    "render",
     "report",
     "runs",
     "sample_data",

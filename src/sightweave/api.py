@@ -18,6 +18,7 @@ from sightweave.verbs.exporting import export
 from sightweave.verbs.forecasting import forecast
 from sightweave.verbs.listing import FAMILIES, kinds, pairs, recipes
 from sightweave.verbs.rate_finding import find_lr
+from sightweave.verbs.rendering import render
 from sightweave.verbs.runs import runs
 from sightweave.verbs.sources import detect_data, read_recipe, source
 from sightweave.verbs.training import train
@@ -47,6 +48,7 @@ __all__ = [
     "predictor",
     "read_recipe",
     "recipes",
+    "render",
     "report",
     "runs",
     "sample_data",

@@ -292,8 +292,11 @@ def evaluate(
         out=out,
         fresh=fresh,
         trust_run=trust_run,
+        processes=int(os.environ.get("WORLD_SIZE", "1")),
         console=_console(),
     )
+    if not found:  # process 0 of torchrun prints the result
+        return Result(lambda: iter(()), lambda: None)
 
     def plain() -> "json_results.Evaluated":
         return {"splits": [one.to_json() for one in found]}
@@ -402,6 +405,13 @@ def generate(  # one parameter for each option of the command
             help="Write the answers to --data as a benchmark submission: coco, vqa_v2, vizwiz, gqa, textvqa or nlvr2."
         ),
     ] = None,
+    writer: Annotated[
+        str,
+        typer.Option(
+            help="Writer: text, or rendered, which also draws the regions that an answer names into the image, as PNG files "
+            "in a folder next to --out."
+        ),
+    ] = "text",
     decoding: Decoding = "greedy",
     temperature: Temperature = None,
     top_k: TopK = None,
@@ -419,6 +429,7 @@ def generate(  # one parameter for each option of the command
     method = _decoding(decoding, temperature, top_k, top_p, num_beams)
     options: dict[str, Any] = {
         "decoding": method,
+        "writer": writer,
         "max_tokens": max_tokens,
         "stop": tuple(stop or ()),
         "seed": seed,
@@ -426,7 +437,8 @@ def generate(  # one parameter for each option of the command
     if data is not None:
         if out is None:  # the answers printed in the terminal show the progress
             options["progress"] = False
-        rows = api.answer_all(run, data_of(data), trust_run=trust_run, **options)
+        pictures = None if out is None or writer == "text" else out.with_name(f"{out.stem}-pictures")
+        rows = api.answer_all(run, data_of(data), pictures=pictures, trust_run=trust_run, **options)
         return _answered(rows, out, submission)
 
     # Questions about one image; a single answer is streamed.
@@ -502,23 +514,61 @@ def caption(
 
 
 @command(app)
-def translate(
+def translate(  # one parameter for each option of the command
     run: RunArgument,
     image: ImageArgument,
-    text: Annotated[str, typer.Argument(help="Text to translate.")],
     to: Annotated[str, typer.Option(help="Target language code, such as de, fr or zh.")],
+    text: Annotated[
+        str | None,
+        typer.Argument(help="Text to translate. Without it, the words in the image are translated."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="PNG file for the image with the translated words.", callback=refuse(outputs.check_picture)
+        ),
+    ] = None,
+    font: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Font for the translated words: a file, or a name such as 'DejaVu Serif'. Can be repeated; the first with "
+            "all characters is used."
+        ),
+    ] = None,
+    min_size: Annotated[int, typer.Option(min=1, help="Minimum font size in pixels.")] = 8,
     decoding: Decoding = "greedy",
     max_tokens: Tokens = 96,
     seed: Seed = 0,
     trust_run: TrustRun = False,
 ) -> Result:
-    """Translate a text with the help of an image."""
+    """Translate a text with the help of an image, or the words in an image."""
     from sightweave import api
 
     loaded = api.load(run, trust_run=trust_run)
-    answer = api.translate(loaded, image, text, to=to, decoding=decoding, max_tokens=max_tokens, seed=seed)
-    asked = loaded.recipe.task("translation").build().prompt(text, to)
-    return Result(lambda: _answer(image, asked, answer), lambda: echo(answer.text))
+    answer = api.translate(
+        loaded,
+        image,
+        text,
+        to=to,
+        out=out,
+        font=tuple(font or ()),
+        min_size=min_size,
+        decoding=decoding,
+        max_tokens=max_tokens,
+        seed=seed,
+    )
+    if text is None:
+        asked = loaded.recipe.task("image_translation").build().prompt(to)
+    else:
+        asked = loaded.recipe.task("translation").build().prompt(text, to)
+
+    def plain() -> "json_results.Answer":
+        found = _answer(image, asked, answer)
+        if out is not None:
+            found |= {"picture": str(out), "faults": list(answer.rendered().faults)}
+        return found
+
+    return Result(plain, lambda: echo(answer.text))
 
 
 @command(app)

@@ -53,6 +53,10 @@ class Answer(TypedDict, total=False):
     """The answer."""
     logprob: float | None
     """Mean natural-log probability per token."""
+    picture: str | None
+    """The file with the image of the answer; null if the answer has no regions. Only if a writer draws."""
+    faults: Sequence[str]
+    """One sentence per region of the answer that was left out. Only if a writer draws."""
 
 
 class Page(TypedDict):

@@ -248,18 +248,24 @@ class Run:
         """Describes an image; options and errors are as for `generate`."""
         return self.generate(image, self.recipe.task("captioning").instruction, **options)  # type: ignore[no-any-return]  # one prompt gives one
 
-    def translate(self, image: Image | None, text: str, *, to: str, **options: Any) -> Prediction:
-        """Translates a text with the help of an image.
+    def translate(
+        self, image: Image | None, text: str | None = None, *, to: str, **options: Any
+    ) -> Prediction:
+        """Translates a text with the help of an image, or without a text the words in the image.
 
         Args:
             image: The image that the text is about, or None.
-            text: Text in any language from which the model was trained to translate.
+            text: Text in any language from which the model was trained to translate; None translates the words in the image,
+                which the answer names with their places, and `Prediction.picture` is the image with the new words.
             to: Code of the target language, such as ``de``.
-            options: As for `generate`.
+            options: As for `generate`; without a text, ``writer`` is ``rendered`` by default.
 
         Raises:
-            DataError: The text is empty, or the run was not trained to translate into the target language.
+            DataError: The text is empty, there is neither a text nor an image, or the run was not trained to translate into
+                the target language.
         """
+        if text is None:
+            return self._translate_words(image, to, **options)
         if not text.strip():
             raise DataError("translate: the text is empty.")
         _check_language(to, self.languages)
@@ -315,6 +321,14 @@ class Run:
         samples = [self._ask((), task.prompt(text) if text.strip() else "") for text in texts]
         answers = generation.generate(self.model, self.processor, samples, options)
         return answers[0] if isinstance(description, str) else answers
+
+    def _translate_words(self, image: Image | None, to: str, **options: Any) -> Prediction:
+        """Translates the words in an image."""
+        if image is None:
+            raise DataError("translate: give a text, an image with words in it, or both.")
+        _check_language(to, self.languages)
+        prompt = self.recipe.task("image_translation").build().prompt(to)
+        return self.generate(image, prompt, **{"writer": "rendered", **options})  # type: ignore[no-any-return]  # one prompt gives one
 
     def predict(
         self,

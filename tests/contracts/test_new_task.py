@@ -34,7 +34,8 @@ from sightweave.data.tasks.conversation import Turn
 assert Path(sightweave.__file__).parent == Path.cwd() / "sightweave", sightweave.__file__
 names = sys.argv[1:]
 values = {"question": "where ?", "answers": ("here",), "captions": ("a red ball",), "rationale": "look", "source": "a ball",
-    "targets": ("ein Ball",), "source_language": "en", "target_language": "de", "thing": "dots", "number": 2}
+    "targets": ("ein Ball",), "source_language": "en", "target_language": "de", "thing": "dots", "number": 2,
+    "signs": ("[0 0 500 200] bat => Ball",)}
 recipe = {"data": [], "model": {"encoder": {"kind": "cnn", "image_size": 32, "channels": [4, 8], "blocks": [0, 0]},
     "connector": "linear", "fusion": "concat",
     "language_model": {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2}},

@@ -152,6 +152,12 @@ ELSEWHERE = {
     "contrastive": "likelihoods, not texts",
     "loss_gap": "likelihoods, not texts",
     "comet": "another program",
+    "region_match": "texts of regions, compared as such",
+    "box_f1": "needs boxes",
+    "structure_bleu": "needs boxes",
+    "read_back": "images, not texts",
+    "read_back_chrf": "images, not texts",
+    "background_psnr": "images, not texts",
     "meteor": "another program",
     "spice": "another program",
 }

@@ -43,7 +43,8 @@ def weights_in_files(folder: Path, *, least: int = _LEAST_BYTES) -> Iterator[Non
         moved[id(found)] = found
         return found
 
-    handle = register_module_parameter_registration_hook(move)
+    # Torch uses the result of a hook, but does not declare it.
+    handle = register_module_parameter_registration_hook(move)  # type: ignore[arg-type]  # see above
     try:
         yield
     finally:

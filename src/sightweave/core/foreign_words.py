@@ -71,6 +71,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("metric_for_best_model",), ("train.best_by",)),
     **dict.fromkeys(("early_stopping_patience", "early_stopping"), ("train.patience",)),
     **dict.fromkeys(("load_in_4bit", "load_in_8bit", "quantization_config"), ("train.quantize",)),
+    **dict.fromkeys(("fsdp", "fsdp_config", "fsdp_size", "fully_shard"), ("mesh.shard",)),
     **dict.fromkeys(("random_seed", "manual_seed", "random_state", "data_seed", "seed"), ("seed",)),
     # Images, texts and data.
     **dict.fromkeys(("image_size", "img_size", "imgsz", "input_size", "resolution"), _SIZE),

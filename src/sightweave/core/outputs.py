@@ -35,9 +35,9 @@ COMPARISON_FILES = ("comparison.json", "comparison.md", "comparison.svg", "compa
 CHECK_FILES = ("report.json", "report.html", "pictures.sqlite*", "pictures-against.sqlite*")
 """Files that a data check writes into a folder."""
 SHEET = ("Software", "Sightweave")
-"""PNG text entry, as key and value, that marks a sheet of images as written by Sightweave."""
+"""PNG text entry, as key and value, that marks an image as written by Sightweave."""
 _PAGE_START = 512
-_SHEET_START = 4096
+_SHEET_START = 1 << 20  # a colour profile may come before the text
 
 
 def check_run(folder: Path, *, overwrite: bool = False) -> None:
@@ -146,6 +146,19 @@ def check_page(path: Path) -> None:
 def check_sheet(path: Path) -> None:
     """Checks the output path of a sheet of images, as `check_page` does."""
     files.refuse_other(path, is_ours=_is_sheet)
+
+
+def check_picture(path: Path) -> None:
+    """Checks that an image may be written to a path.
+
+    Raises:
+        FolderError: The path is a folder or a file that Sightweave did not write, or its name does not end in ``.png``.
+    """
+    if path.suffix.lower() != ".png":
+        raise FolderError(
+            f"{path}: give a name that ends in .png; other formats would change the pixels around the words."
+        )
+    check_sheet(path)
 
 
 def _is_page(path: Path) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightweave.core.errors import DataError
 from sightweave.core.image_tokens import ImageTokens
+from sightweave.core.text_regions import TextRegion
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,6 +106,8 @@ class Sample:
     """Annotated regions of the first medium."""
     is_caption: bool = False
     """Whether the target describes the images as a whole, so that its words can serve as labels for them."""
+    target_image: Medium | None = None
+    """The image that belongs to the target, such as a translated one. It is a reference and never an input."""
 
     @property
     def media(self) -> tuple[Medium, ...]:
@@ -175,6 +178,16 @@ class Asked:
     """Renders the question, its images and the answer as HTML, given the answer's text and further facts about it."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendered:
+    """An image in which words were replaced."""
+
+    picture: PIL.Image.Image
+    """The new image, in the size and mode of the old one."""
+    faults: tuple[str, ...] = ()
+    """One sentence for each region that was left out."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Prediction:
     """A model's answer to one sample."""
@@ -197,17 +210,41 @@ class Prediction:
     parts: tuple[str | PIL.Image.Image, ...] = field(default=(), compare=False)
     """Texts and images of the answer, in order, if the writer makes images; empty for an answer that is only `text`. Ignored
     in comparisons."""
+    regions: tuple[TextRegion, ...] = field(default=(), compare=False)
+    """Texts with their places, if the writer reads them from `text`."""
+    drawing: Callable[[], Rendered] | None = field(default=None, compare=False)
+    """Draws the regions into the image of the prompt, if the writer can. The image is drawn only when it is needed, because
+    many large images would not fit into memory."""
 
     @property
     def images(self) -> tuple[PIL.Image.Image, ...]:
         """The images of the answer, in order."""
         return tuple([part for part in self.parts if not isinstance(part, str)])
 
+    def rendered(self) -> Rendered:
+        """The image of the prompt with the words of the regions in it, and what could not be drawn.
+
+        Raises:
+            DataError: The answer has no image; it needs a writer that draws, such as ``rendered``, and a prompt with an
+                image.
+        """
+        if self.drawing is None:
+            raise DataError(
+                "this answer has no image: answer a prompt with an image, and with writer='rendered'."
+            )
+        return self.drawing()
+
+    @property
+    def picture(self) -> PIL.Image.Image | None:
+        """The new image, drawn each time; None if the answer has none."""
+        return None if self.drawing is None else self.drawing().picture
+
     def __repr__(self) -> str:
         facts = [f"logprob={self.logprob:.4g}"] if self.logprob is not None else []
         facts += [f"finish={self.finish!r}"] * (self.finish != "stop")
         facts += [f"images={len(self.images)}"] * bool(self.images)
         facts += [f"likelihoods={len(self.likelihoods)}"] * bool(self.likelihoods)
+        facts += [f"regions={len(self.regions)}"] * bool(self.regions)
         facts += [f"{name}={value!r}"[:_LETTERS] for name, value in self.extra.items()]
         return f"Prediction({', '.join([repr(self.text), *facts])})"
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from sightweave.core import outputs
+from sightweave.core.errors import DataError
 from sightweave.core.progress import LiveLine, wanted
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.datasets import own
 from sightweave.data.reading.source import FilesConfig
 from sightweave.programs import generation
 from sightweave.programs.evaluation import submission as submissions
+from sightweave.rendering.render import MIN_SIZE
 from sightweave.run import Run
 from sightweave.verbs.building import as_run
+from sightweave.verbs.rendering import write_png
 from sightweave.verbs.sources import read_data, samples_of, told_apart
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+logger = logging.getLogger(__name__)
 
 
 def generate(
@@ -38,10 +48,65 @@ def caption(run: str | Path | Run, image: Any, *, trust_run: bool = False, **opt
 
 
 def translate(
-    run: str | Path | Run, image: Any, text: str, *, to: str, trust_run: bool = False, **options: Any
+    run: str | Path | Run,
+    image: Any,
+    text: str | None = None,
+    *,
+    to: str,
+    out: str | Path | None = None,
+    font: str | Sequence[str] = (),
+    min_size: int = MIN_SIZE,
+    trust_run: bool = False,
+    **options: Any,
 ) -> Prediction:
-    """Translates a text with the help of an image; `to` is a language code such as ``de``."""
-    return as_run(run, trust_run=trust_run).translate(image, text, to=to, **options)
+    """Translates a text with the help of an image, or without a text the words in the image.
+
+    Args:
+        run: A run or its folder.
+        image: As for `Run.generate`.
+        text: The text; None translates the words in the image, and the answer's ``picture`` is the image with the new words.
+        to: Code of the target language, such as ``de``.
+        out: PNG file for the image with the new words; for a translation without a text only.
+        font: Fonts for the new words, as for `render`.
+        min_size: Minimum font size of the new words in pixels.
+        trust_run: As for `load`.
+        options: As for `Run.generate`.
+
+    Raises:
+        DataError: As for `Run.translate`; or `out` is given, and a text too, or no new word can be drawn.
+        FolderError: `out` is a file that Sightweave did not write.
+    """
+    if text is not None and out is not None:
+        raise DataError("translate: out is for the words in an image; leave out the text to translate them.")
+    if out is not None:
+        outputs.check_picture(Path(out))
+    loaded = as_run(run, trust_run=trust_run)
+    if text is not None:
+        return loaded.translate(image, text, to=to, **options)
+
+    writer = {"kind": "rendered", "font": font, "min_size": min_size}
+    answer = loaded.translate(image, to=to, **{"writer": writer, **options})
+    if out is not None:
+        write_png(_drawn(answer), Path(out))
+    return answer
+
+
+def _drawn(answer: Prediction) -> PIL.Image.Image:
+    """The image of an answer; regions that cannot be drawn are logged.
+
+    Raises:
+        DataError: No region can be drawn.
+    """
+    done = answer.rendered()
+    if len(done.faults) >= max(1, len(answer.regions) + len(answer.extra.get("faults", ()))):
+        raise DataError(f"translate: no image was written, because {done.faults[0]}")
+    if not answer.regions:
+        raise DataError(
+            f"translate: no image was written, because the answer names no words in the image: {answer.text[:80]!r}."
+        )
+    for fault in done.faults:
+        logger.warning("left out: %s", fault)
+    return done.picture
 
 
 def answer_all(
@@ -51,6 +116,8 @@ def answer_all(
     max_tokens: int = 96,
     stop: str | Sequence[str] = (),
     decoding: str | dict[str, Any] = "greedy",
+    writer: str | dict[str, Any] = "text",
+    pictures: str | Path | None = None,
     seed: int = 0,
     batch_size: int = 256,
     trust_run: bool = False,
@@ -58,7 +125,8 @@ def answer_all(
 ) -> Iterator[dict[str, Any]]:
     """Answers every prompt of a dataset: one row each with ``image``, ``prompt``, ``answer`` and ``logprob``.
 
-    A row also has an ``id`` if the data gives one.
+    A row also has an ``id`` if the data gives one. With `pictures`, it has ``picture``, the path of the answer's image, and
+    ``faults``, a list of the regions that were left out.
 
     Args:
         run: A run or its folder.
@@ -66,6 +134,8 @@ def answer_all(
         max_tokens: Maximum tokens per answer.
         stop: As for `Run.generate`.
         decoding: A kind in ``answers/decoding``, or a mapping with its fields.
+        writer: A kind in ``answers/writers``, or a mapping with its settings.
+        pictures: Folder for a PNG file per answer with regions, if the writer draws.
         seed: Random seed for sampling.
         batch_size: Maximum prompts per batch.
         trust_run: As for `load`.
@@ -90,7 +160,8 @@ def answer_all(
         samples,
         given_ids,
         batch_size,
-        {"max_tokens": max_tokens, "stop": stop, "decoding": decoding, "seed": seed},
+        {"max_tokens": max_tokens, "stop": stop, "decoding": decoding, "writer": writer, "seed": seed},
+        None if pictures is None else Path(pictures),
         wanted(None, progress),
     )
 
@@ -121,6 +192,7 @@ def _answers(
     given_ids: set[str],
     batch_size: int,
     options: Mapping[str, Any],
+    pictures: Path | None,
     console: Console | None,
 ) -> Iterator[dict[str, Any]]:
     asked = list(generation.distinct(samples))
@@ -133,11 +205,24 @@ def _answers(
         for start in range(0, len(samples), batch_size):
             chunk = slice(start, start + batch_size)
             answers = run.predict(asked[chunk], progress=tell, **options)
-            for sample, answer in zip(samples[chunk], answers, strict=True):
+            for number, (sample, answer) in enumerate(zip(samples[chunk], answers, strict=True), start=start):
                 name = {"id": sample.id} if sample.id in given_ids else {}
-                yield name | {
+                row = name | {
                     "image": sample.media[0].key if sample.media else None,
                     "prompt": sample.prompt,
                     "answer": answer.text,
                     "logprob": answer.logprob,
                 }
+                if pictures is not None and answer.drawing is not None:
+                    row |= _picture_row(answer, pictures / f"{number:06d}.png")
+                yield row
+
+
+def _picture_row(answer: Prediction, path: Path) -> dict[str, Any]:
+    """Writes the image of an answer; returns its path, or None if there is none, and the regions that were left out."""
+    done = answer.rendered()
+    if not answer.regions:
+        return {"picture": None, "faults": list(done.faults)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(done.picture, path)
+    return {"picture": str(path), "faults": list(done.faults)}

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -24,7 +25,7 @@ from sightweave.core import answer_files, bounded, catalog, files, json_lines, o
 from sightweave.core import config as configs
 from sightweave.core.bounded import UnreadableError
 from sightweave.core.config import config, one_of
-from sightweave.core.device import keep_freed_memory, limit_threads
+from sightweave.core.device import choose_device, keep_freed_memory, limit_threads
 from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
 from sightweave.core.progress import wanted
 from sightweave.core.types import Medium, Sample
@@ -45,11 +46,13 @@ from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.beside import Beside
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.scores import Evaluation
+from sightweave.programs.evaluation.sharing import Sharing
 from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS
 from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.predictors._base import Predictor
 from sightweave.programs.training import spikes
 from sightweave.programs.training.logs import METRICS, EventsFile, read_metrics
+from sightweave.programs.training.world import Mesh, World, opened
 from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs import text_only
@@ -68,6 +71,7 @@ logger = logging.getLogger(__name__)
 
 KEPT = "answers.jsonl"
 """The file that caches answers as they arrive, so that a stopped evaluation can resume."""
+_ALONE = World()
 GALLERY, INDEX, REPORT = "gallery", "index.json", "report.html"
 EVALUATIONS = Path("evaluations")
 PREDICTORS = "programs.predictors"
@@ -84,6 +88,7 @@ def evaluate(  # one argument for each option of the command
     out: str | Path | None = None,
     fresh: bool = False,
     trust_run: bool = False,
+    processes: int = 1,
     progress: bool | None = None,
     console: Console | None = None,
 ) -> list[Evaluation]:
@@ -106,26 +111,55 @@ def evaluate(  # one argument for each option of the command
             the default folder in place and also writes the answers to that table.
         fresh: Whether to ignore cached answers and ask again.
         trust_run: As for `load`.
+        processes: Number of processes that torchrun started, each of which calls this: they share the prompts. The first
+            one scores the answers and writes the files; the others return an empty list.
         progress: True shows progress in a log too, False never; None shows it in a terminal or a notebook.
         console: Where progress is shown; by default standard error, or the cell's output in a notebook.
 
     Raises:
         DataError: there is nothing to score.
         RecipeError: a mistake in a setting, or an address that no predictor recognises.
-        BackendError: the model or endpoint cannot answer.
+        BackendError: the model or endpoint cannot answer, or another process stopped or cannot be reached.
         FolderError: the folder holds files that Sightweave did not write and would overwrite, or another process writes
             into it.
     """
     keep_freed_memory()
     limit_threads()
+    chosen = {"splits": splits or None, "max_images": max_images, "controls": controls}
+    settings = (*settings, *_as_settings(chosen))
+    if processes == 1:
+        return _evaluated(who, settings, data, out, _ALONE, fresh, trust_run, wanted(console, progress))
+
+    started = os.environ.get("WORLD_SIZE", "1")
+    if started != str(processes):
+        raise RecipeError(
+            f"evaluate: processes is {processes}, but {started} process(es) were started (WORLD_SIZE); start them with "
+            f"torchrun --nproc-per-node {processes}."
+        )
+    with opened(Mesh(dp=processes), os.environ) as world:
+        world.device(choose_device())  # each process of a machine takes its own GPU
+        shown = wanted(console, progress) if world.is_first else None
+        return _evaluated(who, settings, data, out, world, fresh, trust_run, shown)
+
+
+def _evaluated(  # all arguments of `evaluate`
+    who: str | Path | Mapping[str, Any] | Run,
+    settings: Sequence[str],
+    data: Any,
+    out: str | Path | None,
+    world: World,
+    fresh: bool,
+    trust_run: bool,
+    console: Console | None,
+) -> list[Evaluation]:
+    """Evaluates in one of the processes."""
     other = _other_data(settings, data)
     answering = _answering(who, trust_run=trust_run)
     if other is None and answering.run is not None:
         check_places(answering.run)
 
     # The settings and the data.
-    chosen = {"splits": splits or None, "max_images": max_images, "controls": controls}
-    measured, records = _measured(answering, data, [*settings, *_as_settings(chosen)])
+    measured, records = _measured(answering, data, settings)
     if other is None and answering.run is not None and not measured.data:
         raise RecipeError(
             f"{answering.predictor.name}: was trained on records passed in Python, which a run does not store; pass them "
@@ -138,15 +172,57 @@ def evaluate(  # one argument for each option of the command
     train = answering.train if answering.recipe is not None else lambda: _training_data(measured)
 
     # The answers and their scores.
+    if not world.is_first:
+        _answer_along(answering, measured, held_out, world)
+        return []
     folder, table = _outputs(answering, out, None if other is None else _data_name(other, records))
     with _claimed(folder):
         if fresh and folder is not None:
             (folder / KEPT).unlink(missing_ok=True)
-        found = evaluate_into(answering, measured, folder, held_out, wanted(console, progress), train)
+        found = evaluate_into(answering, measured, folder, held_out, console, train, world)
     if table is not None:
         written = answer_files.write(table, _predictions(found), more=("right", "expected"))
         collections.deque(written, maxlen=0)
     return found
+
+
+def _answer_along(
+    answering: Answering,
+    measured: recipes.Measured,
+    held_out: Mapping[str, Sequence[Dataset]],
+    world: World,
+) -> None:
+    """Answers this process's share of the prompts; the first process scores all answers."""
+    who = answering.predictor
+    _limit_batches(who, measured)
+    sharing = Sharing(who, world)
+
+    tasks = measured.build_tasks()
+    world.barrier()  # the first process has more to prepare
+    for sources in held_out.values():
+        samples, _, _ = _drawn_samples(sources, tasks, measured.evaluate)
+        _check_same(samples, world)
+        for some in _by_subset(samples).values():
+            evaluation_program.ask(
+                some,
+                sharing.follow,
+                controls=measured.evaluate.controls if who.can_control else (),
+                tasks={name: measured.task(name) for name in tasks},
+                seed=measured.seed,
+                can_score=who.can_score,
+            )
+
+
+def _check_same(samples: Sequence[Sample], world: World) -> None:
+    """Checks that all processes have the same prompts."""
+    parts = [f"{one.task} {one.id} {one.prompt}" for one in samples]
+    world.check_same("the data to evaluate on", order.fingerprint(parts))
+
+
+def _limit_batches(who: Predictor, measured: recipes.Measured) -> None:
+    most = measured.evaluate.max_batch_tokens
+    if most is not None and hasattr(who, "max_batch_tokens"):  # it runs in this process
+        who.max_batch_tokens = most
 
 
 def _other_data(settings: Sequence[str], data: Any) -> Any:
@@ -428,14 +504,16 @@ def evaluate_into(
     held_out: Mapping[str, Sequence[Dataset]],
     console: Console | None,
     train: Callable[[], Sequence[Dataset]],
+    world: World = _ALONE,
 ) -> list[Evaluation]:
-    """Scores each split; with a folder, writes evaluation.json, predictions.jsonl and the report."""
+    """Scores each split; with a folder, writes evaluation.json, predictions.jsonl and the report.
+
+    Several processes share the prompts; this is called in the first one.
+    """
     began = time.perf_counter()
     asked = measured.evaluate
     who = answering.predictor
-    if asked.max_batch_tokens is not None and hasattr(who, "max_batch_tokens"):  # it runs in this process
-        who.max_batch_tokens = asked.max_batch_tokens
-
+    _limit_batches(who, measured)
     baselines = text_only.baselines(train(), measured, answering.recipe, answering.folder)
     if folder is not None:
         _check_outputs(folder, KEPT, EVALUATION, PREDICTIONS, GALLERY, REPORT)
@@ -444,9 +522,13 @@ def evaluate_into(
     # Answers are cached in the folder, where a later call finds them.
     bar = PassesBar(console)
     path = None if folder is None else folder / KEPT
-    kept = Kept(who, path, max_tokens=asked.max_tokens, progress=bar.advance)
+    sharing = Sharing(who, world)
+    asking = sharing if world.size > 1 else who
+    kept = Kept(asking, path, max_tokens=asked.max_tokens, progress=bar.advance)
+    predict = sharing.lead(kept) if world.size > 1 else kept
 
-    scoring = _Scoring(answering, measured, baselines, kept, bar, console)
+    world.barrier()
+    scoring = _Scoring(answering, measured, baselines, kept, predict, bar, console, world)
     found: list[Evaluation] = []
     images: dict[str, Medium] = {}
     for split, sources in held_out.items():
@@ -477,14 +559,19 @@ class _Scoring:
     """Baselines that answer from the training data alone."""
     kept: Kept
     """The predictor behind a cache of its answers."""
+    predict: evaluation_program.Predict
+    """Answers a pass with it, and with the other processes if there are any."""
     bar: PassesBar
     console: Console | None
+    world: World
 
     def score(self, split: str, sources: Sequence[Dataset]) -> tuple[list[Evaluation], dict[str, Medium]]:
         """Returns an evaluation of each subset of a split, and the split's images by key."""
         measured, who = self.measured, self.answering.predictor
         tasks = measured.build_tasks()
         samples, total, counted = _drawn_samples(sources, tasks, measured.evaluate)
+        if self.world.size > 1:
+            _check_same(samples, self.world)
         images = _images_of(samples)
         controls = measured.evaluate.controls if who.can_control else ()
         say(
@@ -497,7 +584,7 @@ class _Scoring:
             with self.bar:
                 one = evaluation_program.evaluate(
                     some,
-                    self.kept,
+                    self.predict,
                     split=f"{split}, {subset}" if subset else split,
                     pictures_total=total,
                     train=self.baselines,

@@ -155,8 +155,8 @@ def check_fits(recipe: Recipe, device: torch.device) -> None:
                 f"train.stages, stage {stage.name!r}: weights ({size(state.weights)}), gradients ({size(state.gradients)}) "
                 f"and optimizer state ({size(state.optimizer)}) need {size(state.certain)}, but {device.type} has "
                 f"{size(total)} of memory. Train fewer parts (train.stages.{number}.parts), train adapters "
-                f"(train.stages.{number}.lora), quantize frozen parts (train.quantize), or use a smaller model or a larger "
-                "device."
+                f"(train.stages.{number}.lora), quantize frozen parts (train.quantize), shard the weights over several GPUs "
+                "(mesh.shard), or use a smaller model or a larger device."
             )
 
 

@@ -91,7 +91,7 @@ def train(
     Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 finish the current step, save and return; a second signal stops at once.
 
     With ``mesh.dp=N``, N processes that torchrun started train together, and each of them calls this. The first one writes
-    the files and evaluates; the others return after training.
+    the files and evaluates; the others return after training. With ``mesh.shard=true``, their runs have no weights.
 
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
@@ -228,9 +228,9 @@ def _train_into(
         ending = _trained(run, plan, folder, state, world, console, tracking.reporting(report_to))
         world.close()  # the others need not wait for the scores
         if world.shards:
-            saved = runs.load(
-                folder, device=str(plan.precision.device), modules=recipes.modules_of(plan.recipe)
-            )
+            # The whole model may not fit on the device, which only scoring needs.
+            device = plan.precision.device if evaluate and plan.held_out else torch.device("cpu")
+            saved = runs.load(folder, device=str(device), modules=recipes.modules_of(plan.recipe))
             run.model = saved.model
         _end(run, folder, state, ending, plan.sources, console)
 
@@ -574,16 +574,19 @@ def _save(run: Run, folder: Path, state: State, model: VLM, saver: Saver, world:
         return
 
     def write(snapshot: Snapshot) -> None:
-        # The rows up to a checkpoint are not written again after a resume.
-        for one in (folder / METRICS, folder / QUARANTINE, folder):
-            if one.exists():
-                files.force_to_disk(one)
-
+        _force_log(folder)
         Checkpoints(folder, settings.keep_checkpoints).write(snapshot)
         runs.write(folder, snapshot.weights, run.processor, recipe)
         runs.record(folder, progress)
 
     saver.save(Snapshot.of(state, model), write)
+
+
+def _force_log(folder: Path) -> None:
+    """Flushes the log to disk before a checkpoint: its rows up to there are not written again after a resume."""
+    for one in (folder / METRICS, folder / QUARANTINE, folder):
+        if one.exists():
+            files.force_to_disk(one)
 
 
 def _save_share(run: Run, folder: Path, state: State, saver: Saver, world: World) -> None:
@@ -602,6 +605,7 @@ def _save_share(run: Run, folder: Path, state: State, saver: Saver, world: World
         checkpoints.write_share(snapshot, world.rank, world.size)
         if not world.is_first:
             return
+        _force_log(folder)
         shares = checkpoints.gathered(snapshot.steps, world.size, world.patience)
         names = weight_names(shares)
         if is_complete:

@@ -7,7 +7,7 @@ as BLEU, need that for their confidence intervals.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -65,6 +65,27 @@ class LikelihoodMetric(Protocol):
         Args:
             judged: For each sample and each of `passes`, the likelihoods of its candidates in order; empty for a pass
                 that does not apply to the sample, such as one without the image if there is none.
+            samples: The samples.
+        """
+        ...
+
+    def total(self, sums: np.ndarray) -> np.ndarray:
+        """The score (shape ``...``) from summed rows (shape ``... K``); NaN for sums over no rows."""
+        ...
+
+
+class PictureMetric(Protocol):
+    """A metric on images that a writer drew, instead of texts; otherwise like `Metric`. It cannot be a task's score."""
+
+    is_proportion: bool
+    of_pictures: bool
+    """Always True."""
+
+    def rows(self, predictions: Sequence[Any], samples: Sequence[Sample]) -> np.ndarray:
+        """The statistics of each image, float64 R K.
+
+        Args:
+            predictions: For each sample, a Pillow image or an array uint8 H W 3; None if no image was drawn.
             samples: The samples.
         """
         ...

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from sightweave.core.types import Prediction
+from sightweave.core.types import Prediction, Sample
+from sightweave.data.inputs.tokenizer import Tokenizer
 
 
 class Pieces(Protocol):
@@ -24,6 +25,7 @@ class Writer(Protocol):
     """Turns the ids of an answer into a prediction; built by its module's ``Config.build(tokenizer=...)``."""
 
     # A writer that can stream has a method ``pieces() -> Pieces``; without it a streamed answer arrives as one piece.
+    # A writer that needs the prompt, such as its image, is `Completing` too.
 
     def write(self, ids: Sequence[int], total_logprob: float) -> Prediction:
         """The prediction of an answer, including its `ids`.
@@ -33,3 +35,30 @@ class Writer(Protocol):
             total_logprob: Sum of the natural-log probabilities of `ids`.
         """
         ...
+
+
+@runtime_checkable
+class Completing(Protocol):
+    """A writer that adds to a prediction what depends on its prompt."""
+
+    def complete(self, prediction: Prediction, sample: Sample) -> Prediction:
+        """The complete prediction.
+
+        Args:
+            prediction: The result of `Writer.write`, cut before the first stop text.
+            sample: The prompt.
+        """
+        ...
+
+
+def decoded(tokenizer: Tokenizer, ids: Sequence[int], total_logprob: float) -> Prediction:
+    """The prediction whose text is that of the ids; arguments as for `Writer.write`."""
+    ended = bool(ids) and ids[-1] == tokenizer.end_id
+
+    return Prediction(
+        text=tokenizer.decode(ids[:-1] if ended else ids),
+        logprob=total_logprob / max(1, len(ids)),
+        tokens=len(ids),
+        finish="stop" if ended else "length",
+        ids=tuple(ids),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sightweave.answers.writers._base import decoded
 from sightweave.core.config import config
 from sightweave.core.types import Prediction
 from sightweave.data.inputs.tokenizer import StreamDecoder, Tokenizer
@@ -35,15 +36,7 @@ class Text:
             ids: All generated tokens, including the end token if there is one.
             total_logprob: Sum of the natural-log probabilities of `ids`.
         """
-        ended = bool(ids) and ids[-1] == self.tokenizer.end_id
-
-        return Prediction(
-            text=self.tokenizer.decode(ids[:-1] if ended else ids),
-            logprob=total_logprob / max(1, len(ids)),
-            tokens=len(ids),
-            finish="stop" if ended else "length",
-            ids=tuple(ids),
-        )
+        return decoded(self.tokenizer, ids, total_logprob)
 
     def pieces(self) -> StreamDecoder:
         """A decoder that returns the same text in pieces while its ids are generated."""

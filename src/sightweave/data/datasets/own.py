@@ -6,8 +6,11 @@ Each row has ``image`` (or ``images``, a list, which may be empty) and one or mo
     question, answer | answers                                     (optional: options, rationale | steps, type)
     source, target | targets, source_language, target_language
     turns: [{role, content}]                                       (content: text, or a list of texts and image numbers)
+    task: reading, signs                                           (optional: with_places)
+    task: image_translation, signs, target_language                (optional: source_language, target_image)
 
-and optionally ``id``, ``split`` (train, validation, test), ``tags`` and ``regions``. In a CSV, a list is written as JSON.
+where ``signs`` is a list of text regions in their plain-text form (``core/text_regions.py``); and optionally ``id``,
+``split`` (train, validation, test), ``tags`` and ``regions``. In a CSV, a list is written as JSON.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from sightweave.data.reading.source import FilesConfig
 from sightweave.data.reading.splits import split_name
 from sightweave.data.reading.table import Table
 
-_TEXT_COLUMNS = {"caption", "captions", "question", "source", "turns"}
+_TEXT_COLUMNS = {"caption", "captions", "question", "source", "turns", "signs"}
 """Columns of which every row has at least one."""
 
 
@@ -43,7 +46,7 @@ def recognise(path: Path) -> str:
         return ""
 
     values = first.values if first is not None else None
-    keys = set(values) & set(FIELDS) if isinstance(values, dict) else set()
+    keys = set(values) & {*FIELDS, "signs"} if isinstance(values, dict) else set()
     is_ours = bool({"image", "images"} & keys) and bool(keys & _TEXT_COLUMNS)
     return f"rows with {', '.join(sorted(keys))} in {file.name}" if is_ours else ""
 

@@ -4,6 +4,9 @@ The same seed gives the same images and texts on every machine. The split ``scen
 ``combinations`` has pairs of colour and shape, and of homonym and sentence, that do not occur in training; its items about
 other pairs have the tag ``subset`` and are scored in a separate table. The split ``validation`` has further new scenes,
 drawn like those of ``scenes``, for choosing a recipe without using either test split.
+
+With ``signs``, the scenes are other ones, which have signs to read and to translate. In ``combinations``, they are about
+phrases, a face, and pairs of a word and a thing that do not occur in training; the tag ``subset`` says which.
 """
 
 from __future__ import annotations
@@ -14,23 +17,25 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 from sightweave.core.config import config
-from sightweave.core.types import Medium
+from sightweave.core.types import Medium, Region
 from sightweave.data.reading.dataset import Record, SourceConfig
 from sightweave.data.reading.splits import common_split
-from sightweave.data.scenes import combinations, drawing
+from sightweave.data.scenes import combinations, drawing, sign_items
 from sightweave.data.scenes.items import TASKS, Item, caption, each, mix
 from sightweave.data.scenes.layout import ALL_SPLITS, make_scene
 from sightweave.data.scenes.questions import Question
 from sightweave.data.scenes.random import Random
 from sightweave.data.scenes.regions import regions
 from sightweave.data.scenes.scene import Scene
+from sightweave.data.scenes.signs import LetteredScene, make_sign_scene
 from sightweave.data.scenes.translations import Pair
 from sightweave.data.scenes.view import View
 from sightweave.data.scenes.words import texts
-from sightweave.data.tasks import captioning, reasoning, translation, vqa
+from sightweave.data.tasks import captioning, image_translation, reading, reasoning, translation, vqa
 from sightweave.data.tasks import drawing as drawing_task
 
 _TRAIN_SIZE, _HELD_OUT_SIZE = 1_000_000, 500
+_SCENES_FOR_TEXTS = 2_000
 _DRAWING = "drawing"
 """A task that is included only on request, since most models make no images."""
 
@@ -51,9 +56,16 @@ class Config(SourceConfig):
     """Choice of items: ``mix`` (`items_per_image` items per image), ``each`` (one item of each type that the scene
     allows) or ``auto`` (``mix`` for training, ``each`` for held-out splits)."""
     tasks: tuple[str, ...] = ()
-    """Tasks of the items: captioning, vqa, reasoning, translation or drawing; empty means all except drawing."""
+    """Tasks of the items; empty means ``captioning``, ``vqa``, ``reasoning`` and ``translation``, or ``reading`` and
+    ``image_translation`` for scenes with signs. ``drawing`` is included only on request, and
+    only for scenes without signs."""
     style: Literal["drawn", "emoji"] = "drawn"
     """Drawing style: ``drawn`` (built-in pictograms) or ``emoji`` (the system's colour-emoji font)."""
+    signs: Literal[0, 1, 2] = 0
+    """Maximum number of signs in a scene; 0 means scenes without signs."""
+    things: Literal["shown", "hidden", "swapped"] = "shown"
+    """What scenes with signs show: their things, no things, or the other sense of each homonym (answers do not change). The
+    last two are controls: they show whether a model uses the things to translate ambiguous words."""
 
     def build(self, *, split: str) -> Scenes:
         """Builds the dataset of one split."""
@@ -64,8 +76,10 @@ class Config(SourceConfig):
             size=self.size or (_TRAIN_SIZE if is_train else _HELD_OUT_SIZE),
             items_per_image=self.items_per_image,
             one_of_each=self.items == "each" or (self.items == "auto" and not is_train),
-            tasks=self.tasks or TASKS,
+            tasks=self.tasks or (sign_items.TASKS if self.signs else TASKS),
             style=self.style,
+            signs=self.signs,
+            things=self.things,
         )
 
 
@@ -80,9 +94,11 @@ class Scenes:
         one_of_each: Whether to make one record of each type that the scene allows.
         tasks: Tasks to include.
         style: Drawing style, ``drawn`` or ``emoji``.
+        signs: Maximum number of signs in a scene, 0 to 2.
+        things: What scenes with signs show, ``shown``, ``hidden`` or ``swapped``.
 
     Raises:
-        ValueError: The split or a task is unknown, or a number is less than 1.
+        ValueError: The split or a task is unknown, a number is out of range, or a setting or task needs signs.
     """
 
     def __init__(
@@ -95,6 +111,8 @@ class Scenes:
         one_of_each: bool = False,
         tasks: Sequence[str] = TASKS,
         style: str = "drawn",
+        signs: int = 0,
+        things: str = "shown",
     ) -> None:
         split = common_split(split)
         if split not in ALL_SPLITS:
@@ -103,14 +121,25 @@ class Scenes:
             raise ValueError(
                 f"scenes: size and items_per_image must be 1 or more (got {size} and {items_per_image})."
             )
-        known = (*TASKS, _DRAWING)
+        if not 0 <= signs <= 2:
+            raise ValueError(f"scenes: signs must be 0, 1 or 2 (got {signs}).")
+        known = (*TASKS, *(sign_items.TASKS if signs else (_DRAWING,)))
         unknown = [task for task in tasks if task not in known]
         if unknown:
-            raise ValueError(f"scenes: no task {unknown[0]!r}; available are {', '.join(known)}.")
+            needs_signs = " (it needs signs: 1 or 2)" if unknown[0] in sign_items.TASKS else ""
+            raise ValueError(
+                f"scenes: no task {unknown[0]!r}{needs_signs}; available are {', '.join(known)}."
+            )
+        if things not in sign_items.THINGS or (things != "shown" and not signs):
+            raise ValueError(
+                f"scenes: things is {things!r} and signs is {signs}; things must be one of "
+                f"{', '.join(sign_items.THINGS)}, and only scenes with signs can have other things than their own."
+            )
 
         self.seed, self.split, self.size = seed, split, size
         self.items_per_image, self.one_of_each = items_per_image, one_of_each
         self.tasks, self.style = tuple(tasks), style
+        self.signs, self.things = signs, things
         self.has_regions = True
         """Whether records have the boxes and masks of the things in the image."""
 
@@ -136,7 +165,8 @@ class Scenes:
             self.tasks,
             self.style,
         )
-        return "scenes " + " ".join(map(str, values))
+        lettered = f" signs {self.signs} {self.things}" if self.signs else ""
+        return "scenes " + " ".join(map(str, values)) + lettered
 
     def __getitem__(self, index: int) -> list[Record]:
         """All records about one image; negative indices count from the end."""
@@ -144,30 +174,110 @@ class Scenes:
             raise IndexError(f"scenes: image index {index} is out of range; there are {self.size} images.")
         index %= self.size
 
+        if self.signs:
+            return self._lettered_records(index)
         scene = self.scene(index)
         view, random = View(scene), Random(self.seed, ALL_SPLITS.index(self.split), index, 1)
 
-        has_caption = "captioning" in self.tasks
-        items: Sequence[Item]
-        if self.one_of_each:
-            items = each(view, random, self.tasks)
-        else:
-            items = mix(view, random, self.tasks, self.items_per_image - has_caption)
-        records = self._records(view, items, has_caption=has_caption)
-        if _DRAWING in self.tasks:
-            records.append(_drawing_record(view, self._shared_fields(view)))
-        return records
+        return self._scene_records(view, random, self._shared_fields(view), self.items_per_image)
 
     def scene(self, index: int) -> Scene:
         """The scene of an image."""
+        if self.signs:
+            return self.lettered_scene(index).drawn.scene
         return make_scene(self.seed, self.split, index)
+
+    def lettered_scene(self, index: int) -> LetteredScene:
+        """The scene of an image, with its signs; only if there are signs."""
+        return make_sign_scene(self.seed, self.split, index, self.signs)
 
     def texts(self) -> Iterator[str]:
         """Yields texts that contain every word form, always made from scenes of the training split."""
-        return texts(self.seed)
+        yield from texts(self.seed)
+        if self.signs:
+            yield from self._sign_texts()
 
-    def _records(self, view: View, items: Sequence[Item], *, has_caption: bool) -> list[Record]:
-        shared = self._shared_fields(view)
+    def _sign_texts(self) -> Iterator[str]:
+        """Yields the texts of the signs of some training scenes, with their places."""
+        for index in range(_SCENES_FOR_TEXTS):
+            made = make_sign_scene(self.seed, ALL_SPLITS[0], index, self.signs)
+            for one in made.phrases:
+                for text in one.texts:
+                    yield text.replace("\n", " ")
+            for language in sign_items.targets(made):
+                yield from sign_items.sign_texts(made, language)
+
+    def _scene_records(self, view: View, random: Random, shared: dict[str, Any], amount: int) -> list[Record]:
+        """Records of the tasks that are about the things of a scene, with up to `amount` items."""
+        has_caption = "captioning" in self.tasks
+        items: list[Item] = []
+        if self.one_of_each:
+            items = each(view, random, self.tasks)
+        elif amount > has_caption:
+            items = mix(view, random, self.tasks, amount - has_caption)
+        records = self._records(view, items, shared, has_caption=has_caption)
+        if _DRAWING in self.tasks:
+            records.append(_drawing_record(view, shared))
+        return records
+
+    def _lettered_records(self, index: int) -> list[Record]:
+        """All records about a scene with signs: those about its signs, then those about its things."""
+        made = self.lettered_scene(index)
+        view = View(made.drawn.scene)
+        shared = self._lettered_fields(made, view)
+        tags = {"subset": made.kind} if made.kind else {}
+
+        records: list[Record] = []
+        if "reading" in self.tasks:
+            records += _reading_records(made, shared, tags)
+        if "image_translation" in self.tasks:
+            for language in sign_items.targets(made):
+                records.append(self._image_translation_record(made, language, shared, tags))
+
+        if not set(self.tasks) & set(TASKS) or not view.things:
+            return records
+        random = Random(self.seed, ALL_SPLITS.index(self.split), index, 4)
+        return records + self._scene_records(view, random, shared, self.items_per_image - len(records))
+
+    def _lettered_fields(self, made: LetteredScene, view: View) -> dict[str, Any]:
+        """The fields that are the same in all records about one image with signs."""
+        found: tuple[Region, ...] = ()
+        if self.has_regions:
+            found = regions(view, self.style) if self.things == "shown" else ()
+            for sign in made.drawn.signs:
+                found += tuple(sign_items.letter_regions(sign))
+
+        image = self._lettered_image(made, "")
+        return {"images": (image,), "group": image.key, "split": view.scene.split, "regions": found}
+
+    def _lettered_image(self, made: LetteredScene, language: str) -> Medium:
+        """The image of a scene with signs, in their own or another language."""
+        parts = [made.drawn.scene.key, self.style if self.style != "drawn" else ""]
+        parts += [self.things if self.things != "shown" else "", language]
+        draw = partial(sign_items.draw_lettered, made, language, things=self.things, pictures=self.style)
+        return Medium(draw, "/".join(part for part in parts if part))
+
+    def _image_translation_record(
+        self, made: LetteredScene, language: str, shared: dict[str, Any], tags: dict[str, str]
+    ) -> Record:
+        is_ambiguous = sign_items.is_ambiguous(made, language)
+        tags = tags | {"type": "ambiguous sign" if is_ambiguous else "sign"}
+        nouns = [one for one in made.phrases if one.word]
+        if is_ambiguous and len(made.phrases) == 1:
+            tags.update(word=nouns[0].word, sense=nouns[0].noun)
+        return image_translation.Record(
+            id=f"{made.drawn.scene.key}/translation/{language}",
+            signs=sign_items.sign_texts(made, language),
+            source_language=made.drawn.signs[0].language,
+            target_language=language,
+            target_image=self._lettered_image(made, language),
+            tags=tags,
+            **shared,
+        )
+
+    def _records(
+        self, view: View, items: Sequence[Item], shared: dict[str, Any], *, has_caption: bool
+    ) -> list[Record]:
         records: list[Record] = []
         if has_caption:
             records.append(_caption_record(view, shared))
@@ -196,6 +306,22 @@ class Scenes:
             "split": scene.split,
             "regions": regions(view, self.style) if self.has_regions else (),
         }
+
+
+def _reading_records(made: LetteredScene, shared: dict[str, Any], tags: dict[str, str]) -> list[Record]:
+    """A record that asks for the text of the signs, and one that asks for their places too."""
+    found: list[Record] = []
+    for name, with_places in (("text", False), ("places", True)):
+        found.append(
+            reading.Record(
+                id=f"{made.drawn.scene.key}/reading/{name}",
+                signs=sign_items.sign_texts(made),
+                with_places=with_places,
+                tags=tags,
+                **shared,
+            )
+        )
+    return found
 
 
 def _caption_record(view: View, shared: dict[str, Any]) -> Record:

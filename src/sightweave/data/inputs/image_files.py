@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from sightweave.core.errors import MediaError
 from sightweave.core.types import Medium, MediumInfo
@@ -167,6 +167,37 @@ def load(
         f"{where}: an image must be a pathlib.Path, bytes, a numpy array, a Pillow image or a function that returns bytes "
         f"or an array (got {type(source).__module__}.{type(source).__qualname__}).",
     )
+
+
+def picture(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
+    """Decodes an image in its own mode, such as P or I;16, with its EXIF rotation applied; of an animation, the first frame.
+
+    Args:
+        medium: As for `load`; an array becomes an RGB image.
+        limits: Limits that are checked before decoding.
+
+    Raises:
+        MediaError: As for `load`, but of any mode.
+    """
+    source, where = _given(medium), _where(medium)
+    if isinstance(source, Path):
+        with _regular_file(source, where, limits) as file:
+            source = _read(file, limits)
+    if isinstance(source, Image.Image):
+        _check_size(*source.size, where, limits)
+        return ImageOps.exif_transpose(source)
+    if not isinstance(source, bytes | bytearray | memoryview):
+        return Image.fromarray(load(Medium(source, medium.key), limits))
+
+    data = _bounded(bytes(source), where, limits)
+    image, _ = _open(io.BytesIO(data), where, limits)
+    _check_end(data, str(image.format), where)
+    try:
+        return ImageOps.exif_transpose(image).copy()
+    except MemoryError:
+        raise
+    except Exception as error:  # malicious bytes can make decoders raise almost anything
+        raise _undecodable(error, where) from None
 
 
 def digest(medium: Medium, limits: Limits = DEFAULT_LIMITS) -> str:

@@ -8,7 +8,8 @@ A row may have the fields of several tasks::
     turns                                                          (a conversation)
     task, and the fields of that task's Record                     (any other task)
 
-with ``images`` (any number), and optionally ``id``, ``split``, ``tags``, ``regions`` and ``quality``.
+with ``images`` (any number), and optionally ``id``, ``split``, ``tags``, ``regions``, ``quality`` and, if the task uses it,
+``target_image``.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ FIELDS = (
     *("image", "images", "id", "split", "tags", "type", "prompt", "caption", "captions"),
     *("question", "answer", "answers", "references", "options", "rationale", "steps"),
     *("source", "target", "targets", "source_language", "target_language"),
-    *("turns", "regions", "quality"),
+    *("turns", "regions", "quality", "target_image"),
 )
 """Names of the common fields that a row may have."""
 _FIELD_PREFIXES = tuple(f"{field}_" for field in FIELDS)
@@ -86,7 +87,7 @@ def records(
 
     Args:
         values: The row, with the fields in `FIELDS`.
-        images: Images of the row.
+        images: Images of the row; the last one is its ``target_image``, if it has that field.
         name: Id to use if the row has none of its own.
         labelled: Whether the row must have a training target.
 
@@ -94,6 +95,9 @@ def records(
         RowError: A required field is missing, or a field is empty or has the wrong type.
     """
     name = _row_id(values, name)
+    target_image = None
+    if values.get("target_image") is not None:
+        *images, target_image = images
     common: dict[str, Any] = {
         "id": name,
         "images": tuple(images),
@@ -108,7 +112,7 @@ def records(
     # A row that names a task in its ``task`` column becomes a record of that task only.
     task_class = _named_task_class(values)
     if task_class is not None:
-        return [_record_of_task(task_class, values, common)]
+        return [_record_of_task(task_class, values, common, target_image)]
 
     # Any other row becomes a record for each task whose fields are present.
     made: list[Record] = []
@@ -172,14 +176,18 @@ def _task_fields(record_type: type) -> dict[str, tuple[Field[Any], TypeAdapter[A
     hints = get_type_hints(record_type)
     found = {}
     for field in fields(record_type):
-        if field.name not in COMMON:
+        if field.name not in (*COMMON, "target_image"):
             found[field.name] = (field, TypeAdapter(hints[field.name]))
     return found
 
 
-def _record_of_task(record_type: type, values: Mapping[str, Any], common: _CommonFields) -> Record:
+def _record_of_task(
+    record_type: type, values: Mapping[str, Any], common: _CommonFields, target_image: Medium | None
+) -> Record:
     """Builds the record of a row that names its task."""
-    found = {}
+    found: dict[str, Any] = {}
+    if target_image is not None and "target_image" in getattr(record_type, "__dataclass_fields__", ()):
+        found["target_image"] = target_image
     for name, (field, validator) in _task_fields(record_type).items():
         value = values.get(name)
         if value is None:

@@ -23,7 +23,7 @@ _REMEMBERED = 50_000
 
 
 def given_images(values: Mapping[str, Any]) -> list[Any]:
-    """The values in a row's ``images`` or ``image`` field that specify its images.
+    """The values in a row's ``images`` or ``image`` field that specify its images, then its ``target_image``, if any.
 
     Raises:
         RowError: The row has neither or both of these fields, or its ``images`` is not a list.
@@ -36,7 +36,7 @@ def given_images(values: Mapping[str, Any]) -> list[Any]:
             )
         if not isinstance(found, list | tuple):
             raise RowError("wrong_type", "images", found, f"must be a list (got {shown(found)}).")
-        return list(found)
+        return [*found, *_target_image(values)]
 
     if values.get("image") is None:
         present = ", ".join(str(name) for name in values if name != "unread") or "nothing"
@@ -45,7 +45,12 @@ def given_images(values: Mapping[str, Any]) -> list[Any]:
             f"{image_marks.hint(values.get('unread') or ())}"
         )
         raise RowError("missing_field", "image", None, message)
-    return [values["image"]]
+    return [values["image"], *_target_image(values)]
+
+
+def _target_image(values: Mapping[str, Any]) -> list[Any]:
+    target = values.get("target_image")
+    return [] if target is None else [target]
 
 
 class RowImages:

@@ -34,7 +34,8 @@ RGB = {
 MIN_GAP = 93
 """Minimum difference in x between the centres of two things, in sixteenths of a pixel (5.8 pixels)."""
 _EXTENT = SIDE * UNIT
-_SIDES = {"small": 19 * UNIT, "big": 28 * UNIT}
+SIDES = {"small": 19 * UNIT, "big": 28 * UNIT}
+"""Side of a thing by its size, in sixteenths of a pixel, before a random change by up to one pixel."""
 _JITTER = 18
 _Kind = tuple[str, str, str]  # name, colour, fill
 
@@ -56,14 +57,14 @@ def make_scene(seed: int, split: str, index: int) -> Scene:
     random = Random(seed, ALL_SPLITS.index(split), index, 0)
     kinds = _kinds(random, split)
     sizes = _sizes(random, len(kinds))
-    sides = [_SIDES[size] + random.between(-UNIT, UNIT) for size in sizes]
+    sides = [SIDES[size] + random.between(-UNIT, UNIT) for size in sizes]
     places = _places(random, sides)
 
     things = []
     for kind, size, side, place in zip(kinds, sizes, sides, places, strict=True):
-        things.append(_thing(random, kind, size, side, place))
+        things.append(random_thing(random, kind, size, side, place))
     things.sort(key=lambda thing: thing.x)
-    return Scene(f"scenes/{seed}/{split}/{index}", split, _background(random), tuple(things))
+    return Scene(f"scenes/{seed}/{split}/{index}", split, random_background(random), tuple(things))
 
 
 def _sizes(random: Random, count: int) -> list[str]:
@@ -175,7 +176,18 @@ def _free_place(
     return None
 
 
-def _thing(random: Random, kind: _Kind, size: str, side: int, place: tuple[int, int]) -> Thing:
+def random_thing(
+    random: Random, kind: tuple[str, str, str], size: str, side: int, place: tuple[int, int]
+) -> Thing:
+    """Draws the colour jitter and the angle of a thing.
+
+    Args:
+        random: Stream of random numbers.
+        kind: Name, colour and fill.
+        size: Size word.
+        side: Side in sixteenths of a pixel.
+        place: Centre in sixteenths of a pixel.
+    """
     name, color, fill = kind
 
     # Black gets less jitter, because more could turn it into a dark green or red.
@@ -199,7 +211,8 @@ def _thing(random: Random, kind: _Kind, size: str, side: int, place: tuple[int, 
     )
 
 
-def _background(random: Random) -> Background:
+def random_background(random: Random) -> Background:
+    """Draws a background in pale colours."""
     kind = random.choice(("plain", "gradient", "noise"))
     num_colors = {"plain": 1, "gradient": 4, "noise": 25}[kind]
     channels = [205 + (octet * 51 >> 8) for octet in random.octets(3 * num_colors)]

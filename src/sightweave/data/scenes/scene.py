@@ -56,3 +56,40 @@ class Scene:
     background: Background
     things: tuple[Thing, ...]
     """The things from left to right, which do not overlap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign in a scene: a panel with one or two lines of text."""
+
+    text: str
+    """The text, with a line feed between two lines."""
+    language: str
+    """Code of the text's language: ``en``, ``de`` or ``fr``."""
+    face: str
+    """Face of the letters: ``regular``, ``bold`` or ``slanted``."""
+    dot: int
+    """Side of a dot of the letters, in sixteenths of a pixel; 16 is one pixel."""
+    ink: str
+    """Colour of the letters and the frame, a name in `lettering.COLORS`."""
+    ground: str
+    """Colour of the panel, a name in `lettering.COLORS`."""
+    x: int
+    """Distance of the centre from the left edge, in sixteenths of a pixel."""
+    y: int
+    """Distance of the centre from the top edge, in sixteenths of a pixel."""
+    width: int
+    """Width of the panel without its frame, in sixteenths of a pixel."""
+    height: int
+    """Height of the panel without its frame, in sixteenths of a pixel."""
+    angle: int
+    """Clockwise rotation in degrees, -8 to 8."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignScene:
+    """A scene with signs, which are drawn over the things."""
+
+    scene: Scene
+    signs: tuple[Sign, ...]
+    """The signs from top to bottom, which overlap neither one another nor a thing."""

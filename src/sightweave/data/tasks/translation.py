@@ -11,25 +11,10 @@ from dataclasses import dataclass, field
 
 from sightweave.core.config import config
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
+from sightweave.data.phrasing import languages
 from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 
-LANGUAGES = {
-    "en": "English",
-    "de": "German",
-    "fr": "French",
-    "zh": "Chinese",
-    "cs": "Czech",
-    "es": "Spanish",
-    "it": "Italian",
-    "pt": "Portuguese",
-    "ru": "Russian",
-    "ar": "Arabic",
-    "hi": "Hindi",
-    "bn": "Bengali",
-    "ja": "Japanese",
-    "ko": "Korean",
-    "tr": "Turkish",
-}
+LANGUAGES = languages.LANGUAGES
 """Names of languages in prompts, by language code; any other code is inserted unchanged."""
 
 

@@ -32,6 +32,10 @@ class Pass:
         """The parsed answers to the given samples."""
         return [self.parsed[number] for number in numbers]
 
+    def pictures(self, numbers: Sequence[int]) -> list[Any]:
+        """The images that a writer drew for the given samples; None for answers without one."""
+        return [getattr(self.predictions[number], "picture", None) for number in numbers]
+
     def likelihoods(self, number: int, texts: Sequence[str]) -> list[Likelihood]:
         """The likelihoods of texts as answers to one sample; empty if this pass does not include the sample."""
         if number not in self.judged:
@@ -99,6 +103,11 @@ class Asked:
 def is_of_likelihoods(metric: Any) -> bool:
     """Whether a metric is a `LikelihoodMetric`."""
     return hasattr(metric, "candidates")
+
+
+def is_of_pictures(metric: Any) -> bool:
+    """Whether a metric is a `PictureMetric`."""
+    return bool(getattr(metric, "of_pictures", False))
 
 
 def type_of(sample: Sample) -> str:

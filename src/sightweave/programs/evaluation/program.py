@@ -6,7 +6,7 @@ samples --predict--> predictions --tasks.parse--> answers --metrics--> rows --st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +20,15 @@ from sightweave.programs.evaluation import statistics, verdict
 from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.controls import CONTROLS
 from sightweave.programs.evaluation.copies import merged
-from sightweave.programs.evaluation.passes import SIGHTED, Asked, Pass, Task, is_of_likelihoods, type_of
+from sightweave.programs.evaluation.passes import (
+    SIGHTED,
+    Asked,
+    Pass,
+    Task,
+    is_of_likelihoods,
+    is_of_pictures,
+    type_of,
+)
 from sightweave.programs.evaluation.scores import Answer, Evaluation, Item, TaskScores
 from sightweave.programs.evaluation.scoring import scored
 
@@ -73,14 +81,18 @@ def evaluate(
         RecipeError: a control, a task or a metric is unknown.
         BackendError: a task's score needs likelihoods, and `predict` provides none.
     """
-    _check(samples, controls)
     notes: list[str] = []
-    samples = _with_groups_merged(samples, notes)
-    built = _tasks(samples, tasks or {}, can_score, notes)
-
-    # Ask every sample as it is, then again in each control.
-    sighted = _ask(SIGHTED, dict(enumerate(samples)), predict, built, None, progress)
-    asked = _ask_controls(controls, samples, sighted, predict, built, seed, notes, progress)
+    passes = ask(
+        samples,
+        predict,
+        controls=controls,
+        tasks=tasks,
+        seed=seed,
+        can_score=can_score,
+        progress=progress,
+        notes=notes,
+    )
+    samples, built, sighted, asked = passes.samples, passes.tasks, passes.sighted, passes.asked
 
     # Compute the scores of each task, and those of answers from the training data alone.
     known = train if isinstance(train, Baselines) else Baselines(train)
@@ -106,6 +118,56 @@ def evaluate(
         notes=tuple(dict.fromkeys(notes)),
         items=tuple(_item(common, number, right) for number in range(len(samples))),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """All passes of an evaluation."""
+
+    samples: Sequence[Sample]
+    """The samples, with duplicate images in one group."""
+    tasks: Mapping[str, Task]
+    """Their tasks by name, in alphabetical order."""
+    sighted: Pass
+    """The pass in which samples are unchanged."""
+    asked: Mapping[str, Pass]
+    """Passes of the controls, by name."""
+
+
+def ask(
+    samples: Sequence[Sample],
+    predict: Predict,
+    *,
+    controls: Sequence[str],
+    tasks: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    can_score: bool = True,
+    progress: Progress | None = None,
+    notes: list[str] | None = None,
+) -> Passes:
+    """Asks every sample as it is, then again in each control; nothing is scored.
+
+    Args:
+        samples: As for `evaluate`, like the other arguments.
+        predict: Answers samples.
+        controls: Names of controls.
+        tasks: Config of a task by its name.
+        seed: Random seed for exchanging images.
+        can_score: Whether `predict` can score texts.
+        progress: Called before each pass.
+        notes: List to which notes for the reader are added.
+
+    Raises:
+        DataError, RecipeError, BackendError: as for `evaluate`.
+    """
+    _check(samples, controls)
+    notes = [] if notes is None else notes
+    samples = _with_groups_merged(samples, notes)
+    built = _tasks(samples, tasks or {}, can_score, notes)
+
+    sighted = _ask(SIGHTED, dict(enumerate(samples)), predict, built, None, progress)
+    asked = _ask_controls(controls, samples, sighted, predict, built, seed, notes, progress)
+    return Passes(samples, built, sighted, asked)
 
 
 def _with_groups_merged(samples: Sequence[Sample], notes: list[str]) -> list[Sample]:
@@ -212,12 +274,17 @@ def _check_score(task: str, name: str, metric: Any, can_score: bool) -> None:
     """Checks that a metric can be the score of a task.
 
     Raises:
-        RecipeError: lower is better for the metric, or it compares passes.
+        RecipeError: lower is better for the metric, it scores images, or it compares passes.
         BackendError: it needs likelihoods, which the predictor does not provide.
     """
     if getattr(metric, "less_is_better", False):
         raise RecipeError(
             f"task {task!r}: lower is better for {name}, so it cannot be the score; list another metric first."
+        )
+    if is_of_pictures(metric):
+        raise RecipeError(
+            f"task {task!r}: {name} scores drawn images, which baselines and controls do not have, so it cannot be the "
+            "score; list another metric first."
         )
     if not is_of_likelihoods(metric):
         return

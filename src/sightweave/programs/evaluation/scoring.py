@@ -16,7 +16,14 @@ from sightweave.answers.metrics import exact_match
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Prediction, Sample
 from sightweave.programs.evaluation import calibration, statistics, verdict
-from sightweave.programs.evaluation.passes import SIGHTED, Asked, Pass, Task, is_of_likelihoods
+from sightweave.programs.evaluation.passes import (
+    SIGHTED,
+    Asked,
+    Pass,
+    Task,
+    is_of_likelihoods,
+    is_of_pictures,
+)
 from sightweave.programs.evaluation.scores import MetricFacts, TaskScores, TypeScores
 from sightweave.programs.evaluation.statistics import Estimate
 
@@ -52,6 +59,8 @@ def _further_rows(metric: Any, numbers: Sequence[int], common: Asked) -> _Rows:
     Raises:
         DataError: the metric names a control that was not run.
     """
+    if is_of_pictures(metric):
+        return _rows_of(metric, numbers, common.sighted.pictures(numbers), common.samples)
     if not is_of_likelihoods(metric):
         return _rows_of(metric, numbers, common.sighted.answers(numbers), common.samples)
 
@@ -77,10 +86,10 @@ def _judged_rows(metric: Any, numbers: Sequence[int], passes: Sequence[Pass], co
 def _rows_of(
     metric: Any,
     numbers: Sequence[int],
-    answers: Sequence[str | None],
+    answers: Sequence[Any],
     samples: Sequence[Sample] | Mapping[int, Sample],
 ) -> _Rows:
-    """Rows of a metric that scores generated answers."""
+    """Rows of a metric that scores generated answers or drawn images."""
     found = metric.rows(list(answers), [samples[number] for number in numbers])
     return dict(zip(numbers, found, strict=True))
 
@@ -139,8 +148,10 @@ def _with_score(task: Task, known: Mapping[str, Any], name: str, failed: Sequenc
 
 
 def _can_be_score(metric: Any) -> bool:
-    """Whether a metric can replace the score: higher is better, and it needs no likelihoods."""
-    return not getattr(metric, "less_is_better", False) and not is_of_likelihoods(metric)
+    """Whether a metric can replace the score: higher is better, and it needs neither likelihoods nor images."""
+    return not (
+        getattr(metric, "less_is_better", False) or is_of_likelihoods(metric) or is_of_pictures(metric)
+    )
 
 
 @dataclass(frozen=True, slots=True)

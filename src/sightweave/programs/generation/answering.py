@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sightweave.answers.decoding._base import Decoder, Draws
-from sightweave.answers.writers._base import Writer
+from sightweave.answers.writers._base import Completing, Writer
 from sightweave.core.device import side_by_side
 from sightweave.core.errors import BackendError, DataError, RecipeError
 from sightweave.core.types import Prediction, Sample
@@ -343,7 +343,10 @@ class Reader:
                 session, decoder, wanted.draws, limits, end_id=tokenizer.end_id, tokenizer=tokenizer
             )
             writer: Writer = self.options.writer.build(tokenizer=tokenizer)
-            said = [_prediction(writer, text, limit) for text, limit in zip(made, limits, strict=True)]
+            said = [
+                _prediction(writer, text, limit, one.sample)
+                for text, limit, one in zip(made, limits, encoded, strict=True)
+            ]
         if not any(texts):
             return said
         return [replace(one, likelihoods=each) for one, each in zip(said, likelihoods, strict=True)]
@@ -374,10 +377,12 @@ class Reader:
         return [writer.write(one.ids, one.total) for one in made]
 
 
-def _prediction(writer: Writer, text: Written, limits: Limits) -> Prediction:
+def _prediction(writer: Writer, text: Written, limits: Limits, sample: Sample) -> Prediction:
     """The writer's prediction for a generated text, which ends before the first stop text."""
     made = _stopped(writer.write(text.ids, text.total), limits)
-    return replace(made, finish="stop") if limits.stop and text.has_ended else made
+    if limits.stop and text.has_ended:
+        made = replace(made, finish="stop")
+    return writer.complete(made, sample) if isinstance(writer, Completing) else made
 
 
 def _stopped(prediction: Prediction, limits: Limits) -> Prediction:

@@ -120,8 +120,8 @@ class Gradients:
             name = names[id(parameter)]
             has.append(name in used if name in sharding.outside else parameter.grad is not None)
         loss, *users = self.world.sum([loss, *has])
-        for parameter, number in zip(self.parameters, users, strict=True):
-            if not number:
+        for parameter, num_users in zip(self.parameters, users, strict=True):
+            if not num_users:
                 parameter.grad = None
             elif parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

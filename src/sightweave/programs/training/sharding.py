@@ -109,7 +109,7 @@ class Sharding:
             if not is_sharded(value) and value not in self._replicated
         }
         """Names of the sharded weights outside of blocks."""
-        self._root = _Root(self.model)
+        self._root: Any = _Root(self.model)  # FSDP2 adds methods to it
         fully_shard(self._root, mesh=mesh, ignored_params=self._replicated)
         self.model.language_model.token_embedding.register_forward_hook(_with_gradient)
         self._groups: list[Any] = [
@@ -188,7 +188,8 @@ class Sharding:
         # Running statistics must not see it.
         with undisturbed(encoder, self.device):
             features = encoder(torch.zeros(1, 3, side, side, device=self.device))
-        return 0.0 * features.values.float().sum()
+        found: Tensor = 0.0 * features.values.float().sum()
+        return found
 
     def fill_gradients(self, loss: Tensor, used: set[str]) -> None:
         """Makes the backward pass give a gradient of 0 to weights outside of blocks that this process does not use.
@@ -214,9 +215,9 @@ class Sharding:
         # FSDP2 exchanges the gradients at the end of the backward pass, in a callback that its hook on the loss queues. This
         # hook comes first, and so does its callback.
         def queue(_gradient: Tensor) -> None:
-            torch.autograd.Variable._execution_engine.queue_callback(fill)  # type: ignore[attr-defined]
+            torch.autograd.Variable._execution_engine.queue_callback(fill)
 
-        loss.register_hook(queue)
+        loss.register_hook(queue)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     # Norms and weights.
 

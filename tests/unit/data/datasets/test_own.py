@@ -16,7 +16,7 @@ from sightweave.core.types import Medium
 from sightweave.data.datasets import own
 from sightweave.data.reading.dataset import task_of
 from sightweave.data.reading.detect import detect
-from sightweave.data.tasks import captioning
+from sightweave.data.tasks import captioning, image_translation, reading
 
 
 def picture(folder: Path, name: str, shade: int = 0) -> str:
@@ -432,3 +432,51 @@ def test_a_table_of_a_spreadsheet_that_writes_semicolons(tmp_path: Path) -> None
     (tmp_path / "data.csv").write_bytes(text.encode())
     ((record,),) = own.from_folder(tmp_path, held_out=0.0)
     assert (record.question, record.answers) == ("How much; roughly?", ("1,5",))
+
+
+def test_pairs_of_pictures_with_words_in_two_languages(tmp_path: Path) -> None:
+    row = {
+        "image": picture(tmp_path, "en.png", 10),
+        "target_image": picture(tmp_path, "de.png", 20),
+        "task": "image_translation",
+        "signs": ["[100 100 500 300] bat => Schl\u00e4ger"],
+        "source_language": "en",
+        "target_language": "de",
+    }
+    path = write(tmp_path, [row])
+    assert list(detect(path)) == ["own"]
+    ((record,),) = train(path)
+    assert isinstance(record, image_translation.Record)
+    assert [Path(str(one.source)).name for one in record.images] == ["en.png"]
+    assert record.target_image is not None
+    assert Path(str(record.target_image.source)).name == "de.png"
+    assert image_translation.Config().build().sample(record).target == row["signs"][0]
+
+
+def test_signs_can_be_read_without_a_target_picture(tmp_path: Path) -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    rows = [{"image": image, "task": "reading", "signs": ["[0 0 500 500] Exit"], "with_places": True}]
+    ((record,),) = own.from_records(rows, strict=True)
+    assert isinstance(record, reading.Record)
+    assert (record.signs, record.with_places) == (("[0 0 500 500] Exit",), True)
+
+
+def test_a_target_picture_that_is_missing_is_reported(tmp_path: Path) -> None:
+    row = {
+        "image": picture(tmp_path, "en.png"),
+        "target_image": "gone.png",
+        "task": "image_translation",
+        "signs": ["[0 0 500 500] Exit => Ausgang"],
+        "target_language": "de",
+    }
+    with pytest.raises(DataError, match=r"gone\.png"):
+        train(write(tmp_path, [row]), strict=True)
+
+
+def test_a_target_picture_does_not_change_the_other_tasks(tmp_path: Path) -> None:
+    rows = [
+        {"image": picture(tmp_path, "a.png"), "target_image": picture(tmp_path, "b.png"), "caption": "one"}
+    ]
+    ((record,),) = train(write(tmp_path, rows))
+    assert isinstance(record, captioning.Record)
+    assert len(record.images) == 1

@@ -11,7 +11,7 @@ from sightweave.data.datasets.scenes import Config, Scenes
 from sightweave.data.reading.dataset import task_of
 from sightweave.data.scenes.layout import HELD_OUT
 from sightweave.data.scenes.translations import is_held_out
-from sightweave.data.tasks import translation
+from sightweave.data.tasks import captioning, image_translation, reading, translation
 
 
 def test_a_training_picture():
@@ -141,3 +141,77 @@ def test_a_scene_in_two_styles_is_two_pictures() -> None:
     assert len(set(keys)) == 4
     assert keys[0] == drawn.scene(0).key
     assert {record.group for record in emoji[0]} == {keys[2]}
+
+
+def signs(split: str = "scenes", **fields: object) -> Scenes:
+    return Config(signs=2, **fields).build(split=split)  # type: ignore[arg-type]
+
+
+def test_scenes_with_signs_ask_what_they_say_and_for_both_translations() -> None:
+    for index in range(10):
+        records = signs()[index]
+        assert [type(one) for one in records] == [reading.Record] * 2 + [image_translation.Record] * 2
+        assert [one.with_places for one in records[:2]] == [False, True]
+        languages = {one.target_language for one in records[2:]} | {records[2].source_language}
+        assert languages == {"en", "de", "fr"}
+        assert len({one.id for one in records}) == 4
+        assert len({one.images[0].key for one in records}) == 1
+
+
+def test_target_images_are_those_of_the_languages() -> None:
+    records = signs()[3][2:]
+    source = records[0].images[0].source()
+    targets = [one.target_image.source() for one in records]
+    assert all(one.shape == source.shape and (one != source).any() for one in targets)
+    assert len({one.target_image.key for one in records}) == 2
+
+
+def test_held_out_signs_say_what_they_test() -> None:
+    dataset = signs("combinations")
+    found = [{one.tags["subset"] for one in dataset[index]} for index in range(6)]
+    assert found == [{"phrases"}, {"faces"}, {"pairs"}] * 2
+    assert all("subset" not in one.tags for one in signs("train")[0])
+
+
+def test_scenes_with_signs_may_have_items_about_their_things() -> None:
+    dataset = signs("train", tasks=("captioning", "reading", "vqa"), items_per_image=5)
+    for index in range(10):
+        records = dataset[index]
+        assert 3 <= len(records) <= 5
+        assert sum(isinstance(one, captioning.Record) for one in records) == 1
+        assert sum(isinstance(one, reading.Record) for one in records) == 2
+        assert len({one.id for one in records}) == len(records)
+
+
+def test_controls_hide_or_swap_the_things_and_keep_the_answers() -> None:
+    shown, hidden, swapped = (signs(things=name) for name in ("shown", "hidden", "swapped"))
+    is_swapped = []
+    for index in range(12):
+        pictures = [dataset[index][0].images[0] for dataset in (shown, hidden, swapped)]
+        assert len({one.key for one in pictures}) == 3
+        first, second, third = (one.source() for one in pictures)
+        assert (first != second).any()
+        is_swapped.append((first != third).any())
+        assert shown[index][2].signs == hidden[index][2].signs == swapped[index][2].signs
+    assert any(is_swapped)
+    assert len({dataset.fingerprint for dataset in (shown, hidden, swapped)}) == 3
+
+
+def test_texts_of_signs_have_every_word() -> None:
+    texts = "\n".join(signs().texts())
+    for word in ("Ausgang", "aujourd'hui", "nouvelle", "jedes", "Fledermaus", "=> ", "ink=#"):
+        assert word in texts
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"signs": 3}, r"signs must be 0, 1 or 2 \(got 3\)"),
+        ({"tasks": ("reading",)}, r"no task 'reading' \(it needs signs: 1 or 2\)"),
+        ({"things": "hidden"}, "things is 'hidden' and signs is 0"),
+        ({"things": "gone", "signs": 1}, "things is 'gone' and signs is 1"),
+    ],
+)
+def test_wrong_settings_of_signs(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Scenes(seed=0, split="train", size=1, **fields)  # type: ignore[arg-type]

@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 
 from sightweave.core import catalog
+from sightweave.core.errors import DataError
 from sightweave.core.types import Medium
-from sightweave.data.tasks import captioning, conversation, reasoning, translation, vqa
+from sightweave.data.tasks import (
+    captioning,
+    conversation,
+    image_translation,
+    reading,
+    reasoning,
+    translation,
+    vqa,
+)
 
 IMAGE = Medium(np.zeros((2, 2, 3), np.uint8), key="key")
 RECORDS: dict[str, Any] = {
@@ -32,7 +41,19 @@ RECORDS: dict[str, Any] = {
         images=(IMAGE,),
         turns=(conversation.Turn("user", (0, "what is it?")), conversation.Turn("assistant", ("a cat",))),
     ),
+    "reading": reading.Record(id="r", images=(IMAGE,), signs=("[0 0 500 200] a bat", "[0 300 500 500] exit")),
+    "image_translation": image_translation.Record(
+        id="r", images=(IMAGE,), signs=("[0 0 500 200] bat => Schläger",), target_language="de"
+    ),
 }
+ANSWERS = {
+    "captioning": "captions",
+    "translation": "targets",
+    "conversation": "turns",
+    "reading": "signs",
+    "image_translation": "signs",
+}
+"""The field that has a record's answers, if it is not ``answers``."""
 
 
 def task(name: str, **fields: Any) -> Any:
@@ -52,10 +73,9 @@ def test_a_sample_shows_the_picture_asks_and_holds_all_references(name: str) -> 
     assert sample.parts[0].content is IMAGE
     assert [part.role for part in sample.parts] == ["user", "user", "assistant"]
     assert [part.learn for part in sample.parts] == [False, False, True]
-    field = {"captioning": "captions", "translation": "targets", "conversation": "references"}.get(
-        name, "answers"
-    )
-    assert sample.references == (getattr(record, field) or ("a cat",))
+    expected = getattr(record, ANSWERS.get(name, "answers"))
+    others = {"conversation": ("a cat",), "reading": ("a bat\nexit",)}
+    assert sample.references == others.get(name, expected)
     assert (sample.group, sample.tags["type"], sample.tags["mine"]) == ("g", "special", "yes")
     assert task(name).sample(RECORDS[name]).group == "key"
 
@@ -68,6 +88,8 @@ def test_a_sample_shows_the_picture_asks_and_holds_all_references(name: str) -> 
         ("reasoning", "why?", "It has ears. Answer: cat"),
         ("translation", "Translate into German: the {language}", "die"),
         ("conversation", "what is it?", "a cat"),
+        ("reading", "What does the sign say?", "a bat\nexit"),
+        ("image_translation", "Translate the sign into German.", "[0 0 500 200] bat => Schläger"),
     ],
 )
 def test_prompt_and_target(name: str, prompt: str, target: str) -> None:
@@ -89,7 +111,7 @@ def test_a_recipe_may_word_the_instruction() -> None:
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_without_an_answer_nothing_is_learnt(name: str) -> None:
-    field = {"captioning": "captions", "translation": "targets", "conversation": "turns"}.get(name, "answers")
+    field = ANSWERS.get(name, "answers")
     sample = task(name).sample(dataclasses.replace(RECORDS[name], **{field: ()}))
     assert sample.target == ""
     assert sample.references == ()
@@ -182,3 +204,29 @@ def test_only_a_caption_says_that_it_describes_its_pictures() -> None:
     question = vqa.Record(id="q", images=(), question="what ?", answers=("a ball",))
     assert captioning.Config().build().sample(caption).is_caption
     assert not vqa.Config().build().sample(question).is_caption
+
+
+def test_reading_with_places_answers_with_regions() -> None:
+    record = dataclasses.replace(RECORDS["reading"], with_places=True)
+    sample = task("reading").sample(record)
+    assert sample.prompt == "What does the sign say, and where is it?"
+    assert sample.target == "[0 0 500 200] a bat\n[0 300 500 500] exit"
+    assert sample.tags["type"] == "text and places"
+
+
+def test_in_image_translation_keeps_the_source_and_the_target_image() -> None:
+    record = dataclasses.replace(RECORDS["image_translation"], source_language="en", target_image=IMAGE)
+    sample = task("image_translation").sample(record)
+    assert sample.tags["source"] == "[0 0 500 200] bat"
+    assert sample.tags["languages"] == "en-de"
+    assert sample.target_image is IMAGE
+    assert sample.media == (IMAGE,)
+    without = task("image_translation", write_source=False).sample(record)
+    assert without.target == "[0 0 500 200] Schläger"
+
+
+@pytest.mark.parametrize("name", ["reading", "image_translation"])
+def test_a_malformed_sign_is_an_error_that_names_the_record(name: str) -> None:
+    record = dataclasses.replace(RECORDS[name], signs=("[0 0 500] bat",))
+    with pytest.raises(DataError, match=r"signs of record 'r': .*has 3 numbers"):
+        task(name).sample(record)

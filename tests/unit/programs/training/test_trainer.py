@@ -291,13 +291,13 @@ def test_ctrl_c_leaves_a_checkpoint_that_loads(tmp_path: Path) -> None:
     )
     try:
         metrics = tmp_path / "metrics.jsonl"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 1800
         while not (metrics.exists() and metrics.read_text().count("\n") > 3):
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        said, complaints = process.communicate(timeout=60)
+        said, complaints = process.communicate(timeout=1800)
     finally:
         process.kill()
     assert process.returncode == 0, complaints

@@ -1,0 +1,85 @@
+"""Shared by metrics of drawn images: input checks, and the signs that are read back from an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightweave.answers.scoring.sign_reader import read_sign
+from sightweave.core.errors import DataError
+from sightweave.core.text_regions import TextRegion, read_regions
+from sightweave.core.types import Sample
+from sightweave.data.inputs.image_files import load
+
+Pixels = NDArray[np.uint8]
+
+
+def check(name: str, pictures: Sequence[Any], samples: Sequence[Sample]) -> list[Pixels | None]:
+    """The drawn images as arrays; None where no image was drawn.
+
+    Args:
+        name: Name of the metric for messages.
+        pictures: One array uint8 ``H x W x 3``, Pillow image or None for each sample.
+        samples: The samples.
+
+    Raises:
+        DataError: There is not exactly one image per sample, or one of them is something else, such as a text.
+    """
+    if len(pictures) != len(samples):
+        raise DataError(
+            f"{name}: {len(pictures)} image(s) for {len(samples)} sample(s); give one for each, in order."
+        )
+
+    found: list[Pixels | None] = []
+    for picture, sample in zip(pictures, samples, strict=True):
+        if picture is None:
+            found.append(None)
+            continue
+        if isinstance(picture, str):
+            raise DataError(
+                f"{name}: scores drawn images, but the answer to {sample.id!r} is the text {picture[:40]!r}; "
+                "draw the answers with a writer and pass the images."
+            )
+        pixels = np.asarray(picture.convert("RGB") if hasattr(picture, "convert") else picture)
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+            raise DataError(
+                f"{name}: the image for {sample.id!r} is {pixels.dtype} {pixels.shape}; give uint8 (H, W, 3)."
+            )
+        found.append(pixels)
+    return found
+
+
+def signs_of(name: str, sample: Sample) -> tuple[TextRegion, ...]:
+    """The text regions of a sample's first reference.
+
+    Raises:
+        DataError: The sample has no reference, or it is not the plain-text form of regions.
+    """
+    reference = sample.references[0] if sample.references else ""
+    return read_regions(reference, f"{name}: reference of {sample.id!r}")
+
+
+def read_back(pixels: Pixels | None, signs: Sequence[TextRegion]) -> list[str]:
+    """The text that the template reader finds in each sign's box of an image; empty texts if there is no image."""
+    if pixels is None:
+        return [""] * len(signs)
+    found = []
+    for sign in signs:
+        # The reader knows the place only: what is legible counts, in any colour.
+        place = TextRegion("?", sign.box, angle=sign.angle) if sign.corners is None else sign
+        found.append(read_sign(pixels, place).text.replace("\n", " "))
+    return found
+
+
+def source_pixels(name: str, sample: Sample) -> Pixels:
+    """The pixels of a sample's first image.
+
+    Raises:
+        DataError: The sample has no image.
+    """
+    if not sample.media:
+        raise DataError(f"{name}: sample {sample.id!r} has no image to compare with.")
+    return np.asarray(load(sample.media[0]))
