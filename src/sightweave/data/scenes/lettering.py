@@ -137,6 +137,16 @@ def coverage(sign: Sign, size: tuple[int, int]) -> tuple[Window, NDArray[np.uint
     return window, _by_pixel(is_ink), _by_pixel(is_ground)
 
 
+def letter_coverage(sign: Sign, window: Window) -> NDArray[np.uint8]:
+    """Number of samples in each pixel of a window that are on the letters of a sign, 0 to 16, ``h x w``.
+
+    Raises:
+        DataError: The text does not fit into the panel.
+    """
+    across, down = local_positions(sign, window)
+    return _by_pixel(_is_letter(sign, across, down))
+
+
 def _is_letter(sign: Sign, across: NDArray[np.int32], down: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Whether each sample is on a letter, given the samples' positions in the panel."""
     # Look up the dot of each sample within the text; places outside the text fall on its empty border.
