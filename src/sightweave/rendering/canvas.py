@@ -79,9 +79,10 @@ class Canvas:
             array[mask] = np.clip(np.rint(values[mask][:, 0]), 0, 65535)
             array = array.astype(">u2" if mode == "I;16B" else "<u2")
         else:
-            array = np.array(cut)
-            exact = np.clip(np.rint(values[mask]), 0, 255)
-            array[mask] = exact if array.ndim == 3 else exact[:, 0]
+            array = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+            if not mask.all():
+                old = np.asarray(cut).reshape(array.shape)
+                array = np.where(mask[:, :, None], array, old)
         self.picture.paste(Image.frombytes(mode, cut.size, array.tobytes()), box)
 
     def _put_bits(

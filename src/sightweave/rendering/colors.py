@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, UInt8
 
 from sightweave.core.text_regions import Color
 
 _ROUNDS = 5
-_MOST_PIXELS = 1024
-"""Maximum pixels for the estimate; larger boxes are sampled evenly."""
+_MOST_PIXELS = 2048
+"""Approximate maximum of pixels for the estimate; larger boxes are sampled on a grid."""
 MIN_CONTRAST = 48.0
 """Minimum Euclidean distance in RGB between ink and ground; an estimated ink that is closer is replaced."""
 
@@ -24,8 +26,11 @@ def dominant(pixels: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]) 
     Returns:
         The ink, or None if the box has only one colour; and the ground.
     """
-    colors = _sampled(pixels[mask])
-    edge = _sampled(pixels[mask & ~_eroded(mask)])
+    step = math.ceil(math.sqrt(mask.size / _MOST_PIXELS))
+    if step > 1 and mask[::step, ::step].any():
+        pixels, mask = pixels[::step, ::step], mask[::step, ::step]
+    colors = pixels[mask].astype(np.float32)
+    edge = pixels[mask & ~eroded(mask)].astype(np.float32)
     ground = np.median(edge, axis=0)
     ink = colors[np.argmax(((colors - ground) ** 2).sum(1))]
 
@@ -53,17 +58,20 @@ def readable(ink: Color | None, ground: Color) -> Color:
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 127 else (255, 255, 255)
 
 
-def _sampled(colors: UInt8[np.ndarray, "n 3"]) -> Float32[np.ndarray, "m 3"]:
-    step = -(-len(colors) // _MOST_PIXELS) or 1
-    return colors[::step].astype(np.float32)
-
-
-def _eroded(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+def eroded(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
     """The mask without the pixels at its edge."""
     padded = np.pad(mask, 1)
     inner: Bool[np.ndarray, "H W"] = padded[:-2, 1:-1] & padded[2:, 1:-1]
     inner &= padded[1:-1, :-2] & padded[1:-1, 2:] & mask
     return inner
+
+
+def dilated(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """The mask and the pixels next to it."""
+    padded = np.pad(mask, 1)
+    grown: Bool[np.ndarray, "H W"] = padded[:-2, 1:-1] | padded[2:, 1:-1]
+    grown |= padded[1:-1, :-2] | padded[1:-1, 2:] | mask
+    return grown
 
 
 def _color(values: np.ndarray) -> Color:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float32
 
-_SWEEPS = 6
+_SWEEPS = 4
 """Averaging steps per resolution."""
 
 

@@ -23,10 +23,14 @@ from sightweave.rendering.typefaces import Fonts, Typeface
 
 MIN_SIZE = 8
 """Default minimum font size in pixels."""
-_MARGIN = 2
+MAX_SIZE = 2000
+"""Default maximum font size in pixels."""
+_MARGIN = 1
 """Pixels around a region whose colours spread into it."""
 _MOST_INK = 0.25
-"""Share of the margin from which pixels that look like ink count as surroundings."""
+"""Share of the pixels next to a region from which those that look like ink count as surroundings."""
+_FRAME = 0.5
+"""Share above which they are a frame in the colour of the letters."""
 _NEAR_INK = 0.2
 """Share of the way from the ground's colour to the ink's from which a pixel looks like ink."""
 _Box = tuple[int, int, int, int]
@@ -38,7 +42,7 @@ def render(
     *,
     font: str | Path | Sequence[str | Path] | Typeface = (),
     min_size: int = MIN_SIZE,
-    max_size: int = 2000,
+    max_size: int = MAX_SIZE,
     skip_faults: bool = False,
 ) -> Rendered:
     """Replaces the words in regions of an image.
@@ -129,37 +133,53 @@ def _erase(
         min(right + _MARGIN, width),
         min(bottom + _MARGIN, height),
     )
+    rows = slice(top - around[1], bottom - around[1])
+    columns = slice(left - around[0], right - around[0])
+    inside = np.zeros((around[3] - around[1], around[2] - around[0]), bool)
+    inside[rows, columns] = area.mask
     is_known = ~erased[around[1] : around[3], around[0] : around[2]]
+    is_known = _sources(canvas.rgb(around), inside, is_known, old_ink, old_ground)
+
     values = canvas.values(around)
     if is_known.any():
-        values = spread_inward(values, _without_ink(canvas, around, is_known, old_ink, old_ground))
+        values = spread_inward(values, is_known)
     else:
         values[:] = np.median(values, axis=(0, 1))
-
-    first = top - around[1], left - around[0]
-    surface = values[first[0] : first[0] + bottom - top, first[1] : first[1] + right - left]
-    return region.ink or colors.readable(old_ink, old_ground), surface
+    return region.ink or colors.readable(old_ink, old_ground), values[rows, columns]
 
 
-def _without_ink(
-    canvas: Canvas, box: _Box, is_known: Bool[np.ndarray, "H W"], ink: Color | None, ground: Color
+def _sources(
+    pixels: UInt8[np.ndarray, "H W 3"],
+    inside: Bool[np.ndarray, "H W"],
+    is_known: Bool[np.ndarray, "H W"],
+    ink: Color | None,
+    ground: Color,
 ) -> Bool[np.ndarray, "H W"]:
-    """The known pixels of a box that do not look like ink, which belongs to letters that reach out of a tight region.
+    """The pixels whose colours spread into a region.
 
-    If a quarter of the pixels looks like ink, it is the colour of the surroundings, and all pixels are kept.
+    These are the pixels around it, except for a few that look like ink, which belong to letters that reach out of a tight
+    box. If most of those next to it look like ink, it has a frame in the colour of its letters, and the pixels along its
+    inner edge are used instead.
+
+    Args:
+        pixels: The region with its margin, in RGB.
+        inside: The pixels of the region.
+        is_known: The pixels outside all regions.
+        ink: Colour of the old words; None if there are none.
+        ground: Colour behind the old words.
     """
     if ink is None:
         return is_known
     # Blurred edges of letters lie between the two colours, so count pixels that are a fifth of the way to the ink.
-    pixels = canvas.rgb(box)[is_known].astype(np.float32)
     way = np.subtract(ink, ground).astype(np.float32)
     is_ink = (pixels - np.array(ground, np.float32)) @ way > _NEAR_INK * (way @ way)
-    if is_ink.mean() >= _MOST_INK:
-        return is_known
 
-    kept = is_known.copy()
-    kept[is_known] = ~is_ink
-    return kept
+    next_to_it = colors.dilated(inside) & is_known
+    share = is_ink[next_to_it].mean() if next_to_it.any() else 0.0
+    if share > _FRAME:
+        edge = inside & ~colors.eroded(inside) & ~is_ink
+        return edge if edge.any() else is_known
+    return is_known & ~is_ink if share < _MOST_INK else is_known
 
 
 def _draw(canvas: Canvas, area: Area, covered: UInt8[np.ndarray, "H W"], ink: Color) -> None:

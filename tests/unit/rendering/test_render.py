@@ -104,6 +104,17 @@ def test_letters_that_reach_out_of_a_tight_box_leave_no_stains() -> None:
     assert np.abs(inside - (240, 230, 60)).max() <= 20  # the ink differs by up to 230
 
 
+@pytest.mark.parametrize("frame", [1, 5])
+def test_a_frame_in_the_colour_of_the_letters_does_not_spread_into_the_box(frame: int) -> None:
+    framed = sign("Bakery")
+    ImageDraw.Draw(framed).rectangle(
+        (15 - frame, 8 - frame, 284 + frame, 71 + frame), outline=(10, 20, 120), width=frame
+    )
+    done = render(framed, [TextRegion("", (0.05, 0.1, 0.95, 0.9))]).picture
+    inside = np.asarray(done.crop((15, 8, 285, 72)))
+    assert np.array_equal(inside, np.full_like(inside, (240, 230, 60)))
+
+
 def test_regions_may_overlap_and_none_shows_through() -> None:
     first = TextRegion("AB", (0.05, 0.1, 0.6, 0.9))
     second = TextRegion("", (0.4, 0.1, 0.95, 0.9))

@@ -21,7 +21,9 @@ from sightweave.core.text_regions import TextRegion, parse_regions
 from sightweave.core.types import Medium, Prediction, Rendered, Sample
 from sightweave.data.inputs import image_files
 from sightweave.data.inputs.tokenizer import StreamDecoder, Tokenizer
-from sightweave.rendering.render import MIN_SIZE, render
+from sightweave.data.scenes.face import FACE
+from sightweave.data.scenes.typeface import BitmapFace
+from sightweave.rendering.render import MAX_SIZE, MIN_SIZE, render
 from sightweave.rendering.typefaces import Fonts, Typeface
 
 FAULTS = "faults"
@@ -38,9 +40,12 @@ class Config:
     """Settings of the writer that draws."""
 
     font: Annotated[tuple[str, ...], BeforeValidator(_as_texts)] = ()
-    """Fonts, tried in turn for each text: paths of files, or names such as ``DejaVu Serif``. The default is DejaVu Sans."""
+    """Fonts, tried in turn for each text: paths of files, or names such as ``DejaVu Serif``. The default is DejaVu Sans.
+    ``sightweave`` is the face of the signs in scenes, which ``sightweave bold`` and ``sightweave slanted`` vary."""
     min_size: PositiveInt = MIN_SIZE
     """Minimum font size in pixels; a text that does not fit at this size is left out and reported."""
+    max_size: PositiveInt = MAX_SIZE
+    """Maximum font size in pixels."""
 
     def build(self, *, tokenizer: Tokenizer) -> RenderedWriter:
         """Builds the writer for a tokenizer.
@@ -48,7 +53,14 @@ class Config:
         Raises:
             DataError: A font does not exist.
         """
-        return RenderedWriter(tokenizer, typeface=Fonts(self.font), min_size=self.min_size)
+        typeface = _typeface(self.font)
+        return RenderedWriter(tokenizer, typeface=typeface, min_size=self.min_size, max_size=self.max_size)
+
+
+def _typeface(names: Sequence[str]) -> Typeface:
+    """Our own face, if it is the only one that is named, or fonts."""
+    own, _, face = names[0].partition(" ") if len(names) == 1 else ("", "", "")
+    return BitmapFace(face or "regular") if own == FACE else Fonts(names)
 
 
 class RenderedWriter:
@@ -58,10 +70,19 @@ class RenderedWriter:
         tokenizer: Decodes the ids.
         typeface: Draws the letters.
         min_size: Minimum font size in pixels.
+        max_size: Maximum font size in pixels.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, typeface: Typeface, min_size: int = MIN_SIZE) -> None:
-        self.tokenizer, self.typeface, self.min_size = tokenizer, typeface, min_size
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        typeface: Typeface,
+        min_size: int = MIN_SIZE,
+        max_size: int = MAX_SIZE,
+    ) -> None:
+        self.tokenizer, self.typeface = tokenizer, typeface
+        self.min_size, self.max_size = min_size, max_size
 
     def write(self, ids: Sequence[int], total_logprob: float) -> Prediction:
         """The prediction of an answer, still without regions.
@@ -91,7 +112,13 @@ class RenderedWriter:
         drawing = None
         if images:
             drawing = functools.partial(
-                draw, images[0], parsed.regions, parsed.faults, typeface=self.typeface, min_size=self.min_size
+                draw,
+                images[0],
+                parsed.regions,
+                parsed.faults,
+                typeface=self.typeface,
+                min_size=self.min_size,
+                max_size=self.max_size,
             )
 
         extra = prediction.extra
@@ -107,6 +134,7 @@ def draw(
     *,
     typeface: Typeface,
     min_size: int = MIN_SIZE,
+    max_size: int = MAX_SIZE,
 ) -> Rendered:
     """Draws regions into an image; regions that cannot be drawn are left out.
 
@@ -116,10 +144,11 @@ def draw(
         faults: What is already known to be wrong with the answer; it comes first in the result.
         typeface: Draws the letters.
         min_size: Minimum font size in pixels.
+        max_size: Maximum font size in pixels.
 
     Raises:
         MediaError: The image cannot be read, or words cannot be replaced in its mode.
     """
     picture = image_files.picture(image)
-    done = render(picture, regions, font=typeface, min_size=min_size, skip_faults=True)
+    done = render(picture, regions, font=typeface, min_size=min_size, max_size=max_size, skip_faults=True)
     return replace(done, faults=(*faults, *done.faults))

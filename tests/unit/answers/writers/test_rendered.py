@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sightweave.answers.scoring.sign_reader import read_sign
 from sightweave.answers.writers import rendered, text
 from sightweave.core.errors import DataError, MediaError
-from sightweave.core.text_regions import TextRegion
+from sightweave.core.text_regions import TextRegion, format_regions
 from sightweave.core.types import Medium, Part, Prediction, Sample
 from sightweave.data.inputs.tokenizer import Tokenizer
+from sightweave.data.scenes.lettering import draw_signs, region_of
+from sightweave.data.scenes.scene import UNIT, Sign
 from sightweave.rendering.render import render
 
 TOKENIZER = Tokenizer.train(["[100 200 900 800] Exit => Tor"] * 2, vocab_size=300)
@@ -118,6 +121,31 @@ def test_fonts_are_checked_at_once_and_sizes_are_used() -> None:
         "minimum font size of 50 pixels"
         in ask("[100 200 900 800] Tor", SIGN, writer=strict).rendered().faults[0]
     )
+
+
+@pytest.mark.parametrize(("words", "angle"), [("Ufer", 0), ("Grüße", 6), ("night bat", -8)])
+def test_words_in_our_own_face_are_read_back_from_the_pixels(words: str, angle: int) -> None:
+    sign = Sign(
+        *("old words", "en", "bold", UNIT, "white", "blue"),
+        x=64 * UNIT, y=40 * UNIT, width=96 * UNIT, height=40 * UNIT, angle=angle,
+    )  # fmt: skip
+    y, x = np.mgrid[:80, :128]
+    pixels = draw_signs(np.stack([120 + x // 2, 200 - y, 90 + y // 2], 2).astype(np.uint8), (sign,))
+    old = region_of(sign, (128, 80))
+    # The answer has no colours, so they are estimated, although the sign has a frame in the colour of its letters.
+    answer = format_regions([TextRegion(words, old.box, old.angle)])
+    # The reader knows letters of up to 24 pixels.
+    own = rendered.Config(font="sightweave", max_size=24).build(tokenizer=TOKENIZER)
+    picture = ask(answer, pixels, writer=own).picture
+    assert picture is not None
+    assert read_sign(np.asarray(picture), old).text.split() == words.split()
+    assert read_sign(pixels, old).text.split() == ["old", "words"]
+
+
+def test_our_own_face_has_three_kinds() -> None:
+    assert rendered.Config(font="sightweave bold").build(tokenizer=TOKENIZER).typeface.face == "bold"  # type: ignore[attr-defined]  # of this kind
+    with pytest.raises(DataError, match="no face 'heavy'"):
+        rendered.Config(font="sightweave heavy").build(tokenizer=TOKENIZER)
 
 
 def test_a_prediction_with_an_image_can_be_copied_and_pickled() -> None:
