@@ -38,6 +38,7 @@ _LIMIT = 600
 
 _CNN = {"kind": "cnn", "image_size": 16, "channels": [4, 8], "blocks": [0, 0], "norm": "batch"}
 _VIT = {"kind": "vit", "image_size": 16, "patch_size": 8, "dim": 16, "depth": 1, "num_heads": 2}
+_FSQ = {"kind": "fsq", "image_size": 16, "levels": [4, 3], "channels": 4, "max_channels": 8}
 _DECODER = {"kind": "decoder_only", "dim": 16, "depth": 1, "num_heads": 2, "dropout": 0.1}
 _PACKED = {"batch_size": 2, "gradient_accumulation_steps": 2, "pack_to": 120, "pack_window": 3}
 
@@ -75,6 +76,20 @@ def recipes(data: Path) -> dict[str, dict[str, Any]]:
             mixed,
             {"steps": 4, "name": "one", "batch_size": 2, "learn": "words", "words": "captions"},
             {"steps": 6, "name": "two", "batch_size": 3, "augment": True, "hide_images": 0.3},
+            inputs={"augment": "shift"},
+        ),
+        "image tokens, then answers": _recipe(
+            [rows],
+            {
+                "steps": 4,
+                "name": "one",
+                "batch_size": 3,
+                "learn": "image_tokens",
+                "parts": ["image_tokenizer"],
+                "augment": True,
+            },
+            {"steps": 4, "name": "two", "batch_size": 3},
+            model={"image_tokenizer": _FSQ},
             inputs={"augment": "shift"},
         ),
         "cached features, then all": _recipe(

@@ -1,4 +1,4 @@
-"""Evaluates a run in several processes of this machine; tests start it as a program.
+"""Evaluates a run, or caches its images, in several processes of this machine; tests start it as a program.
 
 ``python many_evaluations.py RUN FOLDER SIZE CASE`` imports once and forks the processes. Each writes what it found, or the
 error that it ended with, into ``FOLDER/RANK.json``.
@@ -44,6 +44,14 @@ def evaluated(run: Path, folder: Path, size: int, rank: int, case: str) -> dict[
     return {"splits": [one.split for one in found], "calls": calls}
 
 
+def cached(run: Path, folder: Path, size: int) -> dict[str, Any]:
+    """What one process finds that caches a share of the images in the folder that holds a run."""
+    found = sightweave.cache_data(
+        run / "recipe.yaml", data=str(run.parent), out=folder / "out", processes=size, progress=False
+    )
+    return {"pictures": found.pictures, "left_out": sorted(found.left_out)}
+
+
 def main(run: Path, folder: Path, size: int, case: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -61,7 +69,7 @@ def main(run: Path, folder: Path, size: int, case: str) -> None:
         os.environ.update({name: str(value) for name, value in where.items()} | {"MASTER_ADDR": "127.0.0.1"})
         status = 1
         try:
-            found = evaluated(run, folder, size, rank, case)
+            found = cached(run, folder, size) if case == "cache" else evaluated(run, folder, size, rank, case)
             (folder / f"{rank}.json").write_text(json.dumps(found))
             status = 0
         finally:

@@ -135,6 +135,11 @@ def _decoding(
     return {"kind": decoding, **fields}
 
 
+def _processes() -> int:
+    """Number of processes that torchrun started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def _print_version(is_asked: bool) -> None:
     if is_asked:
         from sightweave import __version__
@@ -292,7 +297,7 @@ def evaluate(
         out=out,
         fresh=fresh,
         trust_run=trust_run,
-        processes=int(os.environ.get("WORLD_SIZE", "1")),
+        processes=_processes(),
         console=_console(),
     )
     if not found:  # process 0 of torchrun prints the result
@@ -989,7 +994,16 @@ def cache(
     """Decode and resize all images once. Train with inputs.cache=FOLDER to use the result."""
     from sightweave import api
 
-    written = api.cache_data(recipe, *(settings or []), out=out, data=data_of(data), console=_console())
+    written = api.cache_data(
+        recipe,
+        *(settings or []),
+        out=out,
+        data=data_of(data),
+        processes=_processes(),
+        console=_console(),
+    )
+    if _processes() > 1 and os.environ["RANK"] != "0":  # process 0 of torchrun prints the result
+        return Result(lambda: iter(()), lambda: None)
 
     def plain() -> "json_results.Cached":
         return {"folder": str(out), "pictures": written.pictures, "left_out": written.left_out}

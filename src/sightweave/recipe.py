@@ -78,6 +78,13 @@ def _part(family: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _image_tokenizer(value: Any, info: ValidationInfo) -> Any:
+    """The Config of an image tokenizer; None if there is none."""
+    if value is None:
+        return None
+    return configs.resolve("models.image_tokenizers", value, downloaded(info))
+
+
 @config
 class MediaParts:
     """Encoder and connector of a modality other than images."""
@@ -127,6 +134,9 @@ class Model:
     """Encoder and connector of each modality other than images. A modality is named by its file in ``data/inputs/media``, or
     by the dotted path of your own module."""
 
+    image_tokenizer: Annotated[Any, BeforeValidator(_image_tokenizer)] = None
+    """Image tokenizer, which turns images into codes and back; None for a model that makes no images."""
+
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, given: Any, info: ValidationInfo) -> Any:
@@ -152,7 +162,7 @@ class Model:
             )
 
         faults: list[str] = []
-        for name in ("encoder", "connector", "fusion", "language_model"):
+        for name in ("encoder", "connector", "fusion", "language_model", "image_tokenizer"):
             faults += _bad_sizes(name, getattr(self, name))
         for modality, parts in self.media.items():
             faults += _bad_sizes(f"media.{modality}.encoder", parts.encoder)
@@ -211,7 +221,13 @@ class Model:
             joint = _connected(f"{where}.connector", parts.connector, reader, language_model.dim)
             media[modality] = (reader, joint)
 
-        return _built("model", VLM, encoder, connector, fusion, language_model, media)  # type: ignore[no-any-return]  # any part
+        image_tokenizer = None
+        if self.image_tokenizer is not None:
+            image_tokenizer = _built("model.image_tokenizer", self.image_tokenizer.build)
+
+        return _built(  # type: ignore[no-any-return]  # any part
+            "model", VLM, encoder, connector, fusion, language_model, media, image_tokenizer
+        )
 
     def load_pretrained(self, model: VLM) -> None:
         """Loads the weights of all parts that have a folder with pretrained weights.
@@ -540,6 +556,21 @@ class Recipe(Measured):
                 f"inputs.media has settings of {unused[0]}, which is not in model.media (it has "
                 f"{', '.join(self.model.media) or 'none'}); add an encoder there, or remove the settings"
             )
+        self._check_image_tokenizer()
+
+    def _check_image_tokenizer(self) -> None:
+        """Raises `ValueError` if an image tokenizer would make codes before it is trained."""
+        if self.model.image_tokenizer is None or self.init_from:
+            return
+        for stage in self.train.stages:
+            if stage.learn == "image_tokens":
+                return
+            if stage.reads_text:
+                raise ValueError(
+                    f"model.image_tokenizer is not trained before stage {stage.name!r}, so its codes would be random; put a "
+                    "stage with learn: image_tokens and parts: [image_tokenizer] before it, or set init_from to a run that "
+                    "has one"
+                )
 
     def resolved(self) -> Recipe:
         """A copy in which Hub names are replaced by kinds and sizes; files are downloaded if necessary.
@@ -640,6 +671,7 @@ class Recipe(Measured):
             answers=answers,
             max_length=self.inputs.max_length,
             tiles=Tiles(max_tiles=self.inputs.max_tiles),
+            pictures=self._pictures(model),
             cache=PixelCache.open(Path(self.inputs.cache)) if self.inputs.cache else None,
         )
 
@@ -655,6 +687,19 @@ class Recipe(Measured):
             "gray": self.inputs.gray,
         } | seen
         return configs.build(transforms.Config, fields, where="model.encoder.preprocessing")
+
+    def _pictures(self, model: VLM) -> transforms.Config | None:
+        """The settings of the image transform for the model's image tokenizer; None if there is none."""
+        if model.image_tokenizer is None:
+            return None
+        return transforms.Config(
+            size=model.image_tokenizer.image_size,
+            fit=self.inputs.fit,
+            exact=self.inputs.exact,
+            augment=self.inputs.augment,
+            flip=self.inputs.flip,
+            gray=self.inputs.gray,
+        )
 
     def build_picture_processor(self) -> Processor:
         """Builds a processor for images only, with a placeholder tokenizer.

@@ -29,7 +29,7 @@ import torch
 from sightweave import recipe as recipes
 from sightweave.core import checkpoint, config, files, old_names, places, terminal
 from sightweave.core.device import choose_device, processor_name
-from sightweave.core.errors import CheckpointError, DataError
+from sightweave.core.errors import CheckpointError, DataError, RecipeError
 from sightweave.core.run_folder import CHECKPOINT as CHECKPOINT
 from sightweave.core.run_folder import FACTS as FACTS
 from sightweave.core.run_folder import GIVEN as GIVEN
@@ -64,6 +64,8 @@ ASKED = "asked"
 Hub have sizes, epochs are converted to steps, and data has held-out splits."""
 _MAX_BYTES = {"recipe": 8 << 20, "processor": 64 << 20, "tokenizer": checkpoint.MAX_JSON_BYTES}
 """Maximum size in bytes of each JSON file of a checkpoint, by its name without suffix."""
+_TEXT_TOKENS = 32
+"""Number of text tokens for which `Run.draw` leaves room beside an image."""
 _MAX_ANSWERS_BYTES = 16 << 20
 """Maximum size in bytes of a ``predictions.jsonl`` that a notebook shows; if it is larger, only scores are shown."""
 ASKED_MODEL = "asked_model"
@@ -269,6 +271,56 @@ class Run:
         _check_language(to, self.languages)
         task = self.recipe.task("translation").build()
         return self.generate(image, task.prompt(text, to), **options)  # type: ignore[no-any-return]  # one prompt gives one
+
+    def draw(
+        self,
+        description: str | Sequence[str],
+        *,
+        decoding: str | dict[str, Any] = "greedy",
+        picture_decoding: str | dict[str, Any] = "sampling",
+        guidance: float = 1.0,
+        max_tokens: int | None = None,
+        seed: int = 0,
+    ) -> Any:
+        """Draws what a text describes; the images are in ``Prediction.images``.
+
+        Args:
+            description: One text, or a list of texts.
+            decoding: Method that chooses texts and the sizes of images: a kind in ``answers/decoding``, or a mapping with
+                its settings.
+            picture_decoding: Method that chooses the codes of images.
+            guidance: Factor of the difference that the description makes; above 1 follows it more closely. Needs a model
+                that was trained with ``hide_prompts``.
+            max_tokens: Maximum number of tokens per answer; None leaves room for one image and a short text.
+            seed: Random seed for sampling.
+
+        Returns:
+            A `Prediction` for one description, or a list of them for several.
+
+        Raises:
+            DataError: A description is empty.
+            RecipeError: The model has no image tokenizer.
+        """
+        texts = [description] if isinstance(description, str) else list(description)
+        tokens = self.processor.layout.image_tokens
+        if tokens is None:
+            raise RecipeError(
+                "draw: the model makes no images, since it has no image tokenizer; train one with model.image_tokenizer."
+            )
+
+        task = self.recipe.task("drawing").build()
+        options = generation.Options(
+            max_tokens=tokens.most + _TEXT_TOKENS if max_tokens is None else max_tokens,
+            decoding=decoding,
+            picture_decoding=picture_decoding,
+            guidance=guidance,
+            writer="image_tokens",
+            seed=seed,
+        )
+        self.warn_untrained()
+        samples = [self._ask((), task.prompt(text) if text.strip() else "") for text in texts]
+        answers = generation.generate(self.model, self.processor, samples, options)
+        return answers[0] if isinstance(description, str) else answers
 
     def _translate_words(self, image: Image | None, to: str, **options: Any) -> Prediction:
         """Translates the words in an image."""

@@ -59,6 +59,7 @@ DEATHS = {
     "inside windows, decoded in three threads": ("windows, then muon", 1, (2, 4)),
     "between two stages": ("windows, then muon", 5, (6,)),
     "inside a stage of words": ("words, then mixed sources", 2, (3,)),
+    "inside a stage of image tokens, and after it": ("image tokens, then answers", 1, (2, 6)),
     "in mixed sources with augmented and hidden images": ("words, then mixed sources", 3, (8,)),
     "with cached features": ("cached features, then all", 1, (3, 7)),
     "with shards and tiles": ("shards and tiles", 2, (5, 8)),

@@ -16,6 +16,7 @@ from sightweave.core.errors import RecipeError
 FAMILIES = (
     "models.encoders",
     "models.connectors",
+    "models.image_tokenizers",
     "models.fusions",
     "models.language_models",
     "data.inputs.media",

@@ -1,4 +1,4 @@
-"""An evaluation in two processes has the answers, the scores and the files of one process, and ends with either of them."""
+"""An evaluation and a cache of images in two processes are those of one process, and end with either of them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from PIL import Image
 
 import sightweave
 from sightweave.core.errors import BackendError, RecipeError
+from sightweave.data.inputs.cache import PixelCache
 from sightweave.programs.evaluation.sharing import Sharing
 from sightweave.programs.predictors import answers
 from sightweave.programs.training.world import World
@@ -139,6 +140,25 @@ def test_an_error_of_one_process_is_that_of_all_and_printed_once(run: Path, tmp_
         assert found["error"] == "process 1 cannot read an image"
         assert found["name"] == "DataError"
         assert found["is_reported"] == is_reported
+
+
+def test_two_processes_cache_the_images_that_one_caches(run: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(run.parent, data)
+    (data / "5.png").write_bytes((data / "5.png").read_bytes()[:45])  # with its header only
+    alone = sightweave.cache_data(run / "recipe.yaml", data=str(data), out=tmp_path / "alone", progress=False)
+    found = started(data / "run", tmp_path / "two", "cache")
+    both = tmp_path / "two" / "out"
+
+    assert alone.left_out
+    assert found == [{"pictures": alone.pictures, "left_out": sorted(alone.left_out)}] * 2
+    assert [path.name for path in both.parent.iterdir() if path.name.startswith(".")] == []
+    assert len(PixelCache.open(both)) == alone.pictures
+    items = [json.loads((one / "index.json").read_text())["items"] for one in (tmp_path / "alone", both)]
+    for one in items:
+        for item in one.values():  # the order of the images differs
+            del item["shard"], item["row"]
+    assert items[0] == items[1]
 
 
 def test_answers_from_elsewhere_are_not_shared(tmp_path: Path) -> None:

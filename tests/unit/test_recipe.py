@@ -77,6 +77,16 @@ def test_sizes_that_are_none_are_told_together() -> None:
     assert recipes.read(values()).model.encoder.blocks == (0, 0)  # 0 blocks mean something
 
 
+def test_an_image_tokenizer_is_trained_before_its_codes_are_learnt() -> None:
+    model = {**tiny.MODEL, "image_tokenizer": {"kind": "fsq", "image_size": 16}}
+    answers = {"name": "answers", "steps": 1}
+    first = {"name": "first", "steps": 1, "learn": "image_tokens", "parts": ["image_tokenizer"]}
+    with pytest.raises(RecipeError, match="image_tokenizer is not trained before stage 'answers'"):
+        recipes.read(values(model=model, train={"stages": [answers, first]}))
+    recipes.read(values(model=model, train={"stages": [first, answers]}))
+    recipes.read(values(model=model, train={"stages": [answers]}, init_from="runs/earlier"))
+
+
 def test_tasks_take_the_words_of_the_recipe() -> None:
     read = recipes.read(values(tasks={"captioning": {"instruction": "Say what you see."}}))
     assert read.task("captioning").instruction == "Say what you see."

@@ -14,6 +14,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from sightweave.core.image_tokens import ImageTokens
+
 BeforeBlock = Callable[[int, Tensor], Tensor]
 """A hook that is called with a block's index and its input B S D, and returns the input to use instead."""
 
@@ -149,6 +151,11 @@ class Batch(_OnDevice):
     """Labelled regions of the media, if the loss uses them."""
     embeddings: MediaEmbeddings | None = None
     """Embeddings of media that are already encoded; ``media`` is then empty."""
+    pictures: Tensor | None = None
+    """float I 3 Hp Wp: images for the image tokenizer, RGB from 0 to 1. If there is a target, they are the target images, in
+    the order of their tokens."""
+    image_tokens: ImageTokens | None = None
+    """Ids of the image tokens, if the batch has target images; their codes are holes that the model fills in."""
 
 
 @dataclass
@@ -233,6 +240,10 @@ class Output(_OnDevice):
     """float R V: ``head(embedding)`` for each region's embedding, or E V for all embeddings if regions are whole media."""
     hidden: Tensor | None = None
     """float R D: inputs of the head at the positions ``at``, if the loss computes the logits itself."""
+    pictures: Tensor | None = None
+    """float I 3 Hp Wp: the batch's pictures after encoding and decoding by the image tokenizer."""
+    labels: Tensor | None = None
+    """int64 R: ids after the positions ``at``, if the model filled in codes; None means those of the batch."""
     named: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     """Intermediate results, if they were requested: ``words`` (B S D, embedded text), ``fused`` (B S D, the sequence after
     the fusion), ``block_0`` and so on (B S D, input of each decoder block), ``states`` (B S D, output of the last block) and

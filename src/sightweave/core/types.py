@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightweave.core.errors import DataError
+from sightweave.core.image_tokens import ImageTokens
 from sightweave.core.text_regions import TextRegion
 
 if TYPE_CHECKING:
@@ -110,14 +111,31 @@ class Sample:
 
     @property
     def media(self) -> tuple[Medium, ...]:
-        """All media of the sample, in order."""
+        """All media that the model reads, in order; those of its answer are in `pictures`."""
         # A list, since most samples have one image, for which a generator is slower.
-        return tuple([part.content for part in self.parts if isinstance(part.content, Medium)])
+        return tuple(
+            [part.content for part in self.parts if isinstance(part.content, Medium) and not part.learn]
+        )
+
+    @property
+    def has_target(self) -> bool:
+        """Whether there is anything to learn: a text that is not empty, or an image."""
+        return bool(self.pictures or self.target.strip())
+
+    @property
+    def pictures(self) -> tuple[Medium, ...]:
+        """The target images, which the model learns to make, in order."""
+        return tuple([part.content for part in self.parts if isinstance(part.content, Medium) and part.learn])
 
     def without_media(self) -> Sample:
-        """A copy of the sample without its media and regions."""
-        parts = tuple(part for part in self.parts if not isinstance(part.content, Medium))
+        """A copy of the sample without its media and regions; target images stay."""
+        parts = tuple(part for part in self.parts if part.learn or not isinstance(part.content, Medium))
         return replace(self, parts=parts, regions=())
+
+    def without_prompt(self) -> Sample:
+        """A copy of the sample with an empty prompt and without media and regions, but with the same target."""
+        parts = tuple(part for part in self.parts if part.learn)
+        return replace(self, parts=(Part("user", ""), *parts), regions=())
 
     @property
     def prompt(self) -> str:
@@ -189,11 +207,19 @@ class Prediction:
     """The question, if a user asked it interactively; it does not affect the answer."""
     ids: tuple[int, ...] = field(default=(), compare=False)
     """Ids of the generated tokens, including the end token; empty if they are not known. Ignored in comparisons."""
+    parts: tuple[str | PIL.Image.Image, ...] = field(default=(), compare=False)
+    """Texts and images of the answer, in order, if the writer makes images; empty for an answer that is only `text`. Ignored
+    in comparisons."""
     regions: tuple[TextRegion, ...] = field(default=(), compare=False)
     """Texts with their places, if the writer reads them from `text`."""
     drawing: Callable[[], Rendered] | None = field(default=None, compare=False)
     """Draws the regions into the image of the prompt, if the writer can. The image is drawn only when it is needed, because
     many large images would not fit into memory."""
+
+    @property
+    def images(self) -> tuple[PIL.Image.Image, ...]:
+        """The images of the answer, in order."""
+        return tuple([part for part in self.parts if not isinstance(part, str)])
 
     def rendered(self) -> Rendered:
         """The image of the prompt with the words of the regions in it, and what could not be drawn.
@@ -216,6 +242,7 @@ class Prediction:
     def __repr__(self) -> str:
         facts = [f"logprob={self.logprob:.4g}"] if self.logprob is not None else []
         facts += [f"finish={self.finish!r}"] * (self.finish != "stop")
+        facts += [f"images={len(self.images)}"] * bool(self.images)
         facts += [f"likelihoods={len(self.likelihoods)}"] * bool(self.likelihoods)
         facts += [f"regions={len(self.regions)}"] * bool(self.regions)
         facts += [f"{name}={value!r}"[:_LETTERS] for name, value in self.extra.items()]
@@ -280,6 +307,8 @@ class InputLayout:
     """Whether all tokens of a medium share one position id, because their embeddings already encode their positions."""
     media: Mapping[str, MediaLayout] = field(default_factory=dict)
     """Number of embeddings by modality."""
+    image_tokens: ImageTokens | None = None
+    """Ids of the image tokens that the model writes; None if it writes only text."""
 
     @property
     def tokens_per_image(self) -> int:

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sightweave.core.batch import Batch, Output, Regions, TokenSequence
-from sightweave.models.language_models._base import LanguageModel
+
+
+@runtime_checkable
+class WithHead(Protocol):
+    """A language model, or a whole model if its head has image tokens too."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of logits V."""
+        ...
+
+    def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R V"]:
+        """Logits over the vocabulary."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All parameters, among which are those of the head."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,24 +45,30 @@ class Amounts:
     """Sum of the weights of the tokens to learn; for classification, the number of rows."""
     words: int = 0
     """Number of regions, or of whole media, whose words are predicted."""
+    pictures: int = 0
+    """Number of pictures that the image tokenizer encodes and decodes."""
 
     def __add__(self, other: Amounts) -> Amounts:
-        return Amounts(self.targets + other.targets, self.words + other.words)
+        return Amounts(self.targets + other.targets, self.words + other.words, self.pictures + other.pictures)
 
 
-def amounts(batch: Batch, *, length_power: float = 0.0) -> Amounts:
+def amounts(batch: Batch, *, length_power: float = 0.0, image_token_weight: float = 1.0) -> Amounts:
     """The denominators of a batch's losses, which are known before the forward pass.
 
     Args:
         batch: The batch.
         length_power: Weighting of tokens by the length of their answer, as in `token_loss`.
+        image_token_weight: Factor of the weight of image tokens.
     """
     words = 0 if batch.regions is None else len(batch.regions.words)
+    if batch.pictures is not None and batch.target is None:
+        return Amounts(pictures=len(batch.pictures))
     if batch.class_scores is not None:
         return Amounts(float(len(batch.class_scores)), words)
     if batch.target is None:
         return Amounts(0.0, words)
-    return Amounts(float(_weights(batch.target, batch.target.predicting(), length_power).sum()), words)
+    weights = _weights(batch, batch.target.predicting(), length_power, image_token_weight)
+    return Amounts(float(weights.sum()), words)
 
 
 def token_loss(
@@ -53,9 +76,10 @@ def token_loss(
     batch: Batch,
     *,
     length_power: float = 0.0,
+    image_token_weight: float = 1.0,
     z_loss: float = 0.0,
     of: Amounts | None = None,
-    language_model: LanguageModel | None = None,
+    language_model: WithHead | None = None,
 ) -> Float[Tensor, ""]:
     """Mean next-token cross-entropy in nats over the tokens to learn; position ``at`` predicts the label at ``at + 1``.
 
@@ -65,14 +89,15 @@ def token_loss(
         length_power: Each token has the weight ``1 / length ** length_power``, where length is that of its own answer:
             0 counts all tokens equally, 1 counts all answers equally, 0.5 is in between (InternVL 2.5,
             arXiv:2412.05271, section 3.2.2).
+        image_token_weight: Factor of the weight of image tokens.
         z_loss: Weight of ``logsumexp(logits)^2``, which keeps logits from drifting (PaLM, arXiv:2204.02311).
         of: The denominator of the mean; None means that of this batch alone.
         language_model: Model whose head computes the logits, if the output has none.
     """
     assert output.at is not None
     assert batch.target is not None
-    labels = batch.target.labels.flatten()[output.at + 1]
-    weights = _weights(batch.target, output.at, length_power)
+    labels = batch.target.labels.flatten()[output.at + 1] if output.labels is None else output.labels
+    weights = _weights(batch, output.at, length_power, image_token_weight)
     total = weights.sum() if of is None else of.targets
     if output.logits is None:
         assert output.hidden is not None
@@ -157,7 +182,7 @@ def is_chunked(batch: Batch, vocab_size: int) -> bool:
 
 
 def chunked_cross_entropy(
-    language_model: LanguageModel,
+    language_model: WithHead,
     hidden: Float[Tensor, "R D"],
     labels: Int[Tensor, " R"],
     weights: Float[Tensor, " R"],
@@ -231,11 +256,20 @@ def _sum(total: Tensor | None, more: Tensor | None) -> Tensor | None:
     return total + more
 
 
-def _weights(tokens: TokenSequence, at: Int[Tensor, " R"], length_power: float) -> Float[Tensor, " R"]:
-    """For each position, the weight of the token after it.
+def _weights(
+    batch: Batch, at: Int[Tensor, " R"], length_power: float, image_token_weight: float
+) -> Float[Tensor, " R"]:
+    """For each position, the weight of the token after it, by the length of its answer and by its kind."""
+    assert batch.target is not None
+    weights = _length_weights(batch.target, at, length_power)
+    if batch.image_tokens is None or image_token_weight == 1:
+        return weights
+    is_image = batch.target.labels.flatten()[at + 1] >= batch.image_tokens.first
+    return weights.where(~is_image, weights * image_token_weight)
 
-    The weight depends on the number of tokens to learn in the same row, segment and branch.
-    """
+
+def _length_weights(tokens: TokenSequence, at: Int[Tensor, " R"], length_power: float) -> Float[Tensor, " R"]:
+    """The weights by length: they depend on the number of tokens to learn in the same row, segment and branch."""
     if not length_power:
         return torch.ones(len(at), device=at.device)
     row = at // tokens.ids.shape[1]
@@ -294,28 +328,63 @@ def _smooth_maximum(logits: Float[Tensor, "I Q V"]) -> Float[Tensor, "I V"]:
     return logits.logsumexp(1)
 
 
+def picture_loss(
+    output: Output, batch: Batch, *, edge_weight: float = 0.0, of: Amounts | None = None
+) -> Float[Tensor, ""]:
+    """Mean absolute error of pictures that were encoded and decoded by the image tokenizer, in shares of the value range.
+
+    The error of edges is that of the differences between neighbouring pixels, down and across. It keeps outlines and
+    letters sharp, which count for little in the error of pixels.
+
+    Args:
+        output: Provides the decoded pictures.
+        batch: Provides the pictures.
+        edge_weight: Weight of the error of edges.
+        of: The denominator of the mean; None means the number of pictures in this batch.
+    """
+    assert output.pictures is not None
+    assert batch.pictures is not None
+    error = output.pictures.float() - batch.pictures.float()
+
+    # The difference of two edges is the edge of the difference.
+    losses = error.abs().mean((1, 2, 3))
+    if edge_weight:
+        down, across = error.diff(dim=2).abs().mean((1, 2, 3)), error.diff(dim=3).abs().mean((1, 2, 3))
+        losses = losses + edge_weight * (down + across)
+    return losses.sum() / max(1, len(losses) if of is None else of.pictures)
+
+
 def training_loss(
     output: Output,
     batch: Batch,
     *,
     region_weight: float = 0.0,
     length_power: float = 0.0,
+    image_token_weight: float = 1.0,
     z_loss: float = 0.0,
+    edge_weight: float = 0.0,
     of: Amounts | None = None,
-    language_model: LanguageModel | None = None,
+    language_model: WithHead | None = None,
 ) -> Float[Tensor, ""]:
     """The loss of one batch: tokens or answers if there is a target, plus words if the batch has regions.
+
+    The loss of a batch that has only pictures is that of the image tokenizer.
 
     Args:
         output: Output of the model.
         batch: The batch.
         region_weight: Weight of the word loss.
         length_power: Weighting of tokens by the length of their answer, as in `token_loss`.
+        image_token_weight: Factor of the weight of image tokens.
         z_loss: Weight of ``logsumexp(logits)^2``.
+        edge_weight: Weight of the error of edges, as in `picture_loss`.
         of: The denominators of all batches of an update together; the losses of these batches then add up to their
             mean.
         language_model: Model whose head computes the logits, if the output has none.
     """
+    if output.pictures is not None:
+        return picture_loss(output, batch, edge_weight=edge_weight, of=of)
+
     parts: list[Tensor] = []
     if batch.class_scores is not None:
         parts.append(answer_loss(output, batch, of=of))
@@ -325,6 +394,7 @@ def training_loss(
                 output,
                 batch,
                 length_power=length_power,
+                image_token_weight=image_token_weight,
                 z_loss=z_loss,
                 of=of,
                 language_model=language_model,

@@ -13,13 +13,16 @@ from sightweave.models.adapters.lora import Lora
 from sightweave.models.paths import MediaPath
 from sightweave.models.vlm import VLM
 
-PartName = Literal["encoder", "connector", "fusion", "language_model", "token_embedding"]
+PartName = Literal["encoder", "connector", "fusion", "language_model", "token_embedding", "image_tokenizer"]
 PART_NAMES: tuple[PartName, ...] = get_args(PartName)
 """Names of all parts that can train; ``token_embedding`` is the embedding table inside the language model."""
 
 
 def named_parts(model: VLM) -> dict[PartName, nn.Module]:
-    """Maps each part's name to its module; with several modalities, all encoders are one part, as are all connectors."""
+    """Maps each part's name to its module; with several modalities, all encoders are one part, as are all connectors.
+
+    A model without an image tokenizer has no part of that name.
+    """
     paths = {name: path for name, path in model.encoders.items() if isinstance(path, MediaPath)}
 
     # With one modality, these parts are the encoder and the connector themselves.
@@ -33,13 +36,16 @@ def named_parts(model: VLM) -> dict[PartName, nn.Module]:
         for name, path in paths.items():
             encoder[name], connector[name] = path.encoder, path.connector
 
-    return {
+    parts: dict[PartName, nn.Module] = {
         "encoder": encoder,
         "connector": connector,
         "fusion": model.fusion,
         "language_model": model.language_model,
         "token_embedding": model.language_model.token_embedding,
     }
+    if model.image_tokenizer is not None:
+        parts["image_tokenizer"] = model.image_tokenizer
+    return parts
 
 
 def choose_parts(model: VLM, parts: Sequence[str], adapters: Mapping[PartName, Lora] | None = None) -> None:
@@ -51,12 +57,17 @@ def choose_parts(model: VLM, parts: Sequence[str], adapters: Mapping[PartName, L
         adapters: For parts in which only newly added low-rank adapters train, the settings of these adapters.
 
     Raises:
-        RecipeError: a part is unknown, or adapters do not fit into a part.
+        RecipeError: a part is unknown or missing in the model, or adapters do not fit into a part.
         BackendError: there are adapters, but PEFT is not installed.
     """
     for name in parts:
         if name not in PART_NAMES:
             raise RecipeError(f"train.stages.parts: no part {name!r}. {did_you_mean(name, PART_NAMES)}")
+    if "image_tokenizer" in parts and model.image_tokenizer is None:
+        raise RecipeError(
+            "train.stages.parts: has image_tokenizer, but the model has none; set model.image_tokenizer, such as "
+            "{kind: fsq}."
+        )
 
     model.requires_grad_(False)
 

@@ -1,18 +1,24 @@
 """The vision-language model, which joins an encoder, a connector, a fusion and a language model."""
 
+import dataclasses
 from collections.abc import Mapping
+from typing import Self
 
-from jaxtyping import Int
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sightweave.core.batch import Batch, BeforeBlock, MediaEmbeddings, Output
+from sightweave.core.batch import Batch, BeforeBlock, MediaEmbeddings, Output, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.core.errors import RecipeError
+from sightweave.core.image_tokens import ImageTokens
 from sightweave.core.types import InputLayout
 from sightweave.models.connectors._base import Connector
 from sightweave.models.encoders._base import Encoder
 from sightweave.models.fusions._base import Fusion
+from sightweave.models.image_tokenizers._base import ImageTokenizer
 from sightweave.models.language_models._base import LanguageModel
+from sightweave.models.nn.image_vocabulary import ImageVocabulary
 from sightweave.models.pairs import refusal
 from sightweave.models.paths import MediaPath, MediaPaths
 
@@ -26,6 +32,7 @@ class VLM(nn.Module):
         fusion: Combines the embeddings of all media with the text.
         language_model: Maps text to logits.
         media: Encoder and connector of each further modality, by its name.
+        image_tokenizer: Turns images into codes and back; None for a model that makes no images.
 
     Raises:
         RecipeError: the fusion acts at a place that the language model does not offer (the message names the possible
@@ -39,6 +46,7 @@ class VLM(nn.Module):
         fusion: Fusion,
         language_model: LanguageModel,
         media: Mapping[str, tuple[Encoder, Connector]] | None = None,
+        image_tokenizer: ImageTokenizer | None = None,
     ) -> None:
         super().__init__()
         if not fusion.places <= language_model.offers:
@@ -56,6 +64,15 @@ class VLM(nn.Module):
 
         self.encoders = MediaPaths(paths)
         self.fusion, self.language_model = fusion, language_model
+        self.image_tokenizer = image_tokenizer
+        if image_tokenizer is not None and language_model.form != "classify":
+            rows, columns = image_tokenizer.grid
+            language_model.image_vocabulary = ImageVocabulary(
+                ImageTokens(language_model.vocab_size, image_tokenizer.num_codes, rows, columns),
+                dim=language_model.dim,
+                code_dim=image_tokenizer.code_dim,
+                is_normalised=language_model.token_embedding.norm is not None,
+            )
 
     def forward(
         self,
@@ -79,12 +96,17 @@ class VLM(nn.Module):
         """
         named: dict[str, Tensor] = {}
         language_model, fusion = self.language_model, self.fusion
+        if batch.pictures is not None and batch.target is None:
+            assert self.image_tokenizer is not None  # the stage that makes such batches needs it
+            return Output(logits=None, at=None, pictures=self.image_tokenizer(batch.pictures))
         media = self.encoders.embed(batch.media) if batch.media else batch.embeddings
         words = self._words(batch, media)
         if batch.target is None:
             return Output(logits=None, at=None, media=media, region_logits=words)
         memory, target = None, batch.target
-        hidden = named["words"] = language_model.embed(target.ids)
+        if batch.pictures is not None:
+            target = self._filled(target, batch.pictures)
+        hidden = named["words"] = self._embed(target.ids)
         if batch.source is not None:
             source = fusion.input(language_model.embed(batch.source.ids), batch.source, media, None)
             memory = fusion.memory(language_model.encode(source, batch.source), media, cache)
@@ -97,16 +119,66 @@ class VLM(nn.Module):
         hidden = language_model.run(hidden, target, cache=cache, memory=memory, before_block=before_block)
         named["states"] = hidden
 
-        at = at if at is not None else batch.class_at if batch.class_at is not None else target.predicting()
+        if at is None:
+            # The labels that are not filled in are at the same positions.
+            at = batch.class_at if batch.class_at is not None else batch.target.predicting()
         chosen = named["pooled"] = fusion.pool(hidden.flatten(0, 1)[at], at, target, media)
         return Output(
-            logits=language_model.head(chosen) if with_logits else None,
+            logits=self.head(chosen) if with_logits else None,
             at=at,
             media=media,
             region_logits=words,
             hidden=None if with_logits else chosen,
+            labels=None if batch.pictures is None else _labels_after(target, at),
             named=named if with_named else {},
         )
+
+    @torch.no_grad()
+    def _filled(self, target: TokenSequence, pictures: Tensor) -> TokenSequence:
+        """The tokens with the codes of pictures in the place of holes, in order."""
+        vocabulary = self.language_model.image_vocabulary
+        assert vocabulary is not None  # the layout allows no target images without it
+        assert self.image_tokenizer is not None
+
+        # In reduced precision, values near the border of two levels would get other codes.
+        with torch.autocast(pictures.device.type, enabled=False):
+            codes = self.image_tokenizer.encode(pictures.float()).flatten() + vocabulary.tokens.first
+
+        hole = vocabulary.tokens.hole
+        return dataclasses.replace(
+            target,
+            ids=target.ids.masked_scatter(target.ids == hole, codes),
+            labels=target.labels.masked_scatter(target.labels == hole, codes),
+        )
+
+    def _embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
+        """Embeddings of text tokens and image tokens."""
+        vocabulary = self.language_model.image_vocabulary
+        if vocabulary is None:
+            return self.language_model.embed(ids)
+
+        assert self.image_tokenizer is not None
+        # Both are computed for all tokens, since selecting some would make a GPU wait for their number.
+        is_image = ids >= vocabulary.tokens.first
+        texts = self.language_model.embed(ids.masked_fill(is_image, 0))
+        images = vocabulary.embed(ids, self.image_tokenizer.vectors)
+        return torch.where(is_image[..., None], images.to(texts.dtype), texts)
+
+    def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R V"]:
+        """Logits over the vocabulary, followed by those of the image tokens, or logits over the answers."""
+        text, vocabulary = self.language_model.head(hidden), self.language_model.image_vocabulary
+        return text if vocabulary is None else torch.cat((text, vocabulary.head(hidden)), -1)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of text tokens and image tokens."""
+        vocabulary = self.language_model.image_vocabulary
+        return self.language_model.vocab_size + (0 if vocabulary is None else vocabulary.tokens.size)
+
+    @property
+    def with_head(self) -> LanguageModel | Self:
+        """What a loss must be given to apply the head itself: the language model, or all if there are image tokens."""
+        return self.language_model if self.language_model.image_vocabulary is None else self
 
     def _words(self, batch: Batch, media: MediaEmbeddings | None) -> Tensor | None:
         if batch.regions is None or media is None:
@@ -140,13 +212,21 @@ class VLM(nn.Module):
     @property
     def layout(self) -> InputLayout:
         """The layout in which the processor must arrange the tokens for this composition."""
+        vocabulary = self.language_model.image_vocabulary
         return InputLayout(
             form=self.language_model.form,
             in_sequence=self.fusion.in_sequence,
             bidirectional="all" if self.language_model.form == "classify" else self.fusion.bidirectional,
             one_position=self.fusion.one_position,
             media={modality: self.encoders.path(modality).layout for modality in self.modalities},
+            image_tokens=None if vocabulary is None else vocabulary.tokens,
         )
+
+
+def _labels_after(tokens: TokenSequence, at: Int[Tensor, " R"]) -> Int[Tensor, " R"]:
+    """The label of the token after each position; -100 after the last one."""
+    labels = torch.cat((tokens.labels.flatten(), tokens.labels.new_full((1,), -100)))
+    return labels[at + 1]
 
 
 def _recording(named: dict[str, Tensor], before_block: BeforeBlock | None) -> BeforeBlock:

@@ -6,8 +6,9 @@ import bisect
 import contextlib
 import itertools
 import json
+import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from sightweave.core import answer_files, files, json_lines, outputs
 from sightweave.core import config as configs
 from sightweave.core.errors import DataError, RecipeError, did_you_mean
 from sightweave.core.progress import LiveLine, wanted
+from sightweave.core.types import Sample
 from sightweave.data.datasets import own
-from sightweave.data.inputs import image_files, order
+from sightweave.data.inputs import cache, image_files, order
 from sightweave.data.inputs.cache import Written
+from sightweave.data.inputs.processor import Processor
 from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.data.reading.source import FilesConfig
 from sightweave.data.reading.splits import split_among
@@ -30,6 +33,7 @@ from sightweave.data.scenes.sheet import contact_sheet
 from sightweave.programs.doctor import check as doctor_check
 from sightweave.programs.doctor import program as doctor_program
 from sightweave.programs.doctor.report import Report
+from sightweave.programs.training.world import World, all_of
 from sightweave.recipe import Recipe
 from sightweave.verbs.building import composed, plan_lengths
 from sightweave.verbs.sources import (
@@ -172,6 +176,7 @@ def cache_data(
     *settings: str,
     out: str | Path,
     data: Any = None,
+    processes: int = 1,
     progress: bool | None = None,
     console: Console | None = None,
 ) -> Written:
@@ -184,11 +189,14 @@ def cache_data(
         settings: ``path=value`` settings.
         out: Folder of the cache; an older cache there is replaced.
         data: Used instead of the recipe's sources: a path, a source as in a recipe, or a list of these.
+        processes: Number of processes that torchrun started, each of which calls this: they share the images. All return
+            what was written in total.
         progress: As for `check_data`.
         console: As for `check_data`.
 
     Raises:
         DataError: `out` holds something other than a cache.
+        BackendError: Another process stopped or cannot be reached.
     """
     recipe, settings, rows = with_data(recipe, settings, data)
     resolved = read_recipe(recipe, (*settings, "inputs.cache=''"))
@@ -203,13 +211,53 @@ def cache_data(
     samples = samples_of(sources, resolved.build_tasks())
     processor = resolved.build_picture_processor()
 
-    console = wanted(console, progress)
-    with LiveLine(console, transient=True) as line:
-        line.start("decoding", None)  # the number of tiles is not known in advance
-        written = processor.write_cache(samples, Path(out), lambda count: line.advance(count, "images"))
-    for key, reason in list(written.left_out.items())[:5]:
-        say(console, f"skipped {key}: {reason}")
+    with all_of(processes, os.environ, "data cache") as world:
+        console = wanted(console, progress) if world.is_first else None
+        with LiveLine(console, transient=True) as line:
+            line.start("decoding", None)  # the number of tiles is not known in advance
+            written = _cached(
+                processor, samples, Path(out), world, lambda count: line.advance(count, "images")
+            )
+    if world.is_first:
+        for key, reason in list(written.left_out.items())[:5]:
+            say(console, f"skipped {key}: {reason}")
     return written
+
+
+def _cached(
+    processor: Processor,
+    samples: Iterator[Sample],
+    out: Path,
+    world: World,
+    progress: Callable[[int], None],
+) -> Written:
+    """Writes a cache; each of several processes writes its share, and the first one joins the shares."""
+    if world.size == 1:
+        return processor.write_cache(samples, out, progress)
+
+    failure, written = "", Written(0, {})
+    parts = [out.with_name(f".{out.name}.share-{rank}") for rank in range(world.size)]
+    try:
+        written = processor.write_cache(samples, parts[world.rank], progress, share=(world.rank, world.size))
+    except DataError as error:
+        failure = str(error)
+
+    # A process that has no share leaves the message to the others.
+    world.barrier()
+    found = world.gather([failure, written.pictures, dict(written.left_out)])
+    for message, _, _ in found:
+        if message:
+            failed = DataError(message)
+            failed.is_reported = not world.is_first
+            raise failed
+
+    if world.is_first:
+        cache.join(parts, out)
+    world.wait_for_first()
+    left_out: dict[str, str] = {}
+    for _, _, some in found:
+        left_out |= some
+    return Written(sum(count for _, count, _ in found), left_out)
 
 
 @contextlib.contextmanager

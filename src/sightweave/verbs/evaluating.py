@@ -52,7 +52,7 @@ from sightweave.programs.predictors import run as run_predictor
 from sightweave.programs.predictors._base import Predictor
 from sightweave.programs.training import spikes
 from sightweave.programs.training.logs import METRICS, EventsFile, read_metrics
-from sightweave.programs.training.world import Mesh, World, opened
+from sightweave.programs.training.world import World, all_of
 from sightweave.recipe import Recipe
 from sightweave.run import Run
 from sightweave.verbs import text_only
@@ -127,16 +127,7 @@ def evaluate(  # one argument for each option of the command
     limit_threads()
     chosen = {"splits": splits or None, "max_images": max_images, "controls": controls}
     settings = (*settings, *_as_settings(chosen))
-    if processes == 1:
-        return _evaluated(who, settings, data, out, _ALONE, fresh, trust_run, wanted(console, progress))
-
-    started = os.environ.get("WORLD_SIZE", "1")
-    if started != str(processes):
-        raise RecipeError(
-            f"evaluate: processes is {processes}, but {started} process(es) were started (WORLD_SIZE); start them with "
-            f"torchrun --nproc-per-node {processes}."
-        )
-    with opened(Mesh(dp=processes), os.environ) as world:
+    with all_of(processes, os.environ, "evaluate") as world:
         world.device(choose_device())  # each process of a machine takes its own GPU
         shown = wanted(console, progress) if world.is_first else None
         return _evaluated(who, settings, data, out, world, fresh, trust_run, shown)

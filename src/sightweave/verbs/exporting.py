@@ -11,6 +11,7 @@ from typing import Any
 from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.core import catalog, config, old_names, outputs
+from sightweave.core.errors import ExportError
 from sightweave.core.types import Sample
 from sightweave.data.inputs import order
 from sightweave.data.reading.dataset import task_of
@@ -58,6 +59,11 @@ def export(
     exporter = config.build(program.Config, options, where=f"export to {to}")
 
     loaded = as_run(run, trust_run=trust_run)
+    if loaded.model.image_tokenizer is not None:
+        raise ExportError(
+            f"{loaded.folder or 'this run'}: the model has an image tokenizer, "
+            f"{config.kind_of(loaded.recipe.model.image_tokenizer)}, which no export format can contain; use the run itself."
+        )
     folder = Path(out) if out is not None else (loaded.folder or Path("runs")) / f"export-{to}"
     outputs.check_export(folder)
 

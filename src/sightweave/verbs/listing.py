@@ -16,6 +16,7 @@ FAMILIES: Mapping[str, str] = {
     "connectors": "models.connectors",
     "fusions": "models.fusions",
     "language_models": "models.language_models",
+    "image_tokenizers": "models.image_tokenizers",
     "datasets": "data.datasets",
     "tasks": "data.tasks",
     "metrics": "answers.metrics",

@@ -24,7 +24,7 @@ from sightweave.core.file_memory import weights_in_files
 from sightweave.core.outputs import MARKERS, ROWS_LEFT_OUT, RUN_FILES
 from sightweave.core.progress import wanted
 from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, TRACKERS, holds_run
-from sightweave.data.reading.dataset import Dataset
+from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation import stored
 from sightweave.programs.training import durations, sharding, summary
@@ -68,6 +68,8 @@ from sightweave.verbs.sources import (
 )
 
 RUNS = Path("runs")
+_LOOKED_AT = 20
+"""Number of held-out images per dataset that are searched for an answer to compare with."""
 
 
 def train(
@@ -233,7 +235,7 @@ def _train_into(
         _end(run, folder, state, ending, plan.sources, console)
 
         scores: dict[str, float] = {}
-        if evaluate and plan.held_out and not ending.stop_signal:
+        if evaluate and plan.held_out and not ending.stop_signal and _can_be_scored(plan):
             scores = _score(run, plan, folder, console, step=state.steps)
         elif not plan.held_out:
             say(console, NOTHING_HELD_OUT)
@@ -262,7 +264,7 @@ def _finished(
     if not evaluate or (folder / stored.EVALUATION).is_file():
         return run
 
-    if plan.held_out:
+    if plan.held_out and _can_be_scored(plan):
         steps = runs.facts_of(folder).get("steps")
         _score(run, plan, folder, console, step=steps if isinstance(steps, int) else 0)
         report(folder)
@@ -397,6 +399,22 @@ def _check_space(run: Run, folder: Path, settings: Settings, console: Console | 
         say(console, f"{folder}: the checkpoints take up to {most:,} bytes, and {free:,} are free")
 
 
+def _can_be_scored(plan: Plan) -> bool:
+    """Whether a stage trains the model to answer, and a held-out image has an answer to compare with.
+
+    Only the first images of each split are looked at. Drawings have no such answer.
+    """
+    if not any(stage.reads_text for stage in plan.recipe.train.stages):
+        return False
+
+    for sources in plan.held_out.values():
+        for dataset in sources:
+            for index in range(min(_LOOKED_AT, len(dataset))):
+                if any(plan.tasks[task_of(record)].sample(record).references for record in dataset[index]):
+                    return True
+    return False
+
+
 def _score(run: Run, plan: Plan, folder: Path, console: Console | None, *, step: int) -> dict[str, float]:
     """Evaluates the held-out splits, adds the scores to TensorBoard at this step, and returns them by name."""
     answering = Answering(run.predictor(), plan.recipe, plan.recipe, folder, lambda: plan.sources)
@@ -449,6 +467,8 @@ def _end(
         say(console, stopped.to_text())
     say(console, _closing(state, sum(map(len, sources))))
     if not ending.is_interrupted:
+        for line in summary.restoring(run.recipe.train, state.validations, state.kept_steps):
+            say(console, line)
         for line in summary.advice(run.recipe.train, state.losses):
             say(console, line)
     if state.left_out:
@@ -626,6 +646,9 @@ def _validated(state: State) -> dict[str, Any]:
         found["best"] = dataclasses.asdict(state.best)
         found["validation_seconds"] = round(state.validation_seconds, 1)
         found["weights_of_steps"] = list(state.kept_steps)
+    restored = [validations[-1].measures for validations in state.validations if validations]
+    if any(restored):
+        found["image_tokenizer"] = [one for one in restored if one][-1]
     if state.stopped_early:
         found["stopped_early"] = list(map(dataclasses.asdict, state.stopped_early))
     return found

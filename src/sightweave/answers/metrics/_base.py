@@ -28,7 +28,8 @@ class Metric(Protocol):
     # A metric may also have
     # - ``less_is_better = True``;
     # - ``best``, the score of a perfect answer if that is not 1;
-    # - ``unit``, if the score is not a share to be shown in per cent (such as "nats per token");
+    # - ``unit``, if the score is not a share to be shown in per cent (such as "nats per token"); such a score has no bounds
+    #   unless there is a ``best`` one;
     # - ``totals(sums) -> {name: number}``, further numbers from the same sums;
     # - ``signature(samples) -> str``, a description of the variant that was computed;
     # - ``reads(answer, sample) -> bool``, if the metric may fail to read an answer. Unread answers are not right, and

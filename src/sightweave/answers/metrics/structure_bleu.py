@@ -20,6 +20,7 @@ from sightweave.core.text_regions import TextRegion
 from sightweave.core.types import Sample
 
 _ORDERS = 4
+_COLUMNS = 3 + 2 * _ORDERS
 _IOU = 0.5
 
 
@@ -48,18 +49,35 @@ class StructureBleu:
         self.lowercase = lowercase
 
     def rows(self, predictions: Sequence[str | None], samples: Sequence[Sample]) -> np.ndarray:
-        """A row per answer, float64 R 11: tokens of answer and reference, matching and all 1- to 4-grams, and 1.
+        """A row per answer, float64 R 22: tokens of answer and reference, matching and all 1- to 4-grams, and 1.
 
-        The row of a sample whose reference has no regions is 0.
+        The last 11 columns are the same for a copy of the words in the image (``tags["source"]``), and 0 if they are not
+        known. The row of a sample whose reference has no regions is 0.
 
         Raises:
             DataError: there is not exactly one prediction per sample, a sample has no reference, or no reference has
                 regions.
         """
-        from sacrebleu.metrics.bleu import BLEU
-
         ratios.check("structure_bleu", predictions, samples)
         references = region_matching.reference_regions("structure_bleu", samples)
+
+        is_known = [bool(reference) for reference in references]
+        has_source = [
+            known and "source" in sample.tags for known, sample in zip(is_known, samples, strict=True)
+        ]
+        copies = [sample.tags.get("source") for sample in samples]
+        ours = self._statistics(predictions, samples, references, is_known)
+        return np.hstack([ours, self._statistics(copies, samples, references, has_source)])
+
+    def _statistics(
+        self,
+        predictions: Sequence[str | None],
+        samples: Sequence[Sample],
+        references: Sequence[Sequence[TextRegion]],
+        counts: Sequence[bool],
+    ) -> np.ndarray:
+        """A row per answer, float64 R 11; 0 for samples that do not count."""
+        from sacrebleu.metrics.bleu import BLEU
 
         answers, joined = [], []
         for prediction, reference, sample in zip(predictions, references, samples, strict=True):
@@ -67,10 +85,10 @@ class StructureBleu:
             answers.append(answer)
             joined.append(replace(sample, references=(expected,)))
 
-        rows = np.zeros((len(samples), 3 + 2 * _ORDERS))
+        rows = np.zeros((len(samples), _COLUMNS))
         by_tokenizer: dict[str, list[int]] = {}
         for number, sample in enumerate(samples):
-            if references[number]:
+            if counts[number]:
                 by_tokenizer.setdefault(_tokenizer(sample), []).append(number)
         for name, numbers in by_tokenizer.items():
             scorer = BLEU(tokenize=name, lowercase=self.lowercase, force=True)
@@ -79,20 +97,29 @@ class StructureBleu:
         return rows
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        """The score (0 to 1, shape ``...``) from summed rows (shape ``... 11``); NaN for sums over no rows."""
-        sums = np.asarray(sums, dtype=np.float64)
-        answer_length, reference_length = sums[..., 0], sums[..., 1]
-        matches, grams = sums[..., 2 : 2 + _ORDERS], sums[..., 2 + _ORDERS : -1]
+        """The score (0 to 1, shape ``...``) from summed rows (shape ``... 22``); NaN for sums over no rows."""
+        return _bleu(np.asarray(sums, dtype=np.float64)[..., :_COLUMNS])
 
-        # Exponential smoothing, and the geometric mean over the orders that occur.
-        misses = np.cumsum((matches == 0) & (grams > 0), axis=-1)
-        precision = np.where(matches > 0, matches, 0.5**misses) / np.maximum(grams, 1)
-        num_orders = np.maximum((grams > 0).sum(-1), 1)
-        logs = np.where(grams > 0, np.log(precision), 0.0).sum(-1) / num_orders
+    def totals(self, sums: np.ndarray) -> dict[str, np.ndarray]:
+        """``copy_of_source``: the score of repeating the words in the image untranslated; NaN if they are not known."""
+        return {"copy_of_source": _bleu(np.asarray(sums, dtype=np.float64)[..., _COLUMNS:])}
 
-        brevity = np.minimum(1.0, np.exp(1 - reference_length / np.maximum(answer_length, 1)))
-        score = np.where(matches.sum(-1) > 0, brevity * np.exp(logs), 0.0)
-        return np.where(sums[..., -1] > 0, score, np.nan)
+
+def _bleu(sums: np.ndarray) -> np.ndarray:
+    """BLEU over the orders that occur, with shape ``...``, from summed rows with shape ``... 11``."""
+    answer_length, reference_length = sums[..., 0], sums[..., 1]
+    matches, grams = sums[..., 2 : 2 + _ORDERS], sums[..., 2 + _ORDERS : -1]
+
+    # Exponential smoothing, and the geometric mean over the orders that occur.
+    misses = np.cumsum((matches == 0) & (grams > 0), axis=-1)
+    precision = np.where(matches > 0, matches, 0.5**misses) / np.maximum(grams, 1)
+    num_orders = np.maximum((grams > 0).sum(-1), 1)
+    logs = np.where(grams > 0, np.log(precision), 0.0).sum(-1) / num_orders
+
+    brevity = np.minimum(1.0, np.exp(1 - reference_length / np.maximum(answer_length, 1)))
+    score = np.where(matches.sum(-1) > 0, brevity * np.exp(logs), 0.0)
+    found: np.ndarray = np.where(sums[..., -1] > 0, score, np.nan)
+    return found
 
 
 def _in_order(prediction: str | None, reference: Sequence[TextRegion]) -> tuple[str, str]:

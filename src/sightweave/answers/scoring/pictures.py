@@ -26,11 +26,17 @@ def check(name: str, pictures: Sequence[Any], samples: Sequence[Sample]) -> list
         samples: The samples.
 
     Raises:
-        DataError: There is not exactly one image per sample, or one of them is something else, such as a text.
+        DataError: There is not exactly one image per sample, there are none at all, or one of them is something else, such
+            as a text.
     """
     if len(pictures) != len(samples):
         raise DataError(
             f"{name}: {len(pictures)} image(s) for {len(samples)} sample(s); give one for each, in order."
+        )
+
+    if samples and all(picture is None for picture in pictures):
+        raise DataError(
+            f"{name}: none of {len(samples)} answer(s) has an image; answer with a writer that draws, such as rendered."
         )
 
     found: list[Pixels | None] = []

@@ -32,9 +32,12 @@ from sightweave.data.scenes.translations import Pair
 from sightweave.data.scenes.view import View
 from sightweave.data.scenes.words import texts
 from sightweave.data.tasks import captioning, image_translation, reading, reasoning, translation, vqa
+from sightweave.data.tasks import drawing as drawing_task
 
 _TRAIN_SIZE, _HELD_OUT_SIZE = 1_000_000, 500
 _SCENES_FOR_TEXTS = 2_000
+_DRAWING = "drawing"
+"""A task that is included only on request, since most models make no images."""
 
 
 @config
@@ -54,7 +57,8 @@ class Config(SourceConfig):
     allows) or ``auto`` (``mix`` for training, ``each`` for held-out splits)."""
     tasks: tuple[str, ...] = ()
     """Tasks of the items; empty means ``captioning``, ``vqa``, ``reasoning`` and ``translation``, or ``reading`` and
-    ``image_translation`` for scenes with signs."""
+    ``image_translation`` for scenes with signs. ``drawing`` is included only on request, and
+    only for scenes without signs."""
     style: Literal["drawn", "emoji"] = "drawn"
     """Drawing style: ``drawn`` (built-in pictograms) or ``emoji`` (the system's colour-emoji font)."""
     signs: Literal[0, 1, 2] = 0
@@ -119,7 +123,7 @@ class Scenes:
             )
         if not 0 <= signs <= 2:
             raise ValueError(f"scenes: signs must be 0, 1 or 2 (got {signs}).")
-        known = (*TASKS, *sign_items.TASKS) if signs else TASKS
+        known = (*TASKS, *(sign_items.TASKS if signs else (_DRAWING,)))
         unknown = [task for task in tasks if task not in known]
         if unknown:
             needs_signs = " (it needs signs: 1 or 2)" if unknown[0] in sign_items.TASKS else ""
@@ -211,7 +215,10 @@ class Scenes:
             items = each(view, random, self.tasks)
         elif amount > has_caption:
             items = mix(view, random, self.tasks, amount - has_caption)
-        return self._records(view, items, shared, has_caption=has_caption)
+        records = self._records(view, items, shared, has_caption=has_caption)
+        if _DRAWING in self.tasks:
+            records.append(_drawing_record(view, shared))
+        return records
 
     def _lettered_records(self, index: int) -> list[Record]:
         """All records about a scene with signs: those about its signs, then those about its things."""
@@ -325,6 +332,21 @@ def _caption_record(view: View, shared: dict[str, Any]) -> Record:
         captions=(text,),
         tags=tags | _subset_tag(view, combinations.caption_is_unmet(text)),
         **shared,
+    )
+
+
+def _drawing_record(view: View, shared: dict[str, Any]) -> Record:
+    text = caption(view)
+    (image,) = shared["images"]
+    return drawing_task.Record(
+        id=f"{view.scene.key}/drawing/0",
+        images=(),
+        description=text,
+        target_image=image,
+        tags={"type": "drawing", "template": "caption"}
+        | _subset_tag(view, combinations.caption_is_unmet(text)),
+        group=shared["group"],
+        split=shared["split"],
     )
 
 

@@ -19,9 +19,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,64 @@ def write(
     return Written(len(writer.items), writer.left_out)
 
 
+def join(parts: Sequence[Path], folder: Path) -> None:
+    """Joins caches of one transform, such as several processes have written, into one, which replaces an older one.
+
+    Args:
+        parts: Folders of the caches, on the same disk; their files are moved, and the folders are removed.
+        folder: Folder of the joined cache.
+
+    Raises:
+        DataError: A part is not a cache or has another transform; the folder holds other files, or cannot be written.
+    """
+    folder = Path(folder)
+    _check_replaceable(folder)
+    indices = list(map(_read_index, parts))
+    fields = indices[0]["fields"]
+    for part, index in zip(parts, indices, strict=True):
+        if index["fields"] != fields:
+            raise DataError(f"{part}: made with {index['fields']}, but {parts[0]} with {fields}.")
+
+    shards: list[dict[str, Any]] = []
+    items: dict[str, dict[str, Any]] = {}
+    try:
+        with files.making(folder.parent), files.temporary_folder(folder) as temporary:
+            for part, index in zip(parts, indices, strict=True):
+                first = len(shards)
+                for name, item in index["items"].items():
+                    items[name] = {**item, "shard": first + item["shard"]}
+                for shard in index["shards"]:
+                    name = _shard_name(len(shards))
+                    os.rename(part / shard["file"], temporary / name)
+                    shards.append({**shard, "file": name})
+
+            _write_index(temporary, fields, shards, items)
+            files.swap(temporary, folder)
+            for part in parts:
+                shutil.rmtree(part)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot write the cache: {error}; free some space or choose another folder."
+        ) from None
+
+
+def _shard_name(number: int) -> str:
+    return f"pixels-{number:04d}.safetensors"
+
+
+def _write_index(
+    folder: Path,
+    fields: Mapping[str, Any],
+    shards: Sequence[Mapping[str, Any]],
+    items: Mapping[str, Mapping[str, Any]],
+) -> None:
+    index = {"format_version": FORMAT_VERSION, "fields": fields, "shards": shards, "items": items}
+    with (folder / INDEX).open("w", encoding="utf-8") as file:
+        json.dump(index, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _check_replaceable(folder: Path) -> None:
     """Raises `DataError` unless the folder is missing, empty or a cache."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
@@ -186,7 +245,7 @@ class _Writer:
         return self._decoded[1], self._decoded[2]
 
     def _flush(self) -> None:
-        path = self.folder / f"pixels-{len(self.shards):04d}.safetensors"
+        path = self.folder / _shard_name(len(self.shards))
         save_file({"pixels": torch.stack(self._rows)}, path)
         files.follow_umask(path)
         with path.open("rb") as file:
@@ -198,17 +257,7 @@ class _Writer:
     def close(self) -> None:
         if self._rows:
             self._flush()
-
-        index = {
-            "format_version": FORMAT_VERSION,
-            "fields": self.fields,
-            "shards": self.shards,
-            "items": self.items,
-        }
-        with (self.folder / INDEX).open("w", encoding="utf-8") as file:
-            json.dump(index, file)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_index(self.folder, self.fields, self.shards, self.items)
 
 
 class PixelCache:

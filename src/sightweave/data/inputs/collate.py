@@ -173,6 +173,8 @@ class Collated:
     """The batch without its media."""
     shown: list[Shown]
     """The media of the batch, in the order of the indices by which tokens refer to them."""
+    pictures: list[Medium] = field(default_factory=list)
+    """The target images, in the order of their tokens."""
 
     def with_media(self, loaded: Mapping[str, tuple[Sequence[int], Loaded]]) -> Batch:
         """Completes the batch with loaded media.
@@ -214,6 +216,7 @@ def collate(
         answers: List of answers, for a model that classifies answers.
     """
     shown: list[Shown] = []
+    pictures: list[Medium] = []
     targets, sources = [_Row() for _ in rows], [_Row() for _ in rows]
 
     # For answer classification, collect the position of each answer and the scores of all classes.
@@ -235,6 +238,7 @@ def collate(
                 for item in items:
                     shown[item].samples.append(encoded.sample)
                     shown[item].leads.append(item == items[0])
+                pictures += encoded.pictures
                 after = reader.add(encoded.prompt, position=start, items=items, **place)
                 if layout.form == "classify":
                     class_at.append((number, len(target.ids) - 1))
@@ -253,8 +257,9 @@ def collate(
         source=token_sequence(sources, pad_id) if layout.form == "encoder_decoder" else None,
         class_at=torch.tensor([row * width + at for row, at in class_at]) if class_at else None,
         class_scores=torch.tensor(scores) if scores else None,
+        image_tokens=layout.image_tokens if pictures else None,
     )
-    return Collated(batch, shown)
+    return Collated(batch, shown, pictures)
 
 
 def _answer_scores(encoded: Encoded, answers: Sequence[str]) -> list[float]:

@@ -289,7 +289,7 @@ class _Tally:
             self._microstep()
 
     def _fitted(self, sample: Sample, readable: set[str]) -> Encoded | None:
-        if not sample.target.strip():
+        if not sample.has_target:
             self._drop("empty_answer", sample, None)
             return None
         try:

@@ -74,6 +74,8 @@ class _Saved:
     """Template of the prompts; missing in files of earlier versions."""
     tiles: Tiles = field(default_factory=Tiles)
     """Tiling of large images; missing in files of earlier versions."""
+    pictures: Annotated[transforms.Config | None, BeforeValidator(config.without_kind)] = None
+    """Transform of the images for the image tokenizer; None for a model that has none."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Processor:
     saved."""
     media: Mapping[str, Any] = field(default_factory=dict)
     """``Config`` of each modality other than images, by modality."""
+    pictures: transforms.Config | None = None
+    """Transform of the images for the image tokenizer; None for a model that has none."""
     loaders: Mapping[str, Loader] = field(init=False, repr=False, compare=False)
     """Loader of each modality."""
 
@@ -203,8 +207,66 @@ class Processor:
         assert isinstance(values, torch.Tensor)  # images have one size
         return values
 
+    def picture_batch(
+        self, samples: Sequence[Sample], *, seed: int | None = None, pool: Executor | None = None
+    ) -> Batch:
+        """Makes a batch of only the images of samples, for the image tokenizer; each image is used once.
+
+        Args:
+            samples: Samples, of which at least one has an image.
+            seed: Random seed of the data augmentation; None turns augmentation off.
+            pool: Threads that decode images, which do not change the result; None decodes in this thread.
+
+        Raises:
+            MediaError: An image cannot be read.
+            RecipeError: The model has no image tokenizer.
+        """
+        distinct: dict[str, Medium] = {}
+        for sample in samples:
+            for medium in pictures_of(sample):
+                distinct.setdefault(medium.identity, medium)
+        images = list(distinct.values())
+        seeds = None if seed is None else _seeds(seed, images)
+
+        pixels = self.load_pictures(images, seeds, fixed=self._fixed(samples, seed), pool=pool)
+        return Batch(target=None, pictures=pixels)
+
+    def load_pictures(
+        self,
+        images: Sequence[Medium],
+        seeds: Sequence[int] | None = None,
+        *,
+        fixed: frozenset[str] = frozenset(),
+        pool: Executor | None = None,
+    ) -> torch.Tensor:
+        """Loads images for the image tokenizer as float I 3 size size, RGB from 0 to 1; arguments are as for `load_media`.
+
+        Raises:
+            MediaError: An image cannot be read.
+            RecipeError: The model has no image tokenizer.
+        """
+        if not images:
+            return torch.zeros(0)
+        if self.pictures is None:
+            raise RecipeError(
+                "the model has no image tokenizer; set model.image_tokenizer, such as {kind: fsq}."
+            )
+
+        loader = image.Config(transform=self.pictures).build()
+        values = loader.load(images, seeds, fixed=fixed, pool=pool).values
+        assert isinstance(values, torch.Tensor)  # images have one size
+
+        # Undo the normalisation.
+        mean, std = torch.tensor(self.pictures.mean), torch.tensor(self.pictures.std)
+        return values * std[:, None, None] + mean[:, None, None]
+
     def write_cache(
-        self, samples: Iterable[Sample], folder: Path, progress: Callable[[int], None] | None = None
+        self,
+        samples: Iterable[Sample],
+        folder: Path,
+        progress: Callable[[int], None] | None = None,
+        *,
+        share: tuple[int, int] = (0, 1),
     ) -> pixel_cache.Written:
         """Writes a pixel cache with the resized images and tiles of samples; media of other modalities are skipped.
 
@@ -212,6 +274,7 @@ class Processor:
             samples: Samples whose images are cached.
             folder: Folder of the cache, to be opened with ``PixelCache.open(folder)``.
             progress: Called with 1 for each image and tile.
+            share: Numbers (i, n): of every n images, the one with number i is written.
 
         Returns:
             The number of images written, and the images that could not be read.
@@ -222,6 +285,7 @@ class Processor:
         """
         images = self.images
         left_out: dict[str, str] = {}
+        rank, size = share
 
         def media() -> Iterable[Medium]:
             seen: set[str] = set()
@@ -230,6 +294,8 @@ class Processor:
                     if medium.key in seen or medium.modality != "image":
                         continue
                     seen.add(medium.key)
+                    if (len(seen) - 1) % size != rank:
+                        continue
                     try:
                         yield from images.pieces(medium)
                     except MediaError as error:
@@ -282,6 +348,9 @@ class Processor:
     ) -> Batch:
         """Converts rows of bundles, which are already packed, to one batch; the other arguments are as for `batch`."""
         collated = collate(rows, layout=self.layout, pad_id=self.tokenizer.pad_id, answers=self.answers)
+        if collated.pictures:
+            # Target images are never augmented: a model would learn to make changed ones.
+            collated.batch.pictures = self.load_pictures(collated.pictures, pool=pool)
         shown = collated.shown
         if not shown:
             return collated.batch
@@ -421,6 +490,7 @@ class Processor:
             "answers": list(self.answers),
             "max_length": self.max_length,
             "tiles": config.to_plain(self.tiles),
+            "pictures": None if self.pictures is None else config.to_plain(self.pictures),
             "template": config.to_plain(self.tokenizer.template),
             "vocab_size": self.tokenizer.vocab_size,
         }
@@ -459,8 +529,14 @@ class Processor:
             answers=saved.answers,
             max_length=saved.max_length,
             tiles=saved.tiles,
+            pictures=saved.pictures,
             media={name: settings_of(name, values, allowed) for name, values in saved.media.items()},
         )
+
+
+def pictures_of(sample: Sample) -> list[Medium]:
+    """The images of a sample, including target images, which an image tokenizer can be trained on."""
+    return [medium for medium in (*sample.media, *sample.pictures) if medium.modality == "image"]
 
 
 def settings_of(modality: str, values: Mapping[str, Any], allowed: Container[str] | None = None) -> Any:

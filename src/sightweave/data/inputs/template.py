@@ -89,6 +89,8 @@ class Encoded:
     """The answer and the end token, which all contribute to the loss; empty if only the prompt was encoded."""
     begin: int
     """Id of the first token of the decoder, for an encoder-decoder model."""
+    pictures: tuple[Medium, ...] = ()
+    """Images of the target, whose codes are holes."""
 
     @property
     def trunk_key(self) -> TrunkKey:
@@ -118,18 +120,21 @@ def encode(
         num_tokens: Returns the number of tokens of a medium; None uses the fixed number of its modality.
 
     Raises:
-        DataError: An answer contains a medium, or the chat template rejects the conversation.
+        DataError: An answer contains a medium that the model cannot make, or the chat template rejects the conversation.
     """
     parts = list(sample.parts)
     last = _last_answer(parts)
-    answer = "".join(_answer(part, sample) for part in parts[last:])
+    answer = "".join(_answer(part, sample, tokenizer, layout) for part in parts[last:])
     counts = _counts(sample.media, layout, num_tokens)
 
     try:
         if tokenizer.chat is None:
             encoded = _in_own_words(sample, parts[:last], counts, tokenizer, layout)
             if with_target:
-                encoded.target.add(_own_answer_ids(parts[last:], tokenizer), learn=True)
+                encoded.target.add(_own_answer_ids(parts[last:], tokenizer, layout), learn=True)
+                encoded.pictures = tuple(
+                    [one.content for one in parts[last:] if isinstance(one.content, Medium)]
+                )
         else:
             # If media have no tokens in the sequence, the template must not write anything for them.
             told = [part for part in parts[:last] if layout.in_sequence or isinstance(part.content, str)]
@@ -152,10 +157,26 @@ def _counts(media: Sequence[Medium], layout: InputLayout, num_tokens: NumTokens 
     return [num_tokens(medium) for medium in media]
 
 
-def _answer(part: Part, sample: Sample) -> str:
-    if isinstance(part.content, Medium):
-        raise DataError(f"sample {sample.id!r}: the answer contains an image; answers must be text.")
-    return part.content
+def _answer(part: Part, sample: Sample, tokenizer: Tokenizer, layout: InputLayout) -> str:
+    """The text of a part of the answer, which is empty for an image that the model can learn to make."""
+    if not isinstance(part.content, Medium):
+        return part.content
+
+    where = f"sample {sample.id!r}: the answer contains an image"
+    if layout.image_tokens is None:
+        raise DataError(
+            f"{where}, but the model has no image tokenizer; set model.image_tokenizer, such as {{kind: fsq}}."
+        )
+    if part.content.modality != "image":
+        raise DataError(
+            f"sample {sample.id!r}: the answer contains a medium of the modality {part.content.modality}; only text and "
+            "images can be learnt."
+        )
+    if tokenizer.chat is not None:
+        raise DataError(
+            f"{where}, but the language model has a chat template, with which only text can be answered."
+        )
+    return ""
 
 
 def _let_look_ahead(encoded: Encoded, layout: InputLayout) -> None:
@@ -188,9 +209,15 @@ def _leading(parts: Sequence[Part]) -> int:
     return next(texts, len(parts))
 
 
-def _own_answer_ids(parts: Sequence[Part], tokenizer: Tokenizer) -> list[int]:
-    texts = (part.content for part in parts if isinstance(part.content, str))
-    return [*(index for text in texts for index in tokenizer.encode(text)), tokenizer.end_id]
+def _own_answer_ids(parts: Sequence[Part], tokenizer: Tokenizer, layout: InputLayout) -> list[int]:
+    ids: list[int] = []
+    for part in parts:
+        if isinstance(part.content, str):
+            ids += tokenizer.encode(part.content)
+        else:
+            assert layout.image_tokens is not None  # ensured by `_answer`
+            ids += layout.image_tokens.picture()
+    return [*ids, tokenizer.end_id]
 
 
 def _empty(sample: Sample, parts: Sequence[Part], lead: int, tokenizer: Tokenizer) -> Encoded:

@@ -130,6 +130,8 @@ Probe = Callable[[Medium], MediumInfo]
 def expand(sample: Sample, *, side: int, tiles: Tiles, probe: Probe = image_files.probe) -> Sample:
     """Inserts the tiles of each large image after the image; the sample's regions still refer to the whole image.
 
+    Target images are not tiled.
+
     Args:
         sample: Any sample; a sample without large images is returned unchanged.
         side: Side of the encoder's square in pixels.
@@ -142,7 +144,7 @@ def expand(sample: Sample, *, side: int, tiles: Tiles, probe: Probe = image_file
     parts: list[Part] = []
     for part in sample.parts:
         parts.append(part)
-        if isinstance(part.content, Medium):
+        if isinstance(part.content, Medium) and not part.learn:
             shown = pieces(part.content, side=side, tiles=tiles, probe=probe)
             parts += [dataclasses.replace(part, content=medium) for medium in shown[1:]]
 

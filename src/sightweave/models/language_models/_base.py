@@ -10,6 +10,7 @@ from sightweave.core.batch import BeforeBlock, Memory, TokenSequence
 from sightweave.core.cache import Cache
 from sightweave.models.nn.embedding import TokenEmbedding
 from sightweave.models.nn.fast_decoding import FastDecoding
+from sightweave.models.nn.image_vocabulary import ImageVocabulary
 
 
 class LanguageModel(nn.Module):
@@ -29,6 +30,13 @@ class LanguageModel(nn.Module):
     """Vocabulary size V."""
     token_embedding: TokenEmbedding
     """The table of token embeddings."""
+    image_vocabulary: ImageVocabulary | None
+    """Embeddings and head of image tokens, whose ids follow those of the vocabulary; None if there are none. `embed` and
+    `head` know nothing of them: `VLM` joins the two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image_vocabulary = None
 
     def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
         """Token embeddings of ids."""

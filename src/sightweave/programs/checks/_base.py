@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sightweave.core.batch import Batch
 from sightweave.core.types import Medium, Part, Sample
+from sightweave.data.inputs.media import image
 from sightweave.data.inputs.processor import Processor
 from sightweave.models.adapters.quantization import Form
 from sightweave.models.parts import PartName
@@ -78,6 +79,8 @@ class Subject:
         asked = samples(self.processor)
         if stage.learn == "words":
             return self.processor.media_batch(asked, words="captions").to(self.device)
+        if stage.learn == "image_tokens":
+            return self.processor.picture_batch(_noises()).to(self.device)
         return self.batch(asked)
 
     def logits(self, batch: Batch, at: Tensor | None = None) -> Tensor:
@@ -124,6 +127,11 @@ def samples(processor: Processor) -> list[Sample]:
         mixed = (main.example(4), "and", loader.example(2), "with", main.example(5))
         found.append(ask(f"mixed with {modality}", *mixed, answer=other))
     return found
+
+
+def _noises() -> list[Sample]:
+    """Samples with an image each, for an image tokenizer."""
+    return [ask(f"noise {number}", image.Loader.example(number), answer="noise") for number in (1, 2)]
 
 
 def largest(one: Tensor, other: Tensor) -> float:

@@ -34,7 +34,7 @@ def _step(subject: Subject, stage: Stage) -> tuple[int, list[str], list[str]]:
     model = copy.deepcopy(subject.model)
     choose_parts(model, stage.parts, stage.lora)
     batch = subject.stage_batch(stage)
-    loss = training_loss(model(batch), batch, region_weight=stage.word_weight)
+    loss = training_loss(model(batch), batch, region_weight=stage.word_weight, edge_weight=stage.edge_weight)
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     # Find the parts that no gradient reaches.

@@ -523,4 +523,6 @@ def _answers(record: Record) -> Iterator[str]:
                 yield from (piece for piece in turn.content if isinstance(piece, str))
         return
 
-    yield catalog.config_class("data.tasks", task_of(record))().build().sample(record).target
+    sample = catalog.config_class("data.tasks", task_of(record))().build().sample(record)
+    if sample.target or not sample.pictures:  # an answer may be an image alone
+        yield sample.target

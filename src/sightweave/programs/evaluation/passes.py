@@ -34,7 +34,7 @@ class Pass:
 
     def pictures(self, numbers: Sequence[int]) -> list[Any]:
         """The images that a writer drew for the given samples; None for answers without one."""
-        return [getattr(self.predictions[number], "picture", None) for number in numbers]
+        return [self.predictions[number].picture for number in numbers]
 
     def likelihoods(self, number: int, texts: Sequence[str]) -> list[Likelihood]:
         """The likelihoods of texts as answers to one sample; empty if this pass does not include the sample."""

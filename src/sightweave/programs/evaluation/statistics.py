@@ -162,8 +162,8 @@ def score(
     """A metric's score with its interval; the unweighted mean over strata if these are given.
 
     Proportions are a `share`. Other scores between 0 and the best one get the same interval with p = score / best,
-    which stays within these bounds. Scores without such bounds (with a unit, or beyond them in some group) get
-    Student's t interval around the value.
+    which stays within these bounds. Scores without such bounds (with a unit and no best score, or beyond them in some
+    group) get Student's t interval around the value.
 
     Args:
         metric: The metric.
@@ -411,7 +411,7 @@ def _of_metric(
 ) -> _Found | None:
     """The score of a metric with its uncertainty; None if no row counts."""
     best = float(getattr(metric, "best", 1.0))
-    bounded = not hasattr(metric, "unit")
+    bounded = hasattr(metric, "best") or not hasattr(metric, "unit")
     runs = np.asarray(rows)[None]
     found = _scored(runs, groups, metric.total, strata, best, bounded, metric.is_proportion)
     if found is not None and getattr(metric, "less_is_better", False) and found.estimate.low < 0:

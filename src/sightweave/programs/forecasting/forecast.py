@@ -232,6 +232,8 @@ def parts_of(model: VLM) -> list[Part]:
     table = {id(one) for one in modules["token_embedding"].parameters()}
     found = []
     for name in PART_NAMES:
+        if name not in modules:
+            continue
         trained = frozen = 0
         for parameter in modules[name].parameters():
             if name == "language_model" and id(parameter) in table:

@@ -83,6 +83,7 @@ class Watch:
         for number, workload in enumerate(self._workloads()):
             found = self._stage_memory(workload)
             if found is None:
+                self.stages.clear()  # a prediction needs all stages
                 return
             self.stages.append(found)
             needed = found.total - found.weights  # the weights exist already

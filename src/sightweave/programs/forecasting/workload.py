@@ -37,7 +37,7 @@ class Microstep:
 
     rows: Rows
     size: int
-    """Number of slots in its rows, including padding; for a stage that learns words, its number of samples."""
+    """Number of slots in its rows, including padding; for a stage that reads no text, its number of samples."""
     samples: int
     tokens: int
     """Number of slots that contain a token."""
@@ -122,12 +122,11 @@ def microsteps_of(stage: Stage) -> int | None:
 def _microstep(rows: Rows, stage: Stage) -> Microstep:
     lengths = [sum(one.length for one in row) for row in rows]
     samples = sum(len(one.encoded) for row in rows for one in row)
-    is_words = stage.learn == "words"
     return Microstep(
         rows=rows,
-        size=samples if is_words else len(lengths) * max(lengths),
+        size=len(lengths) * max(lengths) if stage.reads_text else samples,
         samples=samples,
-        tokens=0 if is_words else sum(lengths),
+        tokens=sum(lengths) if stage.reads_text else 0,
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from sightweave.answers.decoding._base import Decoder, Draws
 from sightweave.answers.writers._base import Completing, Writer
 from sightweave.core.device import side_by_side
-from sightweave.core.errors import BackendError, DataError
+from sightweave.core.errors import BackendError, DataError, RecipeError
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.inputs.processor import Processor
 from sightweave.data.inputs.template import Encoded, TrunkKey
@@ -24,6 +24,7 @@ from sightweave.programs.generation.draws import draws_of
 from sightweave.programs.generation.likelihood import judged
 from sightweave.programs.generation.media import MediaMemory, with_media
 from sightweave.programs.generation.options import Options
+from sightweave.programs.generation.pictures import PictureDecoder, PictureSession, check_decoders
 from sightweave.programs.generation.rooms import Room, rooms_of
 from sightweave.programs.generation.rows import Written
 from sightweave.programs.generation.session import Session, Trunks
@@ -78,9 +79,10 @@ def generate(
             progress(len(samples) - len(asked))
 
         device = next(model.parameters()).device
-        decoder: Decoder = options.decoding.build(end_id=processor.tokenizer.end_id)
+        reader = Reader(model, processor, options, memory)
+        decoder = reader.decoder()
         answering = _Answering(
-            reader=Reader(model, processor, options, memory),
+            reader=reader,
             encoded={n: processor.encode(samples[n], with_target=False) for n in asked},
             texts=texts,
             limits=limits,
@@ -156,7 +158,8 @@ class _Answering:
                 return
 
         for alike in self._alike(room.order(self.encoded)):
-            for chunk in self.budget.batches(alike, lambda n: self._lengths(n, room.shares), self.width):
+            width = self.width * (2 if self.reader.is_guided else 1)
+            for chunk in self.budget.batches(alike, lambda n: self._lengths(n, room.shares), width):
                 self.chunk(chunk, prefix)
 
     def _alike(self, order: Sequence[int]) -> list[list[int]]:
@@ -246,6 +249,36 @@ class Reader:
     options: Options
     memory: MediaMemory | None = None
 
+    @property
+    def draws_pictures(self) -> bool:
+        """Whether the writer makes pictures, so that the answers may contain image tokens."""
+        return bool(getattr(self.options.writer, "draws_pictures", False))
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether each prompt has a second row without the prompt, for guidance."""
+        return self.draws_pictures and self.options.guidance != 1
+
+    def decoder(self) -> Decoder:
+        """The decoding method; for a writer of pictures, one whose random numbers are those of texts and codes.
+
+        Raises:
+            RecipeError: pictures are wanted, but the decoding method or the model cannot write any.
+        """
+        end_id = self.processor.tokenizer.end_id
+        text: Decoder = self.options.decoding.build(end_id=end_id)
+        if not self.draws_pictures:
+            return text
+
+        if self.processor.layout.image_tokens is None:
+            raise RecipeError(
+                "generate: the writer makes pictures, but the model has no image tokens; train a model with "
+                "model.image_tokenizer, or use the writer text."
+            )
+        codes: Decoder = self.options.picture_decoding.build(end_id=end_id)
+        check_decoders(text, codes)
+        return text if getattr(text, "is_random", True) else codes
+
     def prefix(self, encoded: Sequence[Encoded]) -> Prefix:
         """Reads the images that precede the prompts; equal images are read only once."""
         firsts: dict[TrunkKey, Encoded] = {}
@@ -295,7 +328,7 @@ class Reader:
         tokenizer = self.processor.tokenizer
         decoder: Decoder = self.options.decoding.build(end_id=tokenizer.end_id)
         rows = [one for one in encoded for _ in range(decoder.width)]
-        session = Session(self.model)
+        session = Session(self.model, with_images=self.draws_pictures and is_writing)
         self.join(session, rows, prefix, packed=not any(texts))
 
         # Score the texts first, because generating uses up the session.
@@ -303,15 +336,45 @@ class Reader:
         if not is_writing:
             return [replace(_NOTHING, likelihoods=each) for each in likelihoods]
 
-        made = written(session, decoder, wanted.draws, limits, end_id=tokenizer.end_id, tokenizer=tokenizer)
-        writer: Writer = self.options.writer.build(tokenizer=tokenizer)
-        said = [
-            _prediction(writer, text, limit, one.sample)
-            for text, limit, one in zip(made, limits, encoded, strict=True)
-        ]
+        if self.draws_pictures:
+            said = self._drawn(session, encoded, wanted, decoder)
+        else:
+            made = written(
+                session, decoder, wanted.draws, limits, end_id=tokenizer.end_id, tokenizer=tokenizer
+            )
+            writer: Writer = self.options.writer.build(tokenizer=tokenizer)
+            said = [
+                _prediction(writer, text, limit, one.sample)
+                for text, limit, one in zip(made, limits, encoded, strict=True)
+            ]
         if not any(texts):
             return said
         return [replace(one, likelihoods=each) for one, each in zip(said, likelihoods, strict=True)]
+
+    def _drawn(
+        self, session: Session, encoded: Sequence[Encoded], wanted: _Wanted, text: Decoder
+    ) -> list[Prediction]:
+        """Generates texts and pictures for the prompts of a session."""
+        tokens, tokenizer = self.processor.layout.image_tokens, self.processor.tokenizer
+        assert tokens is not None  # ensured by `decoder`
+        if any(limit.stop for limit in wanted.limits):
+            raise DataError("generate: stop texts cannot end answers with pictures; remove stop.")
+
+        if self.is_guided:
+            bare = [self.processor.encode(one.sample.without_prompt(), with_target=False) for one in encoded]
+            self.join(session, bare)
+        drawing = PictureSession(
+            session, tokens, [limit.max_tokens for limit in wanted.limits], guidance=self.options.guidance
+        )
+        codes: Decoder = self.options.picture_decoding.build(end_id=tokenizer.end_id)
+        decoder = PictureDecoder(text, codes, drawing)
+        made = written(drawing, decoder, wanted.draws, wanted.limits, end_id=tokenizer.end_id)
+
+        image_tokenizer = self.model.image_tokenizer
+        writer: Writer = self.options.writer.build(
+            tokenizer=tokenizer, image_tokenizer=image_tokenizer, image_tokens=tokens
+        )
+        return [writer.write(one.ids, one.total) for one in made]
 
 
 def _prediction(writer: Writer, text: Written, limits: Limits, sample: Sample) -> Prediction:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from sightweave.answers.decoding import greedy
 from sightweave.answers.writers import text
@@ -30,6 +30,11 @@ class Options:
     """Decoding method: a kind in ``answers/decoding``, or its Config."""
     writer: Annotated[Any, one_of("answers.writers")] = text.Config()
     """Writer that turns tokens into an answer: a kind in ``answers/writers``, or its Config."""
+    picture_decoding: Annotated[Any, one_of("answers.decoding")] = greedy.Config()
+    """Decoding method for the codes of pictures, if the writer makes any: a kind in ``answers/decoding``, or its Config."""
+    guidance: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Factor of the difference that the prompt makes to the logits of a picture; 1 for none, above 1 follows the prompt more
+    closely. Needs a model that was trained with hide_prompts."""
     seed: int = 0
     """Random seed for sampling; with the same seed, a sample's answer does not depend on the other samples in its
     batch."""

@@ -67,6 +67,7 @@ class Session:
     Args:
         model: The model, in evaluation mode. Its weights must not change while the session is in use.
         room: Number of tokens for which to reserve space in the cache after the prompts. It does not affect the result.
+        with_images: Whether the logits include those of image tokens, for a model that has any.
     """
 
     logits: Float[Tensor, "B V"]
@@ -76,9 +77,12 @@ class Session:
     cache: Cache
     """Keys and values of each row."""
 
-    def __init__(self, model: VLM, *, room: int = _ROOM) -> None:
+    def __init__(self, model: VLM, *, room: int = _ROOM, with_images: bool = False) -> None:
         self.model, self.room = model, room
-        self._fast = fast_decoding(model)
+        # Fast decoding reads and predicts only text.
+        self._fast = None if with_images else fast_decoding(model)
+        has_images = model.language_model.image_vocabulary is not None
+        self._num_logits = model.language_model.vocab_size if has_images and not with_images else None
         device = next(model.parameters()).device
         self.cache = Cache(0)
         self.logits = torch.zeros(0, 0, device=device)
@@ -157,7 +161,7 @@ class Session:
 
         lengths = valid.sum(1)
         row = torch.arange(count, device=valid.device)
-        logits = self.model(batch, cache=cache, at=row * width + lengths - 1).logits
+        logits = self._predicted(batch, cache, row * width + lengths - 1)
         return logits, batch.target.positions[row, lengths - 1] + 1, cache
 
     def _add(self, logits: Tensor, positions: Tensor, cache: Cache) -> None:
@@ -186,7 +190,7 @@ class Session:
                 self.logits = fast(hidden[:, 0], self.positions, self.cache, largest=self._largest)
             else:
                 at = torch.arange(len(ids), device=ids.device)
-                self.logits = model(Batch(target=tokens), cache=self.cache, at=at).logits
+                self.logits = self._predicted(Batch(target=tokens), self.cache, at)
 
         self.positions = self.positions + 1
         self._largest += 1
@@ -202,13 +206,18 @@ class Session:
             Logits after each token, row by row, without padding.
         """
         at = tokens.valid.flatten().nonzero()[:, 0]
-        logits: Tensor = self.model(Batch(target=tokens), cache=self.cache, at=at).logits
+        logits = self._predicted(Batch(target=tokens), self.cache, at)
 
         lengths = tokens.valid.sum(1)
         self.logits = logits[lengths.cumsum(0) - 1]
         self.positions = self.positions + lengths
         self._largest += tokens.ids.shape[1]
         return logits
+
+    def _predicted(self, batch: Batch, cache: Cache, at: Int[Tensor, " R"]) -> Float[Tensor, "R V"]:
+        """Logits at some positions, without those of image tokens that must not be generated."""
+        logits: Tensor = self.model(batch, cache=cache, at=at).logits
+        return logits[:, : self._num_logits]
 
     @torch.inference_mode()
     def leave(self, is_done: Bool[Tensor, " B"]) -> Int[Tensor, " b"]:
@@ -230,6 +239,7 @@ class Session:
         """A new session whose row i continues row ``rows[i]`` of this one, which is not changed."""
         forked = object.__new__(Session)
         forked.model, forked.room, forked._fast = self.model, self.room, self._fast
+        forked._num_logits = self._num_logits
         forked._largest = self._largest
         forked.logits, forked.positions = self.logits[rows], self.positions[rows]
         forked.cache = self.cache.select(rows)

@@ -88,8 +88,8 @@ def _epoch(stage: Stage, counts: Sequence[Mapping[str, int]], total: int) -> Epo
             samples.append(wanted)
     share = len(samples) / max(1, len(counts))
 
-    # How often an image must be shown until each of its samples has been. The words stage shows whole images.
-    limit = None if stage.learn == "words" else stage.samples_per_image
+    # How often an image must be shown until each of its samples has been. Stages without text show whole images.
+    limit = stage.samples_per_image if stage.reads_text else None
     shows = [max(1.0, n / limit) if limit else 1.0 for n in samples]
 
     # Data without any usable sample is rejected when it is read; until then, an epoch is all of the data.

@@ -11,8 +11,8 @@ from pydantic import NonNegativeInt
 
 from sightweave.core.errors import RecipeError, did_you_mean
 
-LOSS, SCORE = "validation_loss", "validation_score_"
-"""Names in the log: of the loss, and of a score, followed by the task."""
+LOSS, SCORE, MEASURE = "validation_loss", "validation_score_", "validation_"
+"""Names in the log: of the loss, of a score, followed by the task, and of another measure, followed by its name."""
 BY_LOSS, BY_SCORE = "loss", "score"
 """Values of ``train.best_by`` other than a task: the lowest loss, or the highest mean of the scores of all tasks."""
 
@@ -31,12 +31,16 @@ class Validated:
     """Mean loss; None if it is not finite."""
     scores: dict[str, float] = field(default_factory=dict)
     """Score of each task that was asked, by name."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """For a stage that learns image_tokens: mean PSNR (dB), mean SSIM and the number of codes used, by name."""
 
     def row(self) -> dict[str, float | str]:
         """Its numbers by their names in the log."""
         found: dict[str, float | str] = {LOSS: math.nan if self.loss is None else self.loss}
         for task, score in self.scores.items():
             found[SCORE + task] = score
+        for name, value in self.measures.items():
+            found[MEASURE + name] = value
         return found
 
     def value(self, by: str) -> float | None:

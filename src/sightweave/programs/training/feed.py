@@ -20,7 +20,7 @@ from sightweave.core.errors import DataError, MediaError, RecipeError
 from sightweave.core.types import Part, Sample
 from sightweave.data.inputs.collate import Bundle, bundle, deal, pack
 from sightweave.data.inputs.order import Mix, Mixing, fingerprint, shuffled
-from sightweave.data.inputs.processor import Processor, Words
+from sightweave.data.inputs.processor import Processor, Words, pictures_of
 from sightweave.data.inputs.template import Encoded
 from sightweave.data.inputs.too_long import Policy, TooLong, fit
 from sightweave.data.reading.dataset import Dataset, task_of
@@ -202,7 +202,7 @@ class Feed:
 
     def stand_in(self) -> Batch | None:
         """A batch of one text without an image, for a process that has no batch; None in a stage without text."""
-        if self.stage.learn == "words":
+        if not self.stage.reads_text:
             return None
         parts = (Part("user", "?"), Part("assistant", "a", learn=True))
         return self.processor.batch([Sample(id="stand-in", task="", parts=parts)])
@@ -324,9 +324,8 @@ class Feed:
             MediaError: one of its media cannot be read.
         """
         seed = self._seed(0)
-        if self.stage.learn == "words":
-            samples = [one.sample for one in _samples_of(rows)]
-            return self.processor.media_batch(samples, words=self.words, seed=seed)
+        if not self.stage.reads_text:
+            return self._images_alone(_samples_of(rows), seed, None)
         return self.processor.batch_rows(rows, words=self.words, seed=seed)
 
     def _next(self, position: int, pool: Executor | None) -> Step:
@@ -417,9 +416,13 @@ class Feed:
         """Adds images from `position` on until a microstep or window is full; returns the position after the last one."""
         empty = 0
         while len(samples) < self.stage.batch_size * self.stage.pack_window:
-            chosen = self._chosen(self._samples(position), position)
+            samples_here = self._samples(position)
+            if self.stage.learn == "image_tokens":
+                samples_here = [sample for sample in samples_here if pictures_of(sample)]
+            chosen = self._chosen(samples_here, position)
             if self._hides(position):
                 chosen = [sample.without_media() for sample in chosen]
+            chosen = [self._with_prompt(sample, position, number) for number, sample in enumerate(chosen)]
             translated = [sample for sample in chosen if sample.task == _TRANSLATION]
             self.languages.update(sample.tags.get("languages", "") for sample in translated)
 
@@ -444,16 +447,27 @@ class Feed:
 
     def _known(self, encoded: Sequence[Encoded]) -> list[Encoded]:
         bad = self.quarantine.unreadable
-        return [one for one in encoded if bad.isdisjoint(medium.identity for medium in one.sample.media)]
+        found = []
+        for one in encoded:
+            media = (*one.sample.media, *one.sample.pictures)
+            if bad.isdisjoint(medium.identity for medium in media):
+                found.append(one)
+        return found
 
     def _batch(self, encoded: list[Encoded], position: int, pool: Executor | None) -> Batch:
         seed = self._seed(position)
-        if self.stage.learn == "words":
-            samples = [one.sample for one in encoded]
-            return self.processor.media_batch(samples, words=self.words, seed=seed, pool=pool)
+        if not self.stage.reads_text:
+            return self._images_alone(encoded, seed, pool)
         return self.processor.batch(
             encoded, words=self.words, seed=seed, pack_to=self.stage.pack_to, pool=pool
         )
+
+    def _images_alone(self, encoded: Sequence[Encoded], seed: int | None, pool: Executor | None) -> Batch:
+        """The batch of a stage that reads no text."""
+        samples = [one.sample for one in encoded]
+        if self.stage.learn == "image_tokens":
+            return self.processor.picture_batch(samples, seed=seed, pool=pool)
+        return self.processor.media_batch(samples, words=self.words, seed=seed, pool=pool)
 
     def _seed(self, number: int) -> int | None:
         """Seed of the augmentation, different in each process; None without augmentation."""
@@ -468,18 +482,25 @@ class Feed:
 
     def _hides(self, position: int) -> bool:
         """Whether the image at a position is hidden: a function of seed and position, like the order."""
-        if not self.stage.hide_images or self.stage.learn == "words":
+        if not self.stage.hide_images or not self.stage.reads_text:
             return False
         return shuffled(self.seed + 2, position, 0, _DRAWS) < self.stage.hide_images * _DRAWS
+
+    def _with_prompt(self, sample: Sample, position: int, number: int) -> Sample:
+        """The sample, without its prompt if that is hidden: a function of seed, position and number, like the order."""
+        if not self.stage.hide_prompts or not sample.pictures or not self.stage.reads_text:
+            return sample
+        is_hidden = shuffled(self.seed + 3, position, number, _DRAWS) < self.stage.hide_prompts * _DRAWS
+        return sample.without_prompt() if is_hidden else sample
 
     def _encoded(self, sample: Sample) -> Encoded | None:
         """The sample as tokens; None, and a line in the quarantine, if its answer is empty or it is too long."""
         unreadable = self.quarantine.unreadable if self._fills_gaps else ()
-        if any(medium.identity in unreadable for medium in sample.media):
+        if any(medium.identity in unreadable for medium in (*sample.media, *sample.pictures)):
             return None
         limit = self.processor.max_length
         try:
-            if not sample.target.strip():
+            if not sample.has_target:
                 raise DataError(f"sample {sample.id!r} has an empty answer; there is nothing to learn.")
             encoded = fit(sample, self.processor, self.too_long, limit)
             if encoded is None:
@@ -493,9 +514,14 @@ class Feed:
 
     def _readable(self, encoded: Sequence[Encoded]) -> list[Encoded]:
         """The samples whose images can all be read; the other images go into the quarantine."""
-        for medium in {medium.identity: medium for one in encoded for medium in one.sample.media}.values():
+        read = {medium.identity: (medium, False) for one in encoded for medium in one.sample.media}
+        read |= {medium.identity: (medium, True) for one in encoded for medium in one.sample.pictures}
+        for medium, is_target in read.values():
             try:
-                self.processor.load_media([medium])
+                if is_target:
+                    self.processor.load_pictures([medium])
+                else:
+                    self.processor.load_media([medium])
             except MediaError as error:
                 self.quarantine.unreadable.add(medium.identity)
                 self.quarantine.add(medium.key, error)

@@ -15,6 +15,7 @@ from sightweave.core.batch import Batch
 from sightweave.core.device import Precision, side_by_side
 from sightweave.models.loss import Amounts, amounts, is_chunked, training_loss
 from sightweave.models.vlm import VLM
+from sightweave.programs.training.logit_norms import LogitNorms
 from sightweave.programs.training.rows import is_sharded
 from sightweave.programs.training.settings import Stage
 from sightweave.programs.training.sharding import Sharding
@@ -49,6 +50,7 @@ class Gradients:
         self.model, self.parameters, self.stage, self.precision = model, parameters, stage, precision
         self.world, self.sharding = world, sharding
         self.stand_in = None if stand_in is None else stand_in.to(precision.device)
+        self.logit_norms = LogitNorms()
         self.may_go_side_by_side = precision.device.type == "cpu" and not _has_state(model)
 
     def add(self, batches: Sequence[Batch | None]) -> float:
@@ -61,7 +63,11 @@ class Gradients:
         """
         moved = [None if batch is None else batch.to(self.precision.device) for batch in batches]
         present = [batch for batch in moved if batch is not None]
-        each = [amounts(batch, length_power=self.stage.length_power) for batch in present]
+        stage = self.stage
+        each = [
+            amounts(batch, length_power=stage.length_power, image_token_weight=stage.image_token_weight)
+            for batch in present
+        ]
         own = sum(each, Amounts())
         if self.sharding is not None:
             return self._over_shards(self.sharding, moved, own)
@@ -71,8 +77,8 @@ class Gradients:
 
     def _over_all(self, own: Amounts) -> Amounts:
         """The amounts of all processes together."""
-        targets, words = self.world.sum([own.targets, own.words])
-        return Amounts(targets, int(words))
+        targets, words, pictures = self.world.sum([own.targets, own.words, own.pictures])
+        return Amounts(targets, int(words), int(pictures))
 
     def _add_up(self, loss: float) -> float:
         """Adds up the gradients and the losses of all processes."""
@@ -191,15 +197,20 @@ class Gradients:
 
     def forward(self, batch: Batch, of: Amounts) -> Tensor:
         """The loss of one batch, with its graph: its share of the loss of all batches that `of` counts."""
-        language_model = self.model.language_model
+        language_model = self.model.with_head
         with self.precision.autocast():
             output = self.model(batch, with_logits=not is_chunked(batch, language_model.vocab_size))
+            if self.logit_norms.is_measured and output.labels is not None and output.logits is not None:
+                assert batch.image_tokens is not None
+                self.logit_norms.add(output.logits.detach(), output.labels, batch.image_tokens.first)
             return training_loss(
                 output,
                 batch,
                 region_weight=self.stage.word_weight,
                 length_power=self.stage.length_power,
+                image_token_weight=self.stage.image_token_weight,
                 z_loss=self.stage.z_loss,
+                edge_weight=self.stage.edge_weight,
                 of=of,
                 language_model=language_model,
             )

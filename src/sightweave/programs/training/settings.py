@@ -68,9 +68,9 @@ class Stage:
     """Number of images in one forward and backward pass; each image comes with all its samples."""
     gradient_accumulation_steps: PositiveInt = 1
     """Number of forward and backward passes per optimizer update."""
-    learn: Literal["answers", "words"] = "answers"
-    """Training objective: answers (next tokens, or classes, of the targets) or words (only the words for what the
-    encoder sees)."""
+    learn: Literal["answers", "words", "image_tokens"] = "answers"
+    """Training objective: answers (next tokens, or classes, of the targets), words (only the words for what the encoder
+    sees) or image_tokens (only the image tokenizer, on the images alone)."""
     words: Literal["none", "regions", "captions", "auto"] = "none"
     """Source of the words for image embeddings; auto uses regions if the data has them, else captions."""
     word_weight: NonNegativeFloat = 0.1
@@ -101,6 +101,12 @@ class Stage:
     """Exponent p of the token weight 1 / (answer length)^p: 0 weights all tokens equally, 1 all answers."""
     z_loss: NonNegativeFloat = 0.0
     """Weight of the z-loss, the squared log of the softmax denominator."""
+    image_token_weight: NonNegativeFloat = 1.0
+    """Weight of an image token relative to a text token, where target images are learnt."""
+    hide_prompts: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Fraction of the samples with a target image whose prompt is hidden, which guidance needs."""
+    edge_weight: NonNegativeFloat = 0.1
+    """Weight of the error of edges relative to that of pixels, in a stage that learns image_tokens."""
     pack_to: PositiveInt | None = None
     """Row length in tokens for packing several images into one row; None gives each image its own row."""
     pack_window: PositiveInt = 1
@@ -116,6 +122,29 @@ class Stage:
         self._check_adapters()
         self._check_feature_cache()
         self._check_packing()
+        self._check_image_tokenizer()
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the language model trains; if not, only images are read."""
+        return self.learn == "answers"
+
+    def _check_image_tokenizer(self) -> None:
+        is_learnt = self.learn == "image_tokens"
+        if is_learnt and self.parts != ("image_tokenizer",):
+            raise ValueError(
+                f"stage {self.name!r} learns image_tokens, which trains nothing but the image tokenizer; set parts to "
+                f"[image_tokenizer] (got {list(self.parts)})"
+            )
+        if is_learnt and self.words != "none":
+            raise ValueError(
+                f"words is {self.words}, but learn is image_tokens, which reads no words; remove words"
+            )
+        if not is_learnt and "image_tokenizer" in self.parts:
+            raise ValueError(
+                f"parts has image_tokenizer, but learn is {self.learn}, which does not train it; train it in a stage of "
+                "its own with learn: image_tokens"
+            )
 
     def _check_adapters(self) -> None:
         for part in self.lora:
@@ -145,9 +174,10 @@ class Stage:
                 f"pack_window is {self.pack_window}, but pack_to is none, so nothing is packed; set pack_to to "
                 "the row length in tokens, or pack_window to 1."
             )
-        if self.pack_window > 1 and self.learn == "words":
+        if self.pack_window > 1 and not self.reads_text:
             raise ValueError(
-                f"pack_window is {self.pack_window}, but learn is words, which does not pack rows; set pack_window to 1."
+                f"pack_window is {self.pack_window}, but learn is {self.learn}, which does not pack rows; set pack_window "
+                "to 1."
             )
 
     def _given(self, names: tuple[str, ...]) -> dict[str, float]:
@@ -234,6 +264,10 @@ class Settings:
             if part == "token_embedding":
                 raise ValueError(
                     "quantize has token_embedding, which is a table; only linear layers can be quantized"
+                )
+            if part == "image_tokenizer":
+                raise ValueError(
+                    "quantize has image_tokenizer, which has convolutions; only linear layers can be quantized"
                 )
             for stage in self.stages:
                 if part in stage.parts and part not in stage.lora:

@@ -48,6 +48,11 @@ class Sharding:
 
     def __init__(self, model: VLM, settings: Settings, world: World, device: torch.device) -> None:
         check(settings)
+        if model.image_tokenizer is not None:
+            raise RecipeError(
+                "mesh.shard is true, but the model has an image tokenizer, which reads images outside the blocks that are "
+                "sharded. Set mesh.shard to false."
+            )
         self.model, self.world, self.device = model, world, device
         first = {name: value.detach() for name, value in _tensors(model).items()}
 

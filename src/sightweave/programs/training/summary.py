@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean, pstdev
 
 from sightweave.programs.training.durations import Epoch, per_step
+from sightweave.programs.training.early_stopping import Validated
 from sightweave.programs.training.rates import batch_factor
 from sightweave.programs.training.settings import Settings, Stage
 from sightweave.programs.training.trial import Trials
@@ -123,6 +124,28 @@ def still_falling(losses: Sequence[float]) -> tuple[float, float] | None:
     spread = math.hypot(pstdev(before), pstdev(after)) / math.sqrt(width)
     is_falling = last > _FITTED and first - last > max(_FALL * first, 2 * spread)
     return (first, last) if is_falling else None
+
+
+def restoring(
+    settings: Settings, validations: Sequence[Sequence[Validated]], kept_steps: Sequence[int]
+) -> Iterator[str]:
+    """A line on each stage that learns image_tokens: how well the validation images are restored from their codes.
+
+    Args:
+        settings: Settings with the stages.
+        validations: The validations of each stage.
+        kept_steps: For each stage, the number of updates of the weights that it ended with.
+    """
+    for stage, found, step in zip(settings.stages, validations, kept_steps, strict=False):
+        ended = [one for one in found if one.step == step and one.measures]
+        if not ended:
+            continue
+        measures = ended[-1].measures
+        ssim = f", SSIM {measures['ssim']:.3f}" if "ssim" in measures else ""
+        yield (
+            f"stage {stage.name}: validation images are restored from their codes with a PSNR of {measures['psnr']:.1f} dB"
+            f"{ssim}; they have {measures['codes_used']:,.0f} different codes"
+        )
 
 
 def advice(settings: Settings, losses: Sequence[Sequence[float]]) -> Iterator[str]:

@@ -258,8 +258,9 @@ class Trainer:
                     factor = self._factor(work)
                     self._seed_update()
                     microsteps = self._next(updates)
-                    loss = work.loss(microsteps)
-                    norm = work.clip(is_measured=(state.step + 1) % self.settings.log_every == 0)
+                    is_measured = (state.step + 1) % self.settings.log_every == 0
+                    loss = work.loss(microsteps, is_measured=is_measured)
+                    norm = work.clip(is_measured=is_measured)
                     self._check_finite(loss, norm, work, microsteps)
                     work.update(factor, state.step)
 
@@ -536,7 +537,7 @@ class Trainer:
         row = state.averages.row(self._seconds())
         row |= {"stage": work.stage.name, "lr": factor * work.stage.optimizer.lr}
         row["peak_memory_bytes"] = memory.peak_bytes(self.precision.device)
-        row |= work.norms.take()
+        row |= work.norms.take() | work.gradients.logit_norms.take()
         row |= more
 
         if log is not None:

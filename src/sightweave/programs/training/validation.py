@@ -21,18 +21,27 @@ from sightweave.core.device import Precision
 from sightweave.core.errors import DataError, MediaError, RecipeError
 from sightweave.core.types import Sample
 from sightweave.data.inputs import order
-from sightweave.data.inputs.processor import Processor, Words
+from sightweave.data.inputs.processor import Processor, Words, pictures_of
 from sightweave.data.inputs.template import Encoded
 from sightweave.data.inputs.too_long import fit
 from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.data.reading.subset import draw
-from sightweave.models.loss import Amounts, amounts, answer_loss, is_chunked, token_loss, word_loss
+from sightweave.models.loss import (
+    Amounts,
+    amounts,
+    answer_loss,
+    is_chunked,
+    picture_loss,
+    token_loss,
+    word_loss,
+)
 from sightweave.models.vlm import VLM
 from sightweave.programs import generation
 from sightweave.programs.evaluation import program as evaluation
 from sightweave.programs.training.durations import per_step
 from sightweave.programs.training.early_stopping import Validated
 from sightweave.programs.training.feed import decoding_threads
+from sightweave.programs.training.reconstruction import Reconstruction
 from sightweave.programs.training.settings import Settings, Stage
 from sightweave.programs.training.state import random_states, set_random_states
 
@@ -74,8 +83,9 @@ class Validation:
     """The validation of one stage.
 
     The loss is the mean over all target tokens of the drawn images, in nats; it does not depend on how they are batched.
-    For a model that classifies, it is the mean over samples, and for a stage that learns words, the mean over regions or
-    media. It has none of the further terms of the training loss: no z-loss, no word loss, no weights by answer length.
+    For a model that classifies, it is the mean over samples, for a stage that learns words, the mean over regions or media,
+    and for a stage that learns image_tokens, the mean over images, including the error of edges. It has none of the further
+    terms of the training loss: no z-loss, no word loss, no weights by answer length.
 
     Args:
         datasets: The validation split.
@@ -134,9 +144,10 @@ class Validation:
         with undisturbed(model, self.precision.device):
             loss = self._loss(model)
             scores = self._scores(model)
+            measures = self._measures(model)
         if loss is None:
             return None
-        return Validated(step, loss if math.isfinite(loss) else None, scores)
+        return Validated(step, loss if math.isfinite(loss) else None, scores, measures)
 
     # The loss.
 
@@ -153,10 +164,13 @@ class Validation:
     def _sums(self, model: VLM, batch: Batch) -> tuple[float, float]:
         """The sum of the losses of a batch, and how many there are."""
         amount = amounts(batch)
-        language_model = model.language_model
-        one = Amounts(1.0, 1)  # sums instead of means
+        language_model = model.with_head
+        one = Amounts(1.0, 1, 1)  # sums instead of means
         with self.precision.autocast():
             output = model(batch, with_logits=not is_chunked(batch, language_model.vocab_size))
+            if output.pictures is not None:
+                loss = picture_loss(output, batch, edge_weight=self.stage.edge_weight, of=one)
+                return float(loss), float(amount.pictures)
             if batch.class_scores is not None:
                 return float(answer_loss(output, batch, of=one)), amount.targets
             if batch.target is not None:
@@ -197,7 +211,9 @@ class Validation:
     def _encoded(self, places: Sequence[tuple[int, int]]) -> list[Encoded]:
         found = []
         for sample in self._samples(places):
-            if not sample.target.strip():
+            if self.stage.learn == "image_tokens" and not pictures_of(sample):
+                continue
+            if not sample.has_target:
                 self.left_out += 1
                 continue
             try:
@@ -230,17 +246,32 @@ class Validation:
             return self._collated(chunk, pool) if chunk else None
 
     def _collated(self, chunk: Sequence[Encoded], pool: ThreadPoolExecutor) -> Batch:
+        samples = [one.sample for one in chunk]
+        if self.stage.learn == "image_tokens":
+            return self.processor.picture_batch(samples, pool=pool)
         if self.stage.learn == "words":
-            samples = [one.sample for one in chunk]
             return self.processor.media_batch(samples, words=self.words, pool=pool)
         return self.processor.batch(chunk, pack_to=self.stage.pack_to, pool=pool)
 
     def _is_readable(self, sample: Sample) -> bool:
         try:
             self.processor.load_media(sample.media)
+            self.processor.load_pictures(sample.pictures)
         except MediaError:
             return False
         return True
+
+    def _measures(self, model: VLM) -> dict[str, float]:
+        """The quality of restored pictures, for a stage that learns image_tokens; empty for others."""
+        if self.stage.learn != "image_tokens":
+            return {}
+        assert model.image_tokenizer is not None  # the stage trains it
+        found = Reconstruction()
+        for batch in self._batches():
+            assert batch.pictures is not None
+            with self.precision.autocast():
+                found.add(model.image_tokenizer, batch.pictures.to(self.precision.device))
+        return found.measures()
 
     # The scores.
 
@@ -261,10 +292,10 @@ class Validation:
         return {task: score for task, score in scores.items() if math.isfinite(score)}
 
     def _asked_samples(self) -> list[Sample]:
-        """The samples to answer: drawn over the drawn images; none for a stage that learns words."""
+        """The samples to answer: drawn over the drawn images; none for a stage that reads no text."""
         if self._asked is None:
             self._asked = []
-            if self.settings.validate_samples and self.stage.learn != "words":
+            if self.settings.validate_samples and self.stage.reads_text:
                 every = [one for one in self._samples(self.places) if one.references]
                 numbers = order.drawn(0, len(every), self.settings.validate_samples)
                 self._asked = [every[number] for number in numbers if self._is_readable(every[number])]

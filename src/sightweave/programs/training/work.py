@@ -93,8 +93,12 @@ class Work:
         norms = PartNorms(model, optimizer.parameters, feed.world)
         return cls(stage, feed, gradients, optimizer, pace, features, norms)
 
-    def loss(self, microsteps: Sequence[Step]) -> float:
-        """The loss of one update, over all processes; adds its gradient to the parameters."""
+    def loss(self, microsteps: Sequence[Step], *, is_measured: bool = False) -> float:
+        """The loss of one update, over all processes; adds its gradient to the parameters.
+
+        If `is_measured`, the logits of this update are measured too.
+        """
+        self.gradients.logit_norms.is_measured = is_measured
         batches = [one.batch for one in microsteps]
         if self.features is not None:
             batches = [None if one is None else self.features.fill(one) for one in batches]

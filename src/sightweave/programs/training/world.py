@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +27,8 @@ _BUCKET_BYTES = 25 << 20
 """Size up to which tensors are summed in one operation: large enough to use the network well."""
 _BACKENDS = ("gloo", "NCCL", "ProcessGroup", "Connection")
 """Words of which errors of the connection contain at least one."""
+_FILES_SECONDS = 3600.0
+"""Least time to wait for the files of other processes; one that ends is noticed much sooner, in the next step."""
 _PATIENCE = timedelta(days=1)
 """Maximum time to wait for work that takes long, such as preparing data or saving a large model."""
 
@@ -77,8 +78,8 @@ class World:
 
     @property
     def patience(self) -> float:
-        """Seconds for which a process may wait for another one's file, so that this ends before `mesh.timeout` does."""
-        return math.inf if self.link is None else self.link.timeout / 2
+        """Maximum time in seconds that the first process waits for files of the others, whose disks may be slow."""
+        return max(_FILES_SECONDS, 0.0 if self.link is None else self.link.timeout)
 
     @property
     def is_first(self) -> bool:
@@ -382,6 +383,33 @@ def opened(mesh: Mesh, environment: Mapping[str, str]) -> Iterator[World]:
         yield world
     finally:
         world.close()
+
+
+@contextlib.contextmanager
+def all_of(processes: int, environment: Mapping[str, str], command: str) -> Iterator[World]:
+    """The processes that torchrun started for a command whose recipe has no mesh.
+
+    Args:
+        processes: Number of processes.
+        environment: The environment variables, which do not matter for one process.
+        command: Name of the command, for the error.
+
+    Raises:
+        RecipeError: another number of processes was started.
+        BackendError: the processes cannot be connected.
+    """
+    if processes == 1:
+        yield World()
+        return
+
+    started = environment.get("WORLD_SIZE", "1")
+    if started != str(processes):
+        raise RecipeError(
+            f"{command}: processes is {processes}, but {started} process(es) were started (WORLD_SIZE); start them with "
+            f"torchrun --nproc-per-node {processes}."
+        )
+    with opened(Mesh(dp=processes), environment) as world:
+        yield world
 
 
 def _connected(timeout: float, environment: Mapping[str, str]) -> Link:

@@ -33,7 +33,13 @@ def test_the_ratio_outside_is_that_of_the_formula() -> None:
     assert score(pixels) == pytest.approx(10 * np.log10(255**2 / 100))
     pixels[0, 0] = 255
     assert score(pixels) < 10 * np.log10(255**2 / 100)
-    assert score(None) == pytest.approx(10 * np.log10(255**2 / 100**2))
+
+
+def test_a_missing_image_counts_as_black() -> None:
+    metric = background_psnr.BackgroundPsnr()
+    rows = metric.rows([None, SOURCE], [sample(), sample()])
+    assert metric.total(rows[0]) == pytest.approx(10 * np.log10(255**2 / 100**2))
+    assert metric.total(rows[1]) == 100
 
 
 def test_a_turned_box_has_turned_edges() -> None:

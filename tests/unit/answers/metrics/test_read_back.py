@@ -52,5 +52,9 @@ def test_other_answers_are_errors(kind: object) -> None:
         metric.rows(["bat"], SAMPLES[:1])
     with pytest.raises(DataError, match=r"is float64 \(4, 4, 3\); give uint8"):
         metric.rows([np.zeros((4, 4, 3))], SAMPLES[:1])
+    with pytest.raises(
+        DataError, match=r"none of 1 answer\(s\) has an image; answer with a writer that draws"
+    ):
+        metric.rows([None], SAMPLES[:1])
     with pytest.raises(DataError, match=r"0 image\(s\) for 1 sample"):
         metric.rows([], SAMPLES[:1])

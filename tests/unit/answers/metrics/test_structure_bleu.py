@@ -36,4 +36,19 @@ def test_copying_the_source_is_worth_nothing() -> None:
 
 def test_no_rows_have_no_score() -> None:
     metric = structure_bleu.StructureBleu()
-    assert np.isnan(metric.total(np.zeros(11)))
+    assert np.isnan(metric.total(np.zeros(22)))
+
+
+def test_the_score_of_a_copy_of_the_source_is_given_too() -> None:
+    metric = structure_bleu.StructureBleu()
+    shared = "[0 0 500 200] Hotel Ritz"
+    for source, expected in ((SOURCE, 0.0), (shared, 1.0)):
+        reference = REFERENCE if source == SOURCE else shared
+        sample = Sample(
+            id="s", task="image_translation", parts=(), references=(reference,), tags={"source": source}
+        )
+        sums = metric.rows([None], [sample]).sum(0)
+        assert float(metric.totals(sums)["copy_of_source"]) == pytest.approx(expected)
+        assert metric.total(sums) == 0
+    plain = Sample(id="s", task="image_translation", parts=(), references=(REFERENCE,))
+    assert np.isnan(metric.totals(metric.rows([None], [plain]).sum(0))["copy_of_source"])

@@ -61,7 +61,8 @@ def task(name: str, **fields: Any) -> Any:
 
 
 def test_every_task_is_here() -> None:
-    assert set(RECORDS) == set(catalog.kinds("data.tasks"))
+    # The answers of drawing are images, which has tests of its own.
+    assert {*RECORDS, "drawing"} == set(catalog.kinds("data.tasks"))
 
 
 @pytest.mark.parametrize("name", RECORDS)

@@ -4,14 +4,15 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import PIL.Image
 import pytest
 import scipy.stats
 
 from sightweave.answers.metrics import cider_d
 from sightweave.core import catalog
 from sightweave.core.errors import BackendError, DataError, RecipeError
-from sightweave.core.types import Likelihood, Medium, Part, Prediction, Sample
-from sightweave.data.tasks import captioning, reasoning, translation, vqa
+from sightweave.core.types import Likelihood, Medium, Part, Prediction, Rendered, Sample
+from sightweave.data.tasks import captioning, image_translation, reasoning, translation, vqa
 from sightweave.programs.evaluation.program import evaluate, majority_answers, rescored
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.statistics import Estimate, wilson
@@ -302,6 +303,7 @@ def test_a_metric_that_counts_nothing_is_none_and_not_a_zero():
     ("metrics", "ambiguous", "words"),
     [
         (("ter",), True, "lower is better for ter, so it cannot be the score; list another metric first"),
+        (("read_back",), True, "read_back scores drawn images, which baselines and controls do not have"),
         (
             ("both_images_right",),
             False,
@@ -316,6 +318,37 @@ def test_what_cannot_be_the_score_says_so(metrics, ambiguous, words):
             translates,
             tasks={"translation": translation.Config(metrics=metrics)},
         )
+
+
+def test_drawn_images_are_scored_next_to_the_score():
+    """An answer has an image if its writer drew one; without any, the metrics of images are not computed."""
+    samples = []
+    for number in range(4):
+        pixels = np.full((20, 40, 3), 10 * number, np.uint8)
+        record = image_translation.Record(
+            id=f"r{number}",
+            images=(Medium(pixels, f"r{number}"),),
+            signs=("[0 0 500 500] bat => Ast",),
+            target_language="de",
+        )
+        samples.append(image_translation.Config().build().sample(record))
+    config = image_translation.Config(metrics=("region_match", "background_psnr"))
+
+    def drawn(asked):
+        return [
+            Prediction(one.target, drawing=lambda one=one: Rendered(PIL.Image.fromarray(one.media[0].source)))
+            for one in asked
+        ]
+
+    def written(asked):
+        return [Prediction(one.target) for one in asked]
+
+    for say, psnr in ((drawn, 100), (written, None)):
+        found = evaluate(samples, answering(say), controls=(), tasks={"image_translation": config})
+        score = found.tasks[0].metrics.get("background_psnr")
+        assert (score.value if score else None) == psnr
+        assert found.tasks[0].score.value == 1
+        assert any("answer with a writer that draws" in note for note in found.notes) == (psnr is None)
 
 
 def test_a_metric_sees_the_whole_task_and_not_one_type_alone():

@@ -1,0 +1,80 @@
+"""Decodes ids to text and pictures: the codes of each picture become pixels by the model's image tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import PIL.Image
+import torch
+
+from sightweave.core.config import config
+from sightweave.core.image_tokens import ImageTokens, Picture, Text
+from sightweave.core.types import Prediction
+from sightweave.data.inputs.tokenizer import Tokenizer
+from sightweave.models.image_tokenizers._base import ImageTokenizer
+
+
+@config
+class Config:
+    """The writer of image tokens has no options."""
+
+    draws_pictures: ClassVar[bool] = True
+    """Whether answers may contain image tokens."""
+
+    def build(
+        self, *, tokenizer: Tokenizer, image_tokenizer: ImageTokenizer, image_tokens: ImageTokens
+    ) -> ImageTokenWriter:
+        """Builds the writer for a tokenizer of texts and one of images."""
+        return ImageTokenWriter(tokenizer, image_tokenizer, image_tokens)
+
+
+class ImageTokenWriter:
+    """Makes predictions with pictures from generated ids.
+
+    Args:
+        tokenizer: Decodes texts. The end token is counted but not part of the text.
+        image_tokenizer: Decodes the codes of pictures.
+        image_tokens: Numbering of the image tokens.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, image_tokenizer: ImageTokenizer, image_tokens: ImageTokens
+    ) -> None:
+        self.tokenizer, self.image_tokenizer, self.image_tokens = tokenizer, image_tokenizer, image_tokens
+
+    def write(self, ids: Sequence[int], total_logprob: float) -> Prediction:
+        """The prediction of an answer: all of its texts, joined, and its pictures, in order.
+
+        Args:
+            ids: All generated tokens, including the end token if there is one.
+            total_logprob: Sum of the natural-log probabilities of `ids`.
+
+        Raises:
+            DataError: A picture is malformed.
+        """
+        ended = bool(ids) and ids[-1] == self.tokenizer.end_id
+
+        parts: list[str | PIL.Image.Image] = []
+        for piece in self.image_tokens.pieces(ids[:-1] if ended else ids):
+            if isinstance(piece, Text):
+                parts.append(self.tokenizer.decode(piece.ids))
+            else:
+                parts.append(self._image(piece))
+
+        return Prediction(
+            text="".join([part for part in parts if isinstance(part, str)]),
+            logprob=total_logprob / max(1, len(ids)),
+            tokens=len(ids),
+            finish="stop" if ended else "length",
+            ids=tuple(ids),
+            parts=tuple(parts),
+        )
+
+    @torch.no_grad()
+    def _image(self, picture: Picture) -> PIL.Image.Image:
+        """The image of a grid of codes, in RGB."""
+        device = next(self.image_tokenizer.parameters()).device
+        codes = torch.tensor([picture.codes], device=device)
+        pixels = self.image_tokenizer.decode(codes)[0]
+        return PIL.Image.fromarray((255 * pixels).round().byte().movedim(0, -1).cpu().numpy())

@@ -1,0 +1,1 @@
+"""Image tokenizers: pixels to a grid of codes, and codes back to pixels."""
