@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image, ImageChops, ImageDraw, features
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, features
 from skimage import data
 
 from sightweave.core.errors import DataError
 from sightweave.core.text_regions import TextRegion
 from sightweave.rendering import fonts
+from sightweave.rendering.areas import corners_of
 from sightweave.rendering.render import render
 
 SIZES = (
@@ -66,6 +67,21 @@ def test_all_pixels_outside_the_boxes_are_equal(size: tuple[int, int], mode: str
     inside[int(height * 0.3) : -(-height * 7 // 10), int(width * 0.1) : -(-width * 9 // 10)] = True
     assert np.array_equal(before[~inside], after[~inside])
     assert not np.array_equal(before[inside], after[inside])
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_all_pixels_outside_a_turned_box_are_equal(mode: str) -> None:
+    given = photograph("chelsea", (201, 133), mode)
+    region = TextRegion("Tor 7", (0.2, 0.4, 0.8, 0.6), angle=-17)
+    after = np.asarray(render(given, [region]).picture)
+
+    # Pillow draws the same polygon; no pixel may change that is more than one pixel outside it.
+    polygon = Image.new("L", given.size)
+    corners = [tuple(point) for point in corners_of(region, given.size)]
+    ImageDraw.Draw(polygon).polygon(corners, fill=255)
+    near = np.asarray(polygon.filter(ImageFilter.MaxFilter(5))) > 0
+    assert np.array_equal(np.asarray(given)[~near], after[~near])
+    assert not np.array_equal(np.asarray(given)[near], after[near])
 
 
 def sign(text: str = "", size: tuple[int, int] = (300, 80)) -> Image.Image:

@@ -41,7 +41,7 @@ class Config:
 
     font: Annotated[tuple[str, ...], BeforeValidator(_as_texts)] = ()
     """Fonts, tried in turn for each text: paths of files, or names such as ``DejaVu Serif``. The default is DejaVu Sans.
-    ``sightweave`` is the face of the signs in scenes, which ``sightweave bold`` and ``sightweave slanted`` vary."""
+    ``sightweave`` is the face of the signs in scenes; ``bold`` or ``slanted`` after the name chooses another kind."""
     min_size: PositiveInt = MIN_SIZE
     """Minimum font size in pixels; a text that does not fit at this size is left out and reported."""
     max_size: PositiveInt = MAX_SIZE

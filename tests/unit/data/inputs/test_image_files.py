@@ -403,3 +403,38 @@ def outcome(function: object, data: bytes) -> str:
     except MediaError as error:
         return error.code
     return "sound"
+
+
+def test_a_picture_keeps_its_mode_and_is_upright(tmp_path: Path) -> None:
+    plain = np.arange(12 * 8 * 3, dtype=np.uint8).reshape(12, 8, 3)
+    for mode in ("L", "P", "RGBA", "I;16"):
+        given = Image.fromarray(plain).convert("L" if mode == "I;16" else mode)
+        if mode == "I;16":
+            given = Image.frombytes(mode, (8, 12), np.arange(96, dtype="<u2").tobytes())
+        given.save(tmp_path / "a.png")
+        for source in (tmp_path / "a.png", (tmp_path / "a.png").read_bytes(), given):
+            found = image_files.picture(Medium(source, "a"))
+            assert (found.mode, found.size) == (mode, (8, 12))
+            assert found.tobytes() == given.tobytes()
+    assert image_files.picture(Medium(plain, "a")).tobytes() == plain.tobytes()
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(plain).save(tmp_path / "turned.png", exif=exif)
+    turned = image_files.picture(Medium(tmp_path / "turned.png", "a"))
+    assert np.array_equal(np.asarray(turned), image_files.load(Medium(tmp_path / "turned.png", "a")))
+    assert turned.size == (12, 8)
+
+
+def test_a_picture_that_cannot_be_read_has_the_same_faults(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    for source in (whole[:2000], b"nothing", b"", tmp_path / "none.png"):
+        with pytest.raises(MediaError) as expected:
+            image_files.load(Medium(source, "a"))
+        with pytest.raises(MediaError) as found:
+            image_files.picture(Medium(source, "a"))
+        assert found.value.code == expected.value.code
+    with pytest.raises(MediaError, match="1600 pixels; the maximum is 100"):
+        image_files.picture(Medium(whole, "a"), image_files.Limits(max_pixels=100))
