@@ -966,7 +966,8 @@ def _metrics_of(folder: Path, *, trust_run: bool) -> dict[str, Any]:
         return {}
     source = None if trust_run else configs.Downloaded()
     config = recipes.measured({"tasks": measured.get("tasks", {})}, source=source)
-    return {name: config.task(name).metrics[0] for name in config.task_names()}
+    # A task such as drawing may have no metrics.
+    return {name: metrics[0] for name in config.task_names() if (metrics := config.task(name).metrics)}
 
 
 def _gallery(folder: Path) -> dict[str, Any]:
