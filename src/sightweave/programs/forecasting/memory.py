@@ -15,7 +15,7 @@ from sightweave.models.adapters import quantization
 from sightweave.models.parts import PartName, named_parts
 from sightweave.models.vlm import VLM
 from sightweave.programs.forecasting.simulation import Simulation
-from sightweave.programs.training.optimizers import hidden_matrices
+from sightweave.programs.training.optimizers import WIDE, hidden_matrices
 from sightweave.programs.training.settings import Stage
 
 _ADAMW_VALUES, _MUON_VALUES = 2, 1
@@ -142,7 +142,8 @@ def update_bytes(model: nn.Module, stage: Stage, *, is_cpu: bool) -> int:
     """Maximum number of bytes that an update needs temporarily, in addition to gradients and optimizer state.
 
     AdamW's fused kernel needs none. Muon stacks all matrices of the same shape. It stores the stack, its look-ahead,
-    and two generations of the orthogonalised stack (in fp32 on a CPU, in bf16 elsewhere).
+    and two generations of the orthogonalised stack (in fp32 on a CPU, in bf16 elsewhere). For wide matrices on a CPU, it
+    stores up to five small products instead.
     """
     alike: dict[tuple[int, ...], int] = defaultdict(int)
     for matrix in _muon_matrices(model, stage):
@@ -156,7 +157,9 @@ def update_bytes(model: nn.Module, stage: Stage, *, is_cpu: bool) -> int:
             columns *= size
         stack, gram = count * rows * columns, count * min(rows, columns) ** 2
         narrow = 4 if is_cpu else 2
-        most = max(most, 2 * 4 * stack + narrow * (2 * stack + 2 * gram))
+        is_wide = max(rows, columns) > WIDE * min(rows, columns)
+        inside = max(stack + 5 * gram, 2 * stack + 3 * gram) if is_wide and is_cpu else 2 * stack + 2 * gram
+        most = max(most, 2 * 4 * stack + narrow * inside)
     return most
 
 

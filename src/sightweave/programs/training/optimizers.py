@@ -400,22 +400,26 @@ def orthogonalise(matrices: Float[Tensor, "n r c"]) -> Float[Tensor, "n r c"]:
     x = matrices.float() if is_precise else matrices.bfloat16()
     is_tall = x.shape[1] > x.shape[2]
     x = x.mT if is_tall else x
-    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + _TINY)
 
     # In bf16, rounding errors of the recurrence for the small matrix would grow too much.
-    is_wide = x.shape[2] > _WIDE * x.shape[1]
+    is_wide = x.shape[2] > WIDE * x.shape[1]
     x = _by_gram(x) if is_wide and is_precise else _newton_schulz(x)
 
     return x.mT if is_tall else x
 
 
-_WIDE = 1.5
+WIDE = 1.5
 """Ratio of columns to rows above which the recurrence of small matrices needs fewer multiplications."""
 
 
+def _normalised(x: Tensor) -> Tensor:
+    return x / (torch.linalg.matrix_norm(x, keepdim=True) + _TINY)
+
+
 def _newton_schulz(x: Tensor) -> Tensor:
-    """Five times ``x = (a I + b G + c G^2) x`` with ``G = x @ x.T``."""
+    """Five times ``x = (a I + b G + c G^2) x`` with ``G = x @ x.T``, from normalised matrices on."""
     a, b, c = _COEFFICIENTS
+    x = _normalised(x)  # here, so that nothing else keeps them in memory
     for _ in range(_STEPS):
         gram = x @ x.mT
         inner = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
@@ -426,6 +430,7 @@ def _newton_schulz(x: Tensor) -> Tensor:
 def _by_gram(x: Tensor) -> Tensor:
     """The same as `_newton_schulz`: the polynomial P of each step commutes with G, so that G becomes ``P G P``."""
     a, b, c = _COEFFICIENTS
+    x = _normalised(x)
     gram = x @ x.mT
     product: Tensor | None = None
     for step in range(_STEPS):
