@@ -413,7 +413,8 @@ WIDE = 1.5
 
 
 def _normalised(x: Tensor) -> Tensor:
-    return x / (torch.linalg.matrix_norm(x, keepdim=True) + _TINY)
+    norm: Tensor = torch.linalg.matrix_norm(x, keepdim=True)
+    return x / (norm + _TINY)
 
 
 def _newton_schulz(x: Tensor) -> Tensor:
