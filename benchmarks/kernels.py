@@ -29,6 +29,7 @@ def tricks(shape: Shape) -> dict[str, tuple[Step, Step]]:
         "signed-sine rotary by roll": _rotary(shape),
         "index_copy for masked_scatter": _marks(shape),
         "folded query group in decoding": _folded(shape),
+        "Muon: products of small matrices for those of wide ones, 128 x 1,152": _muon(),
         "bf16 matmul for fp32": _bf16(),
     }
 
@@ -131,6 +132,21 @@ def _marks(shape: Shape) -> tuple[Step, Step]:
         lambda: hidden.masked_scatter(is_mark[:, None].expand_as(hidden), image),
         lambda: hidden.index_copy(0, marks, image),
     )
+
+
+def _muon() -> tuple[Step, Step]:
+    from sightweave.programs.training.optimizers import orthogonalise
+
+    matrices = torch.randn(3, 128, 1152)
+
+    def usual() -> torch.Tensor:
+        x = matrices / matrices.norm(dim=(1, 2), keepdim=True)
+        for _ in range(5):
+            gram = x @ x.mT
+            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.775, alpha=2.0315), x, beta=3.4445)
+        return x
+
+    return usual, lambda: orthogonalise(matrices)
 
 
 def _bf16() -> tuple[Step, Step]:
