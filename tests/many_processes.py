@@ -275,6 +275,14 @@ def ended(number: int) -> Callable[[Path, World], Found]:
     return run
 
 
+def killed_while_others_wait(_folder: Path, world: World) -> Found:
+    """The last process is killed where the others wait for it, which may take a day."""
+    if world.rank == world.size - 1:
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+    world.barrier()
+    return {}
+
+
 def after_steps(training: Training, steps: int, factor: Callable[[], float], *, only: int) -> None:
     """In one process, calls `factor` once in the step after so many, and multiplies the embeddings by its result."""
     calls = []
@@ -443,6 +451,7 @@ ENDINGS = {
     "killed": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
     "hung": ended(getattr(signal, "SIGSTOP", signal.SIGTERM)),
     "killed_sharded": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
+    "killed_while_others_wait": killed_while_others_wait,
 }
 """Each is run alone, since a process does not survive it."""
 RUNS = {"sharded_run": sharded_run}

@@ -219,7 +219,13 @@ def test_processes_talk(many: tuple[Path, int]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "code"), [("killed", -signal.SIGKILL), ("killed_sharded", -signal.SIGKILL), ("hung", None)]
+    ("name", "code"),
+    [
+        ("killed", -signal.SIGKILL),
+        ("killed_sharded", -signal.SIGKILL),
+        ("killed_while_others_wait", -signal.SIGKILL),
+        ("hung", None),
+    ],
 )
 def test_a_process_that_dies_or_hangs_ends_the_others(name: str, code: int | None, tmp_path: Path) -> None:
     done = run(tmp_path, 2, name)

@@ -96,6 +96,9 @@ class ShardedTensors(Mapping[str, Tensor]):
             check_finite(path, {kept: rows[-1]})
         return rows[0] if len(rows) == 1 else torch.cat(rows)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._places  # that of `Mapping` would read the tensor
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 

@@ -612,8 +612,7 @@ def _save_share(run: Run, folder: Path, state: State, saver: Saver, world: World
             runs.write(folder, lambda path: shares.write(path, names), run.processor, recipe)
             checkpoints.discard(snapshot.steps)
         else:
-            checkpoints.complete(snapshot, world.size)
-            shares = checkpoints.sharded(snapshot.steps)
+            shares = checkpoints.complete(snapshot, world.size)
             runs.write(folder, lambda path: shares.write(path, names), run.processor, recipe)
         runs.record(folder, progress)
 

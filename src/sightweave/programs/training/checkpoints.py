@@ -14,7 +14,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +32,7 @@ from sightweave.programs.training.weight_average import QUANTITY as AVERAGE
 
 logger = logging.getLogger(__name__)
 _POLL = 0.02
-"""Seconds between two looks whether the other processes have written their shares."""
+"""Seconds between two checks for the shares of the other processes."""
 STATE = "state"
 """Name of the two files of a state, without their suffixes."""
 _NAME = re.compile(r"\.?step-(\d{1,18})(?:\.previous)?")
@@ -205,20 +205,10 @@ class Checkpoints:
         aliases = [entry["aliases"] for entry in entries if entry is not None]
         return ShardedTensors([folder / name for name in names], aliases)
 
-    def sharded(self, steps: int) -> ShardedTensors:
-        """The shares of all processes in a checkpoint that is complete; hashes are not compared.
-
-        Raises:
-            CheckpointError: there is none.
-        """
-        path = files.whole(self.path(steps))
-        paths = sharded_files.files_of(path, STATE)
-        return ShardedTensors(
-            paths, [checkpoint.read_aliases(path, one.name, is_checked=False) for one in paths]
-        )
-
-    def complete(self, snapshot: Snapshot, size: int) -> None:
+    def complete(self, snapshot: Snapshot, size: int) -> ShardedTensors:
         """Moves the folder with all shares into place, then removes older checkpoints as `write` does.
+
+        Returns the shares in their new place.
 
         Args:
             snapshot: The share of the first process.
@@ -231,6 +221,7 @@ class Checkpoints:
         folder, path = self._shared_path(snapshot.steps), self.path(snapshot.steps)
         checkpoint.finish_folder(folder, path, names, {STATE: snapshot.document})
         self._remove_older(snapshot.best)
+        return _shares(path, [path / name for name in names], is_checked=False)
 
     def discard(self, steps: int) -> None:
         """Removes the folder with the shares of all processes, if it was not moved into place."""
@@ -253,10 +244,9 @@ class Checkpoints:
         path = self.path(steps)
         document = checkpoint.read_document(path, STATE)
         paths = sharded_files.files_of(files.whole(path), STATE)
-        if not paths:
-            return State.of(document, checkpoint.read_weights(path, name=STATE))
-        aliases = [checkpoint.read_aliases(path, one.name, is_checked=is_checked) for one in paths]
-        return State.of(document, ShardedTensors(paths, aliases))
+        if paths:
+            return State.of(document, _shares(path, paths, is_checked=is_checked))
+        return State.of(document, checkpoint.read_weights(path, name=STATE))
 
     def newest(self) -> State | None:
         """The newest state that is intact; None if there are no checkpoints.
@@ -292,6 +282,12 @@ class Checkpoints:
         for left in [*self.folder.glob(".step-*.tmp-*"), *self.folder.parent.glob(".checkpoint.tmp-*")]:
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _shares(folder: Path, paths: Sequence[Path], *, is_checked: bool) -> ShardedTensors:
+    """The tensors in the files of a complete checkpoint."""
+    aliases = [checkpoint.read_aliases(folder, one.name, is_checked=is_checked) for one in paths]
+    return ShardedTensors(paths, aliases)
 
 
 def weight_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:

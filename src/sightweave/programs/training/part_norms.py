@@ -41,11 +41,13 @@ class PartNorms:
 
         self.parts: dict[PartName, list[Tensor]] = {}
         for tensor in parameters.values():
-            if not self.world.is_first and not is_sharded(tensor):
-                continue  # every process has it, and it counts once
             owner = part_of.get(id(tensor))
-            if owner is not None:
-                self.parts.setdefault(owner, []).append(tensor)
+            if owner is None:
+                continue
+            # All processes have all parts in the same order, since they add up the norms of each.
+            counted = self.parts.setdefault(owner, [])
+            if self.world.is_first or is_sharded(tensor):  # others have the same values in every process
+                counted.append(tensor)
 
         self._before: dict[PartName, list[Tensor]] = {}
         self._found: dict[str, float] = {}
@@ -62,8 +64,8 @@ class PartNorms:
     def after(self) -> None:
         """Measures how far the update moved the weights since `before`."""
         for part, before in self._before.items():
-            now = [_some(one) for one in self.parts[part]]
-            size, change = self._norm(before), self._norm(torch._foreach_sub(now, before))
+            changes = [_some(one) - old for one, old in zip(self.parts[part], before, strict=True)]
+            size, change = self._norm(before), self._norm(changes)
             self._found[RATIO + part] = change / size if size else 0.0
         self._before = {}
 

@@ -161,16 +161,15 @@ class World:
         if self.size == 1:
             return
         with self._talking("wait for the others") as link:
-            link.wait_for_all(self.size)
-        self.sum([0.0])  # nobody leaves, and closes the store, before all have read from it
+            link.wait_for_all()
 
     def wait_for_first(self) -> None:
         """Waits for the first process for up to a day, such as while it saves, and for the others as usual."""
         if self.size == 1:
             return
         with self._talking("wait for process 0") as link:
-            link.wait_for_first(is_first=self.is_first)
-        self.sum([0.0])  # nobody leaves, and closes the store, before all have read from it
+            link.wait_for_first()
+        self.sum([0.0])  # the first one has not waited for the others yet
 
     @contextlib.contextmanager
     def in_turns(self) -> Iterator[None]:
@@ -316,34 +315,27 @@ class Link:
     """An open connection to the other processes.
 
     Args:
-        store: The ``torch.distributed.Store`` with which they connected.
         timeout: Maximum time of an operation in seconds.
+        patient: Process group of all processes, whose operations may take up to a day.
     """
 
-    def __init__(self, store: Any, timeout: float) -> None:
+    def __init__(self, timeout: float, patient: Any) -> None:
         import torch.distributed
 
-        self.store, self.timeout = store, timeout
+        self.timeout = timeout
         self.distributed: Any = torch.distributed  # most of its functions have no types
-        self._turns = 0
+        self._patient = patient
         self._is_open = True
 
-    def wait_for_first(self, *, is_first: bool) -> None:
-        """Waits until the first process has called this as often as this one."""
-        self._turns += 1
-        name = f"first/{self._turns}"
-        if is_first:
-            self.store.set(name, "done")
-        else:
-            self.store.wait([name], _PATIENCE)
+    # These send a number instead of waiting for a key of the store: a connection breaks when a process ends, a key does not.
 
-    def wait_for_all(self, size: int) -> None:
+    def wait_for_first(self) -> None:
+        """Waits until the first process has called this as often as this one."""
+        self.distributed.broadcast(torch.zeros(1), src=0, group=self._patient)
+
+    def wait_for_all(self) -> None:
         """Waits until all processes have called this as often as this one."""
-        self._turns += 1
-        name = f"all/{self._turns}"
-        if self.store.add(f"{name}/count", 1) == size:
-            self.store.set(name, "done")
-        self.store.wait([name], _PATIENCE)
+        self.distributed.all_reduce(torch.zeros(1), group=self._patient)
 
     def close(self) -> None:
         """Closes the connection, once."""
@@ -438,13 +430,14 @@ def _connected(timeout: float, environment: Mapping[str, str]) -> Link:
             world_size=size,
             timeout=limit,
         )
+        patient = distributed.new_group(timeout=_PATIENCE, backend="gloo")
     except RuntimeError as error:
         raise OtherProcessError(
             f"process {environment['RANK']} of {environment['WORLD_SIZE']} could not connect to the others at "
             f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']} within mesh.timeout ({timeout:g} s): "
             f"{_reason(error)}. Check that all of them were started and that the address can be reached."
         ) from error
-    return Link(store, timeout)
+    return Link(timeout, patient)
 
 
 def _reason(error: RuntimeError) -> str:

@@ -12,6 +12,7 @@ from unit.programs.training.test_trainer import run, stage
 from sightweave.models.parts import choose_parts, named_parts
 from sightweave.programs.training.logs import read_metrics
 from sightweave.programs.training.part_norms import PartNorms
+from sightweave.programs.training.world import World
 
 PARTS = ("encoder", "connector", "fusion", "language_model")
 
@@ -51,6 +52,22 @@ def test_the_numbers_are_those_of_the_gradients_and_of_the_update() -> None:
         total += found[f"grad_norm_{part}"] ** 2
     whole = torch.cat([one.grad.flatten() for one in parameters.values()])
     assert total**0.5 == pytest.approx(float(whole.norm()), rel=1e-5)
+
+
+def test_processes_with_sharded_weights_have_the_same_parts_in_the_same_order() -> None:
+    """They add up the norm of each part together, even of one whose weights are all whole and count in the first process."""
+    model, _ = compose(Case("cross_attention", (), "decoder_only"))
+    parameters = dict(model.named_parameters())
+    for one in parameters.values():
+        one.grad = torch.ones_like(one)
+    first, second = (PartNorms(model, parameters, World(rank, 2, shards=True)) for rank in range(2))
+    assert list(second.parts) == list(first.parts)
+    assert set(first.parts) == set(PARTS)
+
+    second.world = World()  # its own part of the sums
+    second.before()
+    second.after()
+    assert set(second.take().values()) == {0.0}
 
 
 def test_large_parameters_are_sampled_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
