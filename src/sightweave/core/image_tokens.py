@@ -58,7 +58,7 @@ class ImageTokens:
 
     @property
     def num_marks(self) -> int:
-        """Number of image tokens that are no codes."""
+        """Number of image tokens that are not codes."""
         return 3 + self.rows + self.columns
 
     @property
@@ -68,7 +68,7 @@ class ImageTokens:
 
     @property
     def hole(self) -> int:
-        """Placeholder for a code that is not known yet; it is no token, and no model predicts it."""
+        """Placeholder for a code that is not known yet; it is not a token, and no model predicts it."""
         return self.first + self.size
 
     @property
@@ -118,22 +118,42 @@ class ImageTokens:
 
     def _picture(self, ids: Sequence[int], start: int) -> tuple[Picture, int]:
         """The picture that begins at a place, and the place after it."""
-        head = [*ids[start : start + _HEAD], -1, -1, -1]
-        rows, columns = head[1] - self.height(0), head[2] - self.width(0)
-        if head[0] != self.begin or not 1 <= rows <= self.rows or not 1 <= columns <= self.columns:
-            raise _malformed(start, f"it does not begin with a begin mark, a height and a width ({head[:3]})")
+        head = list(ids[start : start + _HEAD])
+        begin, height, width = [*head, -1, -1, -1][:_HEAD]
+        rows, columns = height - self.height(0), width - self.width(0)
+        if begin != self.begin or not 1 <= rows <= self.rows or not 1 <= columns <= self.columns:
+            raise _malformed(
+                start,
+                f"it begins with {head} instead of a begin mark ({self.begin}), a height ({self.height(1)} to "
+                f"{self.height(self.rows)}) and a width ({self.width(1)} to {self.width(self.columns)})",
+            )
 
+        content = f"{rows} rows of {columns} codes and an end mark"
         stop = start + self.length(rows, columns)
-        found = list(ids[start + _HEAD : stop - 1])
-        lines = [found[place : place + columns + 1] for place in range(0, len(found), columns + 1)]
-        is_whole = stop <= len(ids) and ids[stop - 1] == self.end
+        if stop > len(ids):
+            raise _malformed(
+                start, f"{content} need {stop - start} tokens, but the answer ends after {len(ids) - start}"
+            )
+        for place in range(start + _HEAD, stop):
+            known = self._known(place - start - _HEAD, rows, columns)
+            if ids[place] not in known:
+                raise _malformed(
+                    start,
+                    f"token {place} is {ids[place]}, but {content} have one of {known[0]} to {known[-1]} there",
+                )
+
         codes: list[tuple[int, ...]] = []
-        for line in lines:
-            is_whole = is_whole and line[-1] == self.row
-            codes.append(tuple(one - self.first for one in line[:-1]))
-        if not is_whole or any(not 0 <= code < self.num_codes for line in codes for code in line):
-            raise _malformed(start, f"it does not consist of {rows} rows of {columns} codes and an end mark")
+        for place in range(start + _HEAD, stop - 1, columns + 1):
+            codes.append(tuple([token - self.first for token in ids[place : place + columns]]))
         return Picture(tuple(codes)), stop
+
+    def _known(self, place: int, rows: int, columns: int) -> range:
+        """The ids that are possible at a place of a picture, counted from the first code."""
+        if place == rows * (columns + 1):
+            return range(self.end, self.end + 1)
+        if place % (columns + 1) == columns:
+            return range(self.row, self.row + 1)
+        return range(self.first, self.first + self.num_codes)
 
 
 @dataclass(frozen=True, slots=True)

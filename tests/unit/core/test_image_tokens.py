@@ -45,15 +45,21 @@ def test_texts_and_pictures_are_found_again() -> None:
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (WHOLE[:-1], "2 rows of 3 codes and an end mark; it was cut off"),
-        (WHOLE[:5], "2 rows of 3 codes"),
-        (WHOLE[:2], "begin mark, a height and a width"),
-        ([WHOLE[0], WHOLE[2], WHOLE[1], *WHOLE[3:]], "begin mark, a height and a width"),
-        ([*WHOLE[:4], 112, *WHOLE[5:]], "2 rows of 3 codes"),
-        ([*WHOLE[:6], 100, *WHOLE[7:]], "2 rows of 3 codes"),
-        ([*WHOLE[:4], 5, *WHOLE[5:]], "2 rows of 3 codes"),
-        ([*WHOLE[:-1], 112], "2 rows of 3 codes"),
-        ([103], "token 2 of the answer is malformed: it does not begin with a begin mark"),
+        (
+            WHOLE[:-1],
+            "2 rows of 3 codes and an end mark need 12 tokens, but the answer ends after 11; it was",
+        ),
+        (WHOLE[:5], "need 12 tokens, but the answer ends after 5"),
+        (WHOLE[:2], r"it begins with \[110, 114\] instead of a begin mark \(110\), a height \(113 to 114\)"),
+        (
+            [WHOLE[0], WHOLE[2], WHOLE[1], *WHOLE[3:]],
+            r"\[110, 117, 114\] instead of .* a width \(115 to 117\)",
+        ),
+        ([*WHOLE[:4], 112, *WHOLE[5:]], "token 6 is 112, but 2 rows of 3 codes .* one of 100 to 109 there"),
+        ([*WHOLE[:6], 100, *WHOLE[7:]], "token 8 is 100, but 2 rows of 3 codes .* one of 112 to 112 there"),
+        ([*WHOLE[:4], 5, *WHOLE[5:]], "token 6 is 5, but 2 rows of 3 codes"),
+        ([*WHOLE[:-1], 112], "token 13 is 112, but 2 rows of 3 codes .* one of 111 to 111 there"),
+        ([103], "token 2 of the answer is malformed: it begins with .103. instead of a begin mark"),
     ],
 )
 def test_malformed_pictures_are_refused(ids: list[int], message: str) -> None:

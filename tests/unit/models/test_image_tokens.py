@@ -180,6 +180,28 @@ def test_a_saved_processor_keeps_the_image_tokens(tmp_path: Any) -> None:
     assert loaded.pictures == processor.pictures
 
 
+@pytest.mark.parametrize("with_target", [True, False])
+def test_images_that_are_neither_shown_nor_learnt_are_refused(with_target: bool) -> None:
+    _, processor = drawing()
+    asked, text = Part("user", "a red ball"), Part("assistant", "blue", learn=True)
+    shown, learnt = Part("assistant", picture(1)), Part("assistant", picture(1), learn=True)
+
+    earlier = Sample(id="earlier", task="", parts=(asked, learnt, asked, text))
+    with pytest.raises(
+        DataError, match="sample 'earlier': part 1 of 4 is an image to learn, .* from part 3 on"
+    ):
+        processor.encode(earlier, with_target=with_target)
+    with pytest.raises(DataError, match="sample 'shown': the answer contains an image with learn=False"):
+        processor.encode(Sample(id="shown", task="", parts=(asked, shown)), with_target=with_target)
+
+    # An image of an earlier answer can be read.
+    found = processor.encode(
+        Sample(id="read", task="", parts=(asked, shown, asked, text)), with_target=with_target
+    )
+    assert [medium.key for medium in found.branch_media] == ["picture-1"]
+    assert found.pictures == ()
+
+
 def test_answers_that_cannot_be_learnt_are_refused() -> None:
     _, processor = compose(CASES[0])
     with pytest.raises(

@@ -120,10 +120,12 @@ def encode(
         num_tokens: Returns the number of tokens of a medium; None uses the fixed number of its modality.
 
     Raises:
-        DataError: An answer contains a medium that the model cannot make, or the chat template rejects the conversation.
+        DataError: An answer contains a medium that the model cannot make or that is not to be learnt, an earlier part has an
+            image to learn, or the chat template rejects the conversation.
     """
     parts = list(sample.parts)
     last = _last_answer(parts)
+    _check_prompt(parts[:last], sample)
     answer = "".join(_answer(part, sample, tokenizer, layout) for part in parts[last:])
     counts = _counts(sample.media, layout, num_tokens)
 
@@ -132,9 +134,7 @@ def encode(
             encoded = _in_own_words(sample, parts[:last], counts, tokenizer, layout)
             if with_target:
                 encoded.target.add(_own_answer_ids(parts[last:], tokenizer, layout), learn=True)
-                encoded.pictures = tuple(
-                    [one.content for one in parts[last:] if isinstance(one.content, Medium)]
-                )
+                encoded.pictures = sample.pictures
         else:
             # If media have no tokens in the sequence, the template must not write anything for them.
             told = [part for part in parts[:last] if layout.in_sequence or isinstance(part.content, str)]
@@ -157,6 +157,16 @@ def _counts(media: Sequence[Medium], layout: InputLayout, num_tokens: NumTokens 
     return [num_tokens(medium) for medium in media]
 
 
+def _check_prompt(parts: Sequence[Part], sample: Sample) -> None:
+    """Raises `DataError` if an image to learn is not in the last answer."""
+    for number, part in enumerate(parts):
+        if part.learn and isinstance(part.content, Medium):
+            raise DataError(
+                f"sample {sample.id!r}: part {number} of {len(sample.parts)} is an image to learn, but only the last answer, "
+                f"from part {len(parts)} on, is learnt; set learn=False to show the image, or make a sample of its own for it."
+            )
+
+
 def _answer(part: Part, sample: Sample, tokenizer: Tokenizer, layout: InputLayout) -> str:
     """The text of a part of the answer, which is empty for an image that the model can learn to make."""
     if not isinstance(part.content, Medium):
@@ -175,6 +185,10 @@ def _answer(part: Part, sample: Sample, tokenizer: Tokenizer, layout: InputLayou
     if tokenizer.chat is not None:
         raise DataError(
             f"{where}, but the language model has a chat template, with which only text can be answered."
+        )
+    if not part.learn:
+        raise DataError(
+            f"{where} with learn=False, which would be neither shown nor learnt; set learn=True, or move it to the prompt."
         )
     return ""
 

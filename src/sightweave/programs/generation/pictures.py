@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sightweave.answers.decoding._base import Choice, Decoder, Draws
+from sightweave.core.errors import RecipeError
 from sightweave.core.image_tokens import ImageTokens
 from sightweave.programs.generation.session import Session
 
@@ -154,14 +155,12 @@ class PictureDecoder:
         codes: Chooses codes.
         session: The session whose logits are decoded.
 
-    Raises:
-        ValueError: A method has several rows per prompt.
+    Both methods have one row per prompt, as `check_decoders` ensures.
     """
 
     width = 1
 
     def __init__(self, text: Decoder, codes: Decoder, session: PictureSession) -> None:
-        check_decoders(text, codes)
         self._text, self._codes, self._session = text, codes, session
 
     def choose(self, logits: Float[Tensor, "B V"], is_done: Tensor, draws: Draws) -> Choice:
@@ -182,11 +181,11 @@ def check_decoders(*decoders: Decoder) -> None:
     """Checks that decoding methods can write pictures.
 
     Raises:
-        ValueError: One has several rows per prompt.
+        RecipeError: One has several rows per prompt.
     """
     for one in decoders:
         if one.width > 1:
-            raise ValueError(
-                f"decoding with {one.width} rows per prompt, such as beam search, cannot write pictures; use greedy or "
+            raise RecipeError(
+                f"generate: decoding with {one.width} rows per prompt, such as beam search, cannot write pictures; use greedy or "
                 "sampling."
             )

@@ -17,7 +17,7 @@ from typing import Any
 from sightweave.core.batch import Batch
 from sightweave.core.device import num_cores
 from sightweave.core.errors import DataError, MediaError, RecipeError
-from sightweave.core.types import Part, Sample
+from sightweave.core.types import Medium, Part, Sample
 from sightweave.data.inputs.collate import Bundle, bundle, deal, pack
 from sightweave.data.inputs.order import Mix, Mixing, fingerprint, shuffled
 from sightweave.data.inputs.processor import Processor, Words, pictures_of
@@ -514,15 +514,20 @@ class Feed:
 
     def _readable(self, encoded: Sequence[Encoded]) -> list[Encoded]:
         """The samples whose images can all be read; the other images go into the quarantine."""
-        read = {medium.identity: (medium, False) for one in encoded for medium in one.sample.media}
-        read |= {medium.identity: (medium, True) for one in encoded for medium in one.sample.pictures}
-        for medium, is_target in read.values():
+        media: dict[str, Medium] = {}
+        pictures: dict[str, Medium] = {}
+        for one in encoded:
+            media.update({medium.identity: medium for medium in one.sample.media})
+            pictures.update({medium.identity: medium for medium in one.sample.pictures})
+
+        # An image that is both read and learnt must be readable for the encoder and for the image tokenizer.
+        for identity, medium in {**media, **pictures}.items():
             try:
-                if is_target:
-                    self.processor.load_pictures([medium])
-                else:
+                if identity in media:
                     self.processor.load_media([medium])
+                if identity in pictures:
+                    self.processor.load_pictures([medium])
             except MediaError as error:
-                self.quarantine.unreadable.add(medium.identity)
+                self.quarantine.unreadable.add(identity)
                 self.quarantine.add(medium.key, error)
         return self._known(encoded)

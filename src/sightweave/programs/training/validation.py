@@ -262,15 +262,17 @@ class Validation:
         return True
 
     def _measures(self, model: VLM) -> dict[str, float]:
-        """The quality of restored pictures, for a stage that learns image_tokens; empty for others."""
+        """The quality of restored pictures, for a stage that learns image_tokens; empty for others.
+
+        Pictures are restored without reduced precision, as those of answers are.
+        """
         if self.stage.learn != "image_tokens":
             return {}
         assert model.image_tokenizer is not None  # the stage trains it
         found = Reconstruction()
         for batch in self._batches():
             assert batch.pictures is not None
-            with self.precision.autocast():
-                found.add(model.image_tokenizer, batch.pictures.to(self.precision.device))
+            found.add(model.image_tokenizer, batch.pictures.to(self.precision.device))
         return found.measures()
 
     # The scores.

@@ -44,6 +44,7 @@ def test_an_answer_without_images_is_its_text() -> None:
 
 def test_a_picture_that_was_cut_off_is_refused() -> None:
     with pytest.raises(
-        DataError, match="malformed: it does not consist of 2 rows of 2 codes and an end mark"
+        DataError,
+        match="malformed: 2 rows of 2 codes and an end mark need 10 tokens, but the answer ends after 8",
     ):
         WRITER.write(TOKENS.picture(CODES)[:-2], -1.0)

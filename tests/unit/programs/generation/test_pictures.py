@@ -173,15 +173,29 @@ def _allowed(ids: list[int], tokens: ImageTokens, left: int) -> list[int]:
     return list(range(tokens.first, tokens.first + tokens.num_codes))
 
 
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 3.0])
+def test_guidance_scales_the_difference_that_the_prompt_makes_inside_pictures(guidance: float) -> None:
+    both = Random(4, 0)
+    session = PictureSession(both, TOKENS, [MOST, MOST], guidance=guidance)  # type: ignore[arg-type]  # as a session
+    for is_text, token in (
+        (True, TOKENS.begin),
+        (False, TOKENS.height(1)),
+        (False, TOKENS.width(2)),
+        (False, 8),
+    ):
+        asked, bare = both.logits.split(2)
+        expected = asked if is_text else bare + guidance * (asked - bare)
+        is_allowed = session.logits > -torch.inf
+        assert bool(is_allowed.any(1).all())
+        torch.testing.assert_close(session.logits[is_allowed], expected[is_allowed])
+        session.step(torch.tensor([token, token]))
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_guidance_of_one_is_none_and_another_one_changes_the_codes(case: Case) -> None:
+def test_guidance_changes_the_codes_of_each_answer_alike_in_a_batch_and_alone(case: Case) -> None:
     model, processor = eager(case)
     plain = Options(max_tokens=30, writer="image_tokens")
     found = generate(model, processor, samples(), plain)
-    same = generate(model, processor, samples(), dataclasses.replace(plain, guidance=1.0))
-    assert [(one.ids, one.logprob) for one in found] == [(one.ids, one.logprob) for one in same]
-
-    # The logits inside pictures, computed in two separate sessions.
     strong = generate(model, processor, samples(), dataclasses.replace(plain, guidance=3.0))
     assert [one.ids for one in strong] != [one.ids for one in found]
     each = [
@@ -221,7 +235,7 @@ def test_text_answers_never_contain_image_tokens() -> None:
 
 def test_options_that_cannot_make_pictures_are_refused() -> None:
     model, processor = drawing()
-    with pytest.raises(ValueError, match="beam search, cannot write pictures; use greedy or sampling"):
+    with pytest.raises(RecipeError, match="beam search, cannot write pictures; use greedy or sampling"):
         generate(model, processor, samples(), Options(writer="image_tokens", picture_decoding="beam"))
     with pytest.raises(DataError, match="stop texts cannot end answers with pictures"):
         generate(model, processor, samples(), Options(writer="image_tokens", stop="red"))
