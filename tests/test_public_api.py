@@ -16,6 +16,7 @@ from sightweave import api, cli
 
 NAMES = {
     "VLM",
+    "Explanation",
     "Recipe",
     "Run",
     "SightweaveError",
@@ -31,6 +32,7 @@ NAMES = {
     "compose",
     "detect_data",
     "evaluate",
+    "explain",
     "export",
     "find_lr",
     "forecast",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         compose,
         detect_data,
         evaluate,
+        explain,
         export,
         find_lr,
         forecast,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         translate,
     )
     from sightweave.core.errors import SightweaveError
+    from sightweave.core.explanation import Explanation
     from sightweave.core.text_regions import TextRegion
     from sightweave.models.vlm import VLM
     from sightweave.recipe import Recipe
@@ -49,11 +51,13 @@ _PLACES = {
     "Recipe": "recipe",
     "Run": "run",
     "runs": "verbs.runs",
+    "Explanation": "core.explanation",
     "SightweaveError": "core.errors",
     "TextRegion": "core.text_regions",
 }
 __all__ = [
     "VLM",
+    "Explanation",
     "Recipe",
     "Run",
     "SightweaveError",
@@ -69,6 +73,7 @@ __all__ = [
     "compose",
     "detect_data",
     "evaluate",
+    "explain",
     "export",
     "find_lr",
     "forecast",
