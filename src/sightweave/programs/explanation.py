@@ -66,13 +66,7 @@ def explain(
         raise RecipeError(f"explain: {error}") from error
 
     said, ids = _answer(model, processor, sample, answer)
-    is_classifier = processor.layout.form == "classify"
-    if is_classifier:
-        wanted = [_class(processor.answers, said, word, against)]
-    else:
-        ids, wanted = _tokens(processor.tokenizer, said, ids, word, against)
-
-    question = Question(model, processor, _with_answer(processor, sample, ids), wanted)
+    question = _question(model, processor, sample, said, ids, word=word, against=against)
     reason = explainer.refusal(question)
     if reason:
         raise RecipeError(_refused(kind_of(chosen), reason, question))
@@ -82,6 +76,30 @@ def explain(
     return _explanation(
         question, found, method=kind_of(chosen), answer=said, word=word, against=against, score=score
     )
+
+
+def question_of(model: VLM, processor: Processor, sample: Sample, answer: str) -> Question:
+    """The question whose whole answer is explained; arguments and errors are as for `explain`."""
+    said, ids = _answer(model, processor, sample, answer)
+    return _question(model, processor, sample, said, ids, word=None, against=None)
+
+
+def _question(
+    model: VLM,
+    processor: Processor,
+    sample: Sample,
+    said: str,
+    ids: list[int],
+    *,
+    word: str | None,
+    against: str | None,
+) -> Question:
+    """The prompt with the answer and the tokens that are explained; errors are as for `explain`."""
+    if processor.layout.form == "classify":
+        wanted = [_class(processor.answers, said, word, against)]
+    else:
+        ids, wanted = _tokens(processor.tokenizer, said, ids, word, against)
+    return Question(model, processor, _with_answer(processor, sample, ids), wanted)
 
 
 def _answer(model: VLM, processor: Processor, sample: Sample, answer: str | None) -> tuple[str, list[int]]:
@@ -200,11 +218,12 @@ def _with_answer(processor: Processor, sample: Sample, ids: Sequence[int]) -> En
 
 def _refused(method: str, reason: str, question: Question) -> str:
     """The message that a method cannot explain a model, with the methods that can."""
-    able = [kind for kind in catalog.kinds(FAMILY) if not _make(kind).refusal(question)]
+    able = [kind for kind in catalog.kinds(FAMILY) if not make(kind).refusal(question)]
     return f"{method} cannot explain this answer: {reason}. Methods that can: {', '.join(able)}."
 
 
-def _make(kind: str) -> Explainer:
+def make(kind: str) -> Explainer:
+    """A method with its default settings."""
     made: Explainer = catalog.config_class(FAMILY, kind)().build()
     return made
 

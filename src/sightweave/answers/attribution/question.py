@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -202,6 +203,14 @@ class Question:
         assert output.logits is not None
         return self.score(torch.unflatten(output.logits, 0, (num_rows, len(self.wanted)))), output
 
+    def probabilities(self, inputs: Sequence[Inputs]) -> Float[Tensor, " n"]:
+        """The probability of all explained tokens for each of n inputs, which are read in one forward pass."""
+        output = self.forward(inputs)[1]
+        assert output.logits is not None
+        ids = torch.tensor([one.id for one in self.wanted], device=self.device)
+        logprobs = torch.unflatten(output.logits.float().log_softmax(-1), 0, (len(inputs), len(ids)))
+        return logprobs.gather(2, ids.expand(len(inputs), -1)[..., None]).sum((1, 2)).exp()
+
     def score(self, logits: Float[Tensor, "n R V"]) -> Float[Tensor, " n"]:
         """The explained score from the logits that predict the wanted tokens.
 
@@ -262,7 +271,7 @@ def _as_features(values: Sequence[Tensor], grids: Sequence[places.Grid]) -> Feat
 
 def _repeated(tokens: TokenSequence, num_rows: int, num_media: int) -> TokenSequence:
     """The tokens of one row, repeated for rows with media of their own."""
-    fields = {}
+    fields: dict[str, Any] = {}
     for one in dataclasses.fields(tokens):
         value = getattr(tokens, one.name)
         fields[one.name] = value.repeat(num_rows, 1) if isinstance(value, Tensor) else value
