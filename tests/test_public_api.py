@@ -34,6 +34,7 @@ NAMES = {
     "evaluate",
     "explain",
     "export",
+    "faithfulness",
     "find_lr",
     "forecast",
     "generate",
