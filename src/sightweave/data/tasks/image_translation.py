@@ -14,7 +14,7 @@ from sightweave.core.config import config
 from sightweave.core.text_regions import TextRegion, format_regions, read_regions
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
 from sightweave.data.phrasing.languages import LANGUAGES
-from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
+from sightweave.data.tasks._base import Metrics, Writer, scored_by, task_name, trimmed, written_by
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +49,9 @@ class Config:
     """Whether the answer contains the source words too, so that the model reads before it translates."""
     metrics: Metrics = field(default_factory=scored_by("region_match", "structure_bleu", "box_f1"))
     """Metrics: names of kinds in ``answers/metrics``, or mappings with their settings. The first one is the task's score."""
+    writer: Writer = field(default_factory=written_by("rendered"))
+    """Writer that makes the image of an answer in an evaluation: a kind in ``answers/writers``, or a mapping with its
+    settings."""
 
     def build(self) -> ImageTranslation:
         """Creates the task with these settings."""
