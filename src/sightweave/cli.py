@@ -1092,13 +1092,18 @@ def detect(
 
 @command(app)
 def demo(
-    quick: Annotated[bool, typer.Option(help="Train for about three minutes instead of ten.")] = False,
+    quick: Annotated[bool, typer.Option(help="Train for a few minutes only.")] = False,
+    signs: Annotated[
+        bool, typer.Option("--signs", help="Translate the words in images, and draw the translations.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder.", callback=refuse(outputs.check_run))] = None,
 ) -> Result:
     """Train a small model from scratch and see it answer questions about images it has never seen."""
     from sightweave import demo as story
+    from sightweave import demo_signs
 
-    run = story.tell(quick=quick, out=out, console=_stdout())
+    tell = demo_signs.tell if signs else story.tell
+    run = tell(quick=quick, out=out, console=_stdout())
     return Result(lambda: _trained(run), lambda: None, _status(run))
 
 

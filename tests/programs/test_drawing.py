@@ -149,6 +149,34 @@ def test_the_answers_to_a_dataset_have_the_drawings(folder: Path, tmp_path: Path
         )
 
 
+def test_an_evaluation_shows_drawings_without_a_score(folder: Path, tmp_path: Path) -> None:
+    data = {"kind": "scenes", "size": 12, "tasks": ["drawing"]}
+    options: dict[str, Any] = {"data": data, "splits": ["scenes"], "max_images": 3, "out": tmp_path}
+    (found,) = sightweave.evaluate(folder, **options)
+    assert (found.count, found.tasks, len(found.drawings)) == (0, (), 3)
+    first = found.drawings[0]
+    assert first.prompt.startswith("Draw: ")
+    files = json.loads((tmp_path / "gallery" / "index.json").read_text())
+    with Image.open(tmp_path / "gallery" / files[first.pictures["image_tokens"]]) as picture:
+        assert picture.size == (32, 32)
+    assert first.target_image in files
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("answer (image tokens)</figcaption>") == 3
+
+    # The same again from the answers that were kept, and the page from the files alone.
+    (again,) = sightweave.evaluate(folder, **options)
+    assert again.drawings == found.drawings
+    assert json.loads((tmp_path / "evaluation.json").read_text())["answers"] == {"new": 0, "reused": 3}
+    sightweave.report(tmp_path)
+    assert (tmp_path / "report.html").read_text().count("answer (image tokens)</figcaption>") == 3
+
+    # Next to tasks that are scored.
+    data["tasks"] = ["drawing", "captioning"]
+    (both,) = sightweave.evaluate(folder, **{**options, "data": data, "controls": ["no_image"]})
+    assert [task.task for task in both.tasks] == ["captioning"]
+    assert both.drawings == found.drawings
+
+
 def test_what_it_cannot_do_is_said(folder: Path, tmp_path: Path) -> None:
     run = sightweave.load(folder)
     with pytest.raises(DataError, match="the question is empty"):

@@ -325,7 +325,7 @@ def _key(about: list[Any], sample: Sample, texts: Sequence[str], digests: dict[M
             shown.append([part.role, part.learn, "medium", _digest(part.content, digests)])
         else:
             shown.append([part.role, part.learn, "text", part.content])
-    values = [about, shown, list(texts)]
+    values: list[Any] = [about, shown, list(texts)]
     if sample.pictures:  # answered with an image too
         values.append("images")
     return hashlib.sha256(json.dumps(values).encode("ascii")).digest()

@@ -296,8 +296,8 @@ def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
 
 def _writer(config: Any) -> Any:
     """The part of a task's writer that draws answers which are already texts; None if there is none."""
-    writer = getattr(config, "writer", None)
-    return writer.completing() if hasattr(writer, "completing") else None
+    completing = getattr(getattr(config, "writer", None), "completing", None)
+    return None if completing is None else completing()
 
 
 def _check_score(task: str, name: str, metric: Any, can_score: bool) -> None:
@@ -451,7 +451,7 @@ def _pictures(prediction: Prediction) -> dict[str, Callable[[], Any]]:
 
 def _drawn(items: Sequence[Item], common: Asked) -> dict[str, Medium]:
     """The images of all answers by key; they are drawn when they are loaded."""
-    found = {}
+    found: dict[str, Medium] = {}
     for number, item in enumerate(items):
         found |= _media(item.pictures, common.sighted.predictions[number])
     return found
@@ -475,7 +475,8 @@ def drawings(
         predict: Answers samples.
         split: Name of the split, for the keys.
     """
-    found, images = [], {}
+    found: list[Drawing] = []
+    images: dict[str, Medium] = {}
     for sample, one in zip(samples, predict(samples, [()] * len(samples), write=True), strict=True):
         keys = _keys(split, sample, one)
         images |= _media(keys, one)
