@@ -242,7 +242,7 @@ class Run:
         """Answers one prompt and yields the answer piece by piece; options and errors are as for `generate`."""
         self.warn_untrained()
         sample = self._ask(as_media(image), prompt)
-        return generation.stream(self.model, self.processor, sample, _options(**options))
+        return generation.stream(self.model, self.processor, sample, self._options(**options))
 
     def caption(self, image: Image, **options: Any) -> Prediction:
         """Describes an image; options and errors are as for `generate`."""
@@ -364,7 +364,7 @@ class Run:
             A `Prediction` for each sample, in the same order.
         """
         self.warn_untrained()
-        options = _options(
+        options = self._options(
             decoding=decoding,
             writer=writer,
             max_tokens=max_tokens,
@@ -374,14 +374,15 @@ class Run:
             picture_decoding=picture_decoding,
             guidance=guidance,
         )
-        if max_tokens is None:
-            options = replace(options, max_tokens=options.max_tokens + self._image_room(options))
         return generation.generate(self.model, self.processor, samples, options, texts, progress=progress)
 
-    def _image_room(self, options: generation.Options) -> int:
-        """Number of tokens of the largest image; 0 if the writer makes none, or the model cannot."""
+    def _options(self, *, max_tokens: int | None = None, **values: Any) -> generation.Options:
+        """Options for generation; without `max_tokens`, there is room for one image if the writer makes images."""
+        options = _options(max_tokens=max_tokens, **values)
         tokens = self.processor.layout.image_tokens
-        return tokens.most if tokens is not None and options.draws_pictures else 0
+        if max_tokens is not None or tokens is None or not options.draws_pictures:
+            return options
+        return replace(options, max_tokens=options.max_tokens + tokens.most)
 
     def predictor(self) -> run_predictor.RunPredictor:
         """The predictor with which this run is evaluated."""

@@ -94,6 +94,9 @@ def test_a_loaded_run_draws_what_the_run_in_memory_draws(folder: Path) -> None:
         assert [answer.ids for answer in found] == [answer.ids for answer in again]
         assert all(image.mode == "RGB" for answer in found for image in answer.images)
     assert one.draw(texts[0]).ids == one.draw(texts)[0].ids
+    assert "".join(one.stream(None, texts[0], writer="image_tokens")) == (
+        one.generate(None, texts[0], writer="image_tokens").text
+    )
     # It still describes images, in text alone.
     assert one.generate(None, "What is it?", max_tokens=5).images == ()
 
