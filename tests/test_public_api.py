@@ -30,6 +30,7 @@ NAMES = {
     "compare",
     "compose",
     "detect_data",
+    "draw",
     "evaluate",
     "export",
     "find_lr",

@@ -44,7 +44,7 @@ from sightweave.data.reading.subset import all_or_drawn
 from sightweave.models.keymaps import _base as keymaps
 from sightweave.models.pairs import declared
 from sightweave.models.vlm import VLM
-from sightweave.programs.evaluation.controls import CONTROLS
+from sightweave.programs.evaluation.controls import ALL as CONTROLS
 from sightweave.programs.training.settings import BOUNDS, DURATIONS, Settings
 from sightweave.programs.training.world import Mesh
 
@@ -415,8 +415,10 @@ class Evaluation:
         "no_image",
         "shuffled_image",
         "blank_image",
+        "copied_source",
     )
-    """Controls: modified inputs with which the questions are asked again. ``sightweave list controls`` lists all of them."""
+    """Controls: modified inputs with which the questions are asked again, and ``copied_source``, a translation of images
+    that changes nothing. ``sightweave list controls`` lists all of them."""
     circular: bool = False
     """Whether to ask each multiple-choice question once per rotation of its options, scored by ``circular_choice``."""
     max_tokens: PositiveInt = 96

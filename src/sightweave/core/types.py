@@ -236,8 +236,13 @@ class Prediction:
 
     @property
     def picture(self) -> PIL.Image.Image | None:
-        """The new image, drawn each time; None if the answer has none."""
-        return None if self.drawing is None else self.drawing().picture
+        """The image of the answer; None if it has none.
+
+        It is the image of the prompt with new words, drawn each time, or else the first of `images`.
+        """
+        if self.drawing is not None:
+            return self.drawing().picture
+        return next(iter(self.images), None)
 
     def __repr__(self) -> str:
         facts = [f"logprob={self.logprob:.4g}"] if self.logprob is not None else []

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sightweave.core.types import Likelihood, Prediction, Sample
+from sightweave.answers.writers._base import Completing
+from sightweave.core.types import Likelihood, Medium, Prediction, Sample
 
 SIGHTED = "image"
 """Name of the pass in which samples are unchanged, with their images."""
@@ -51,11 +52,17 @@ class Task:
     parse: Callable[[str], str | None]
     metrics: Mapping[str, Any]
     """Metrics by name; the first one gives the score."""
+    writer: Completing | None = None
+    """Draws the image of an answer, if the task's writer can do this for answers that are already texts."""
 
     @property
     def first(self) -> str:
         """Name of the metric that gives the score."""
         return next(iter(self.metrics))
+
+    def completed(self, prediction: Prediction, sample: Sample) -> Prediction:
+        """The prediction with its image, which is drawn only when it is needed."""
+        return prediction if self.writer is None else self.writer.complete(prediction, sample)
 
     def judging(self, name: str) -> list[Any]:
         """The metrics that need likelihoods in a pass; the metric that gives the score needs them in every pass."""
@@ -113,3 +120,8 @@ def is_of_pictures(metric: Any) -> bool:
 def type_of(sample: Sample) -> str:
     """The question type of a sample; empty if it has none."""
     return sample.tags.get("type", "")
+
+
+def target_image(sample: Sample) -> Medium | None:
+    """The reference image of a sample; None if it has none."""
+    return sample.target_image or next(iter(sample.pictures), None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,10 +16,11 @@ from sightweave.answers.metrics import exact_match
 from sightweave.core import catalog
 from sightweave.core import config as configs
 from sightweave.core.errors import BackendError, DataError, RecipeError, UnansweredError, did_you_mean
-from sightweave.core.types import Prediction, Sample
+from sightweave.core.types import Medium, Prediction, Sample
+from sightweave.data.inputs import image_files
 from sightweave.programs.evaluation import statistics, verdict
 from sightweave.programs.evaluation.baselines import Baselines
-from sightweave.programs.evaluation.controls import CONTROLS
+from sightweave.programs.evaluation.controls import ALL, CONTROLS, COPIES
 from sightweave.programs.evaluation.copies import merged
 from sightweave.programs.evaluation.passes import (
     SIGHTED,
@@ -27,9 +29,10 @@ from sightweave.programs.evaluation.passes import (
     Task,
     is_of_likelihoods,
     is_of_pictures,
+    target_image,
     type_of,
 )
-from sightweave.programs.evaluation.scores import Answer, Evaluation, Item, TaskScores
+from sightweave.programs.evaluation.scores import Answer, Drawing, Evaluation, Item, TaskScores
 from sightweave.programs.evaluation.scoring import scored
 
 
@@ -54,7 +57,7 @@ def evaluate(
     split: str = "",
     pictures_total: int | None = None,
     train: Iterable[Sample] | Baselines = (),
-    controls: Sequence[str] = ("no_image", "shuffled_image"),
+    controls: Sequence[str] = ("no_image", "shuffled_image", "copied_source"),
     tasks: Mapping[str, Any] | None = None,
     seed: int = 0,
     can_score: bool = True,
@@ -105,6 +108,7 @@ def evaluate(
         found.append(scores)
         right.update(is_right)
 
+    items = [_item(common, number, right, split) for number in range(len(samples))]
     word, sentence = verdict.overall((task.task, task.uses_image, task.needs_image) for task in found)
     return Evaluation(
         split=split,
@@ -116,7 +120,8 @@ def evaluate(
         uses_image=word,
         sentence=sentence,
         notes=tuple(dict.fromkeys(notes)),
-        items=tuple(_item(common, number, right) for number in range(len(samples))),
+        items=tuple(items),
+        drawn=_drawn(items, common),
     )
 
 
@@ -208,6 +213,11 @@ def _ask_controls(
     asked: dict[str, Pass] = {}
     without = sum(not sample.media for sample in samples)
     for name in controls if without < len(samples) else ():
+        if name in COPIES:
+            copied = _copied(name, samples, tasks)
+            if copied.samples:  # it costs nothing, and most tasks have nothing to copy
+                asked[name] = copied
+            continue
         try:
             changed = CONTROLS[name](samples, seed)
             if not changed:
@@ -223,6 +233,20 @@ def _ask_controls(
             f"{without} of {len(samples)} samples have no image; they are excluded from the controls."
         )
     return asked
+
+
+def _copied(name: str, samples: Sequence[Sample], tasks: Mapping[str, Task]) -> Pass:
+    """The pass of a control that answers without the model, for tasks whose score needs only an answer."""
+    found = {}
+    for number, prediction in COPIES[name](samples).items():
+        task = tasks[samples[number].task]
+        if not is_of_likelihoods(task.metrics[task.first]):
+            found[number] = prediction
+
+    parsed = {number: tasks[samples[number].task].parse(one.text) for number, one in found.items()}
+    return Pass(
+        {number: samples[number] for number in found}, found, parsed, {number: {} for number in found}
+    )
 
 
 def majority_answers(samples: Iterable[Sample]) -> dict[str, str]:
@@ -267,7 +291,13 @@ def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
                 notes.append(
                     f"{name}: {other} was not computed: it needs likelihoods, which this predictor does not provide."
                 )
-    return Task(name, config.build().parse, metrics)
+    return Task(name, config.build().parse, metrics, _writer(config))
+
+
+def _writer(config: Any) -> Any:
+    """The part of a task's writer that draws answers which are already texts; None if there is none."""
+    completing = getattr(getattr(config, "writer", None), "completing", None)
+    return None if completing is None else completing()
 
 
 def _check_score(task: str, name: str, metric: Any, can_score: bool) -> None:
@@ -309,8 +339,8 @@ def _check(samples: Sequence[Sample], controls: Sequence[str]) -> None:
             f"{empty[0].id!r} ({empty[0].task}); remove them or add answers."
         )
     for name in controls:
-        if name not in CONTROLS:
-            raise RecipeError(f"evaluate: no control {name!r}. {did_you_mean(name, CONTROLS)}")
+        if name not in ALL:
+            raise RecipeError(f"evaluate: no control {name!r}. {did_you_mean(name, ALL)}")
 
 
 def _ask(
@@ -339,7 +369,9 @@ def _ask(
     before = {n: wanted(n, sighted.parsed[n] if sighted else None) for n in samples}
     given = predict(list(samples.values()), list(before.values()), write=True)
     _check_count(name, given, samples)
-    predictions = dict(zip(samples, given, strict=True))
+    predictions = {}
+    for (n, sample), one in zip(samples.items(), given, strict=True):
+        predictions[n] = tasks[sample.task].completed(one, sample)
     judged = {n: dict(zip(before[n], one.likelihoods, strict=True)) for n, one in predictions.items()}
     parsed = {n: tasks[samples[n].task].parse(one.text) for n, one in predictions.items()}
 
@@ -373,7 +405,7 @@ def _with_holm(tasks: Sequence[TaskScores]) -> tuple[TaskScores, ...]:
     return tuple(task if task.gain_p is None else replace(task, gain_p=next(adjusted)) for task in tasks)
 
 
-def _item(common: Asked, number: int, right: Mapping[tuple[str, int], bool]) -> Item:
+def _item(common: Asked, number: int, right: Mapping[tuple[str, int], bool], split: str) -> Item:
     """A sample with its answers in all passes."""
     sample = common.samples[number]
     controls = {}
@@ -392,7 +424,69 @@ def _item(common: Asked, number: int, right: Mapping[tuple[str, int], bool]) -> 
         tags=dict(sample.tags),
         answer=_answer(common.sighted, number, right[SIGHTED, number]),
         controls=controls,
+        target_image=_key_of(target_image(sample)),
+        pictures=_keys(split, sample, common.sighted.predictions[number]),
     )
+
+
+def _key_of(medium: Medium | None) -> str:
+    return "" if medium is None else medium.key
+
+
+def _keys(split: str, sample: Sample, prediction: Prediction) -> dict[str, str]:
+    """Keys of the images of an answer, by the writer that made them."""
+    return {writer: f"{split}/{sample.id}#{writer}" for writer in _pictures(prediction)}
+
+
+def _pictures(prediction: Prediction) -> dict[str, Callable[[], Any]]:
+    """For each writer that made an image for an answer, a function that returns it."""
+    found: dict[str, Callable[[], Any]] = {}
+    if prediction.drawing is not None and prediction.regions:
+        drawing = prediction.drawing
+        found["rendered"] = lambda: drawing().picture
+    if prediction.images:
+        found["image_tokens"] = lambda: prediction.images[0]
+    return found
+
+
+def _drawn(items: Sequence[Item], common: Asked) -> dict[str, Medium]:
+    """The images of all answers by key; they are drawn when they are loaded."""
+    found: dict[str, Medium] = {}
+    for number, item in enumerate(items):
+        found |= _media(item.pictures, common.sighted.predictions[number])
+    return found
+
+
+def _media(keys: Mapping[str, str], prediction: Prediction) -> dict[str, Medium]:
+    """The images of an answer by key."""
+    return {
+        keys[writer]: Medium(partial(_pixels, draw, keys[writer]), keys[writer])
+        for writer, draw in _pictures(prediction).items()
+    }
+
+
+def drawings(
+    samples: Sequence[Sample], predict: Predict, *, split: str = ""
+) -> tuple[tuple[Drawing, ...], dict[str, Medium]]:
+    """Images that a model makes for prompts whose answers are not scored, and these images by key.
+
+    Args:
+        samples: Samples whose target contains an image.
+        predict: Answers samples.
+        split: Name of the split, for the keys.
+    """
+    found: list[Drawing] = []
+    images: dict[str, Medium] = {}
+    for sample, one in zip(samples, predict(samples, [()] * len(samples), write=True), strict=True):
+        keys = _keys(split, sample, one)
+        images |= _media(keys, one)
+        target = _key_of(target_image(sample))
+        found.append(Drawing(id=sample.id, prompt=sample.prompt, pictures=keys, target_image=target))
+    return tuple(found), images
+
+
+def _pixels(draw: Callable[[], Any], key: str) -> np.ndarray:
+    return image_files.load(Medium(draw(), key))
 
 
 def _answer(done: Pass, number: int, is_right: bool) -> Answer:

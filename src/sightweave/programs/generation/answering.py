@@ -252,7 +252,7 @@ class Reader:
     @property
     def draws_pictures(self) -> bool:
         """Whether the writer makes pictures, so that the answers may contain image tokens."""
-        return bool(getattr(self.options.writer, "draws_pictures", False))
+        return self.options.draws_pictures
 
     @property
     def is_guided(self) -> bool:
@@ -270,10 +270,16 @@ class Reader:
         if not self.draws_pictures:
             return text
 
-        if self.processor.layout.image_tokens is None:
+        tokens = self.processor.layout.image_tokens
+        if tokens is None:
             raise RecipeError(
                 "generate: the writer makes pictures, but the model has no image tokens; train a model with "
                 "model.image_tokenizer, or use the writer text."
+            )
+        if 0 < self.options.max_tokens < tokens.most:
+            raise RecipeError(
+                f"generate: max_tokens is {self.options.max_tokens}, but an image takes up to {tokens.most} tokens, so none "
+                f"could be drawn; set max_tokens to {tokens.most} or more."
             )
         codes: Decoder = self.options.picture_decoding.build(end_id=end_id)
         check_decoders(text, codes)
