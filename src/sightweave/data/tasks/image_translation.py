@@ -23,12 +23,8 @@ from sightweave.core.text_regions import TextRegion, format_regions, read_region
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
 from sightweave.data.inputs import image_files
 from sightweave.data.phrasing.languages import LANGUAGES
-<<<<<<< HEAD
 from sightweave.data.tasks._base import Metrics, Writer, scored_by, task_name, trimmed, written_by
-=======
-from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 from sightweave.rendering.patches import cut_out
->>>>>>> main
 
 
 @dataclass(frozen=True, slots=True, eq=False)
