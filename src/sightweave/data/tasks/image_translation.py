@@ -23,12 +23,8 @@ from sightweave.core.text_regions import TextRegion, format_regions, read_region
 from sightweave.core.types import Medium, Part, Region, Sample, group_of
 from sightweave.data.inputs import image_files
 from sightweave.data.phrasing.languages import LANGUAGES
-<<<<<<< HEAD
 from sightweave.data.tasks._base import Metrics, Writer, scored_by, task_name, trimmed, written_by
-=======
-from sightweave.data.tasks._base import Metrics, scored_by, task_name, trimmed
 from sightweave.rendering.patches import cut_out
->>>>>>> main
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,8 +63,8 @@ class Config:
     metrics: Metrics = field(default_factory=scored_by("region_match", "structure_bleu", "box_f1"))
     """Metrics: names of kinds in ``answers/metrics``, or mappings with their settings. The first one is the task's score."""
     writer: Writer = field(default_factory=written_by("rendered"))
-    """Writer that makes the image of an answer in an evaluation: a kind in ``answers/writers``, or a mapping with its
-    settings."""
+    """Writer whose images the metrics of images score in an evaluation: a kind in ``answers/writers``, or a mapping with
+    its settings."""
 
     def build(self) -> ImageTranslation:
         """Creates the task with these settings."""
