@@ -37,7 +37,10 @@ class Pass:
         return [self.parsed[number] for number in numbers]
 
     def pictures(self, numbers: Sequence[int]) -> list[Any]:
-        """The images that a writer drew for the given samples; None for answers without one."""
+        """The images that a writer drew for the given samples; None for answers without one.
+
+        A picture of a sign that the model wrote is only a piece of such an image.
+        """
         return [self.predictions[number].picture for number in numbers]
 
     def likelihoods(self, number: int, texts: Sequence[str]) -> list[Likelihood]:
