@@ -86,6 +86,12 @@ DataArgument = Annotated[
 ]
 Decoding = Annotated[str, typer.Option(help="Decoding method: greedy, sampling or beam.")]
 Tokens = Annotated[int, typer.Option(help="Maximum number of tokens per answer.")]
+AnswerTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="Maximum number of tokens per answer; by default 96, and room for one image if the writer makes images."
+    ),
+]
 Stop = Annotated[
     list[str] | None,
     typer.Option(
@@ -422,12 +428,7 @@ def generate(  # one parameter for each option of the command
     top_k: TopK = None,
     top_p: TopP = None,
     num_beams: NumBeams = None,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(
-            help="Maximum number of tokens per answer; by default 96, and room for one image if the writer makes images."
-        ),
-    ] = None,
+    max_tokens: AnswerTokens = None,
     stop: Stop = None,
     seed: Seed = 0,
     trust_run: TrustRun = False,
@@ -547,6 +548,13 @@ def translate(  # one parameter for each option of the command
             help="PNG file for the image with the translated words.", callback=refuse(outputs.check_picture)
         ),
     ] = None,
+    writer: Annotated[
+        str,
+        typer.Option(
+            help="Writer of the translated words: rendered, which sets them in a font, or image_tokens, if the model draws "
+            "them."
+        ),
+    ] = "rendered",
     font: Annotated[
         list[str] | None,
         typer.Option(
@@ -556,7 +564,7 @@ def translate(  # one parameter for each option of the command
     ] = None,
     min_size: Annotated[int, typer.Option(min=1, help="Minimum font size in pixels.")] = 8,
     decoding: Decoding = "greedy",
-    max_tokens: Tokens = 96,
+    max_tokens: AnswerTokens = None,
     seed: Seed = 0,
     trust_run: TrustRun = False,
 ) -> Result:
@@ -570,6 +578,7 @@ def translate(  # one parameter for each option of the command
         text,
         to=to,
         out=out,
+        writer=writer,
         font=tuple(font or ()),
         min_size=min_size,
         decoding=decoding,

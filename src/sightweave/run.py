@@ -373,16 +373,19 @@ class Run:
             max_batch_tokens=max_batch_tokens,
             picture_decoding=picture_decoding,
             guidance=guidance,
+            num_images=max([1, *(len(sample.pictures) for sample in samples)]),
         )
         return generation.generate(self.model, self.processor, samples, options, texts, progress=progress)
 
-    def _options(self, *, max_tokens: int | None = None, **values: Any) -> generation.Options:
-        """Options for generation; without `max_tokens`, there is room for one image if the writer makes images."""
+    def _options(
+        self, *, max_tokens: int | None = None, num_images: int = 1, **values: Any
+    ) -> generation.Options:
+        """Options for generation; without `max_tokens`, there is room for this many images if the writer makes images."""
         options = _options(max_tokens=max_tokens, **values)
         tokens = self.processor.layout.image_tokens
         if max_tokens is not None or tokens is None or not options.draws_pictures:
             return options
-        return replace(options, max_tokens=options.max_tokens + tokens.most)
+        return replace(options, max_tokens=options.max_tokens + num_images * tokens.most)
 
     def predictor(self) -> run_predictor.RunPredictor:
         """The predictor with which this run is evaluated."""

@@ -595,7 +595,7 @@ def test_drawings_are_shown_with_their_descriptions(opened, signs_path):
     cards = page.locator("#drawings .card")
     assert cards.count() == 2
     assert cards.first.locator(".prompt").inner_text() == ATTACKS[2]
-    assert cards.first.locator("figcaption").all_inner_texts() == ["reference", "answer (image tokens)"]
+    assert cards.first.locator("figcaption").all_inner_texts() == ["answer (image tokens)", "reference"]
     page.locator("nav a[href='#drawings']").click()
     assert page.seen["messages"] == []
 

@@ -132,6 +132,13 @@ class Sample:
         parts = tuple(part for part in self.parts if part.learn or not isinstance(part.content, Medium))
         return replace(self, parts=parts, regions=())
 
+    def without_pictures(self) -> Sample:
+        """The sample, or a copy of it without its target images, to be answered with a text alone."""
+        if not self.pictures:
+            return self
+        parts = tuple(part for part in self.parts if not (part.learn and isinstance(part.content, Medium)))
+        return replace(self, parts=parts)
+
     def without_prompt(self) -> Sample:
         """A copy of the sample with an empty prompt and without media and regions, but with the same target."""
         parts = tuple(part for part in self.parts if part.learn)

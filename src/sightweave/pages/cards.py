@@ -118,6 +118,8 @@ def figures(
             one = differences[key]
             note = f"changed: {_percent(one.inside)} of the boxes, {_percent(one.outside)} outside"
             found.append({**_figure("difference", difference_key(key), show), "note": note})
+    if not row.get("image"):  # a drawing comes right after its description
+        found = [*found[2:], *found[:2]]
     return [one for one in found if one["picture"]]
 
 

@@ -54,6 +54,7 @@ def translate(
     *,
     to: str,
     out: str | Path | None = None,
+    writer: str | Mapping[str, Any] = "rendered",
     font: str | Sequence[str] = (),
     min_size: int = MIN_SIZE,
     trust_run: bool = False,
@@ -67,6 +68,8 @@ def translate(
         text: The text; None translates the words in the image, and the answer's ``picture`` is the image with the new words.
         to: Code of the target language, such as ``de``.
         out: PNG file for the image with the new words; for a translation without a text only.
+        writer: Writer that makes this image: ``rendered`` with the two following settings, ``image_tokens`` if the model
+            draws signs itself, or a mapping.
         font: Fonts for the new words, as for `render`.
         min_size: Minimum font size of the new words in pixels.
         trust_run: As for `load`.
@@ -84,8 +87,9 @@ def translate(
     if text is not None:
         return loaded.translate(image, text, to=to, **options)
 
-    writer = {"kind": "rendered", "font": font, "min_size": min_size}
-    answer = loaded.translate(image, to=to, **{"writer": writer, **options})
+    if writer == "rendered":
+        writer = {"kind": "rendered", "font": font, "min_size": min_size}
+    answer = loaded.translate(image, to=to, writer=writer, **options)
     if out is not None:
         write_png(_drawn(answer), Path(out))
     return answer

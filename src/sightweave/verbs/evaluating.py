@@ -750,7 +750,7 @@ def _drawn_samples(
 def _unscored(
     sources: Sequence[Dataset], tasks: Mapping[str, Any], measured: recipes.Measured, who: Predictor
 ) -> list[Sample]:
-    """The first samples of a split that ask for an image and have no reference text, if the predictor makes images."""
+    """The first samples of a split that ask for an image and are not scored, if the predictor makes images."""
     if not getattr(who, "draws_pictures", False):
         return []
     asked = measured.evaluate
@@ -758,7 +758,8 @@ def _unscored(
     for number, index in draw(sources, asked.max_images, seed=asked.draw_seed):
         for record in sources[number][index]:
             sample = tasks[task_of(record)].sample(record)
-            if sample.pictures and not sample.references:
+            is_scored = bool(sample.references or measured.task(sample.task).metrics)
+            if sample.pictures and not is_scored:
                 found.append(sample)
         if len(found) >= _MOST_DRAWINGS:
             break

@@ -38,6 +38,10 @@ class Config:
         """Builds the writer for a tokenizer of texts and one of images."""
         return ImageTokenWriter(tokenizer, image_tokenizer, image_tokens)
 
+    def completing(self) -> Completer:
+        """Builds the part of the writer that sets pictures into the image of the prompt, which needs no model."""
+        return Completer()
+
 
 class ImageTokenWriter:
     """Makes predictions with pictures from generated ids.
@@ -82,6 +86,22 @@ class ImageTokenWriter:
         )
 
     def complete(self, prediction: Prediction, sample: Sample) -> Prediction:
+        """Adds the regions of an answer, and its pictures in their places."""
+        return Completer().complete(prediction, sample)
+
+    @torch.no_grad()
+    def _image(self, picture: Picture) -> PIL.Image.Image:
+        """The image of a grid of codes, in RGB."""
+        device = next(self.image_tokenizer.parameters()).device
+        codes = torch.tensor([picture.codes], device=device)
+        pixels = self.image_tokenizer.decode(codes)[0]
+        return PIL.Image.fromarray((255 * pixels).round().byte().movedim(0, -1).cpu().numpy())
+
+
+class Completer:
+    """Sets the pictures of predictions into the images of their prompts, whoever made the pictures."""
+
+    def complete(self, prediction: Prediction, sample: Sample) -> Prediction:
         """Adds the regions of an answer to a prompt with an image, and the image with the answer's pictures in their places.
 
         Args:
@@ -94,14 +114,6 @@ class ImageTokenWriter:
             return prediction
         drawing = functools.partial(_filled, shown[0], parsed.regions, parsed.faults, prediction.images)
         return replace(prediction, regions=parsed.regions, drawing=drawing)
-
-    @torch.no_grad()
-    def _image(self, picture: Picture) -> PIL.Image.Image:
-        """The image of a grid of codes, in RGB."""
-        device = next(self.image_tokenizer.parameters()).device
-        codes = torch.tensor([picture.codes], device=device)
-        pixels = self.image_tokenizer.decode(codes)[0]
-        return PIL.Image.fromarray((255 * pixels).round().byte().movedim(0, -1).cpu().numpy())
 
 
 def _filled(

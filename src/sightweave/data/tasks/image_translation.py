@@ -63,8 +63,8 @@ class Config:
     metrics: Metrics = field(default_factory=scored_by("region_match", "structure_bleu", "box_f1"))
     """Metrics: names of kinds in ``answers/metrics``, or mappings with their settings. The first one is the task's score."""
     writer: Writer = field(default_factory=written_by("rendered"))
-    """Writer that makes the image of an answer in an evaluation: a kind in ``answers/writers``, or a mapping with its
-    settings."""
+    """Writer whose images the metrics of images score in an evaluation: a kind in ``answers/writers``, or a mapping with
+    its settings."""
 
     def build(self) -> ImageTranslation:
         """Creates the task with these settings."""

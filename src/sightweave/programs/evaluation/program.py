@@ -108,7 +108,7 @@ def evaluate(
         found.append(scores)
         right.update(is_right)
 
-    items = [_item(common, number, right, split) for number in range(len(samples))]
+    items = [_item(common, built[one.task], n, right, split) for n, one in enumerate(samples)]
     word, sentence = verdict.overall((task.task, task.uses_image, task.needs_image) for task in found)
     return Evaluation(
         split=split,
@@ -121,7 +121,7 @@ def evaluate(
         sentence=sentence,
         notes=tuple(dict.fromkeys(notes)),
         items=tuple(items),
-        drawn=_drawn(items, common),
+        drawn=_drawn(items, built, common),
     )
 
 
@@ -222,6 +222,8 @@ def _ask_controls(
             changed = CONTROLS[name](samples, seed)
             if not changed:
                 raise DataError("it applies to none of the samples.")
+            # Images are only looked at in the pass with the image.
+            changed = {number: one.without_pictures() for number, one in changed.items()}
             asked[name] = _ask(name, changed, predict, tasks, sighted, progress)
         except (DataError, UnansweredError) as error:
             # There are too few images to exchange, or the model accepts no prompt without one: other results stay
@@ -291,13 +293,26 @@ def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
                 notes.append(
                     f"{name}: {other} was not computed: it needs likelihoods, which this predictor does not provide."
                 )
-    return Task(name, config.build().parse, metrics, _writer(config))
+    return Task(name, config.build().parse, metrics, _writers(config))
 
 
-def _writer(config: Any) -> Any:
-    """The part of a task's writer that draws answers which are already texts; None if there is none."""
-    completing = getattr(getattr(config, "writer", None), "completing", None)
-    return None if completing is None else completing()
+_WRITERS = ("rendered", "image_tokens")
+"""Writers whose images the report shows."""
+
+
+def _writers(config: Any) -> dict[str, Any]:
+    """Writers that draw answers which have already been given, for a task whose answers are images; its own one first."""
+    own = getattr(config, "writer", None)
+    if own is None:
+        return {}
+    others = {name: catalog.config_class("answers.writers", name)() for name in _WRITERS}
+    known = {
+        configs.kind_of(own): own,
+        **{name: one for name, one in others.items() if name != configs.kind_of(own)},
+    }
+    if not hasattr(own, "completing"):  # such as text: the task wants no images
+        return {}
+    return {name: one.completing() for name, one in known.items() if hasattr(one, "completing")}
 
 
 def _check_score(task: str, name: str, metric: Any, can_score: bool) -> None:
@@ -405,7 +420,7 @@ def _with_holm(tasks: Sequence[TaskScores]) -> tuple[TaskScores, ...]:
     return tuple(task if task.gain_p is None else replace(task, gain_p=next(adjusted)) for task in tasks)
 
 
-def _item(common: Asked, number: int, right: Mapping[tuple[str, int], bool], split: str) -> Item:
+def _item(common: Asked, task: Task, number: int, right: Mapping[tuple[str, int], bool], split: str) -> Item:
     """A sample with its answers in all passes."""
     sample = common.samples[number]
     controls = {}
@@ -425,7 +440,7 @@ def _item(common: Asked, number: int, right: Mapping[tuple[str, int], bool], spl
         answer=_answer(common.sighted, number, right[SIGHTED, number]),
         controls=controls,
         target_image=_key_of(target_image(sample)),
-        pictures=_keys(split, sample, common.sighted.predictions[number]),
+        pictures=_keys(split, sample, task.images(common.sighted.predictions[number], sample)),
     )
 
 
@@ -433,35 +448,26 @@ def _key_of(medium: Medium | None) -> str:
     return "" if medium is None else medium.key
 
 
-def _keys(split: str, sample: Sample, prediction: Prediction) -> dict[str, str]:
+def _keys(split: str, sample: Sample, images: Mapping[str, Any]) -> dict[str, str]:
     """Keys of the images of an answer, by the writer that made them."""
-    return {writer: f"{split}/{sample.id}#{writer}" for writer in _pictures(prediction)}
+    return {writer: f"{split}/{sample.id}#{writer}" for writer in images}
 
 
-def _pictures(prediction: Prediction) -> dict[str, Callable[[], Any]]:
-    """For each writer that made an image for an answer, a function that returns it."""
-    found: dict[str, Callable[[], Any]] = {}
-    if prediction.drawing is not None and prediction.regions:
-        drawing = prediction.drawing
-        found["rendered"] = lambda: drawing().picture
-    if prediction.images:
-        found["image_tokens"] = lambda: prediction.images[0]
-    return found
-
-
-def _drawn(items: Sequence[Item], common: Asked) -> dict[str, Medium]:
+def _drawn(items: Sequence[Item], tasks: Mapping[str, Task], common: Asked) -> dict[str, Medium]:
     """The images of all answers by key; they are drawn when they are loaded."""
     found: dict[str, Medium] = {}
     for number, item in enumerate(items):
-        found |= _media(item.pictures, common.sighted.predictions[number])
+        if item.pictures:
+            images = tasks[item.task].images(common.sighted.predictions[number], common.samples[number])
+            found |= _media(item.pictures, images)
     return found
 
 
-def _media(keys: Mapping[str, str], prediction: Prediction) -> dict[str, Medium]:
+def _media(keys: Mapping[str, str], images: Mapping[str, Callable[[], Any]]) -> dict[str, Medium]:
     """The images of an answer by key."""
     return {
         keys[writer]: Medium(partial(_pixels, draw, keys[writer]), keys[writer])
-        for writer, draw in _pictures(prediction).items()
+        for writer, draw in images.items()
     }
 
 
@@ -478,8 +484,9 @@ def drawings(
     found: list[Drawing] = []
     images: dict[str, Medium] = {}
     for sample, one in zip(samples, predict(samples, [()] * len(samples), write=True), strict=True):
-        keys = _keys(split, sample, one)
-        images |= _media(keys, one)
+        made = Task(sample.task, str, {}).images(one, sample)
+        keys = _keys(split, sample, made)
+        images |= _media(keys, made)
         target = _key_of(target_image(sample))
         found.append(Drawing(id=sample.id, prompt=sample.prompt, pictures=keys, target_image=target))
     return tuple(found), images

@@ -380,7 +380,10 @@ class Reader:
         writer: Writer = self.options.writer.build(
             tokenizer=tokenizer, image_tokenizer=image_tokenizer, image_tokens=tokens
         )
-        return [writer.write(one.ids, one.total) for one in made]
+        return [
+            _completed(writer, writer.write(text.ids, text.total), one.sample)
+            for text, one in zip(made, encoded, strict=True)
+        ]
 
 
 def _prediction(writer: Writer, text: Written, limits: Limits, sample: Sample) -> Prediction:
@@ -388,7 +391,12 @@ def _prediction(writer: Writer, text: Written, limits: Limits, sample: Sample) -
     made = _stopped(writer.write(text.ids, text.total), limits)
     if limits.stop and text.has_ended:
         made = replace(made, finish="stop")
-    return writer.complete(made, sample) if isinstance(writer, Completing) else made
+    return _completed(writer, made, sample)
+
+
+def _completed(writer: Writer, prediction: Prediction, sample: Sample) -> Prediction:
+    """The prediction with what depends on its prompt."""
+    return writer.complete(prediction, sample) if isinstance(writer, Completing) else prediction
 
 
 def _stopped(prediction: Prediction, limits: Limits) -> Prediction:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import PositiveInt
 
-from sightweave.answers.decoding import sampling
+from sightweave.answers.decoding import greedy, sampling
 from sightweave.answers.writers import image_tokens
 from sightweave.core import files
 from sightweave.core.config import config
@@ -55,8 +55,9 @@ class Config:
 class RunPredictor:
     """Answers greedily, and scores given texts, with a model in this process, whose weights must not change.
 
-    If the model writes image tokens, samples whose target contains an image are answered with images. Their codes are
-    sampled, always with the same random numbers, because greedy ones make dull images.
+    If the model writes image tokens, samples whose target contains images are answered with images. Codes of images for
+    a prompt without one, such as a description, are sampled, always with the same random numbers: greedy ones make dull
+    images.
 
     Embeddings of images are cached between calls, so that the passes of an evaluation encode each image only once.
 
@@ -112,15 +113,20 @@ class RunPredictor:
         if tokens is None or not drawn:
             return self._answered(samples, texts, self._options(max_tokens), progress)
 
-        # Samples of both kinds are answered in turn.
-        with_images = self._options(
-            max_tokens + tokens.most, writer=image_tokens.Config(), picture_decoding=sampling.Config()
-        )
-        plain = sorted(set(range(len(samples))) - set(drawn))
+        # Samples of each kind are answered in turn.
+        groups: list[tuple[list[int], dict[str, Any]]] = [(sorted(set(range(len(samples))) - set(drawn)), {})]
+        for has_image, decoding in ((True, greedy.Config()), (False, sampling.Config())):
+            of_kind = [n for n in drawn if bool(samples[n].media) == has_image]
+            groups.append((of_kind, {"writer": image_tokens.Config(), "picture_decoding": decoding}))
+
         found: dict[int, Prediction] = {}
-        for numbers, options in ((plain, self._options(max_tokens)), (drawn, with_images)):
+        for numbers, more in groups:
+            if not numbers:
+                continue
+            most = tokens.most * max(len(samples[n].pictures) for n in numbers) if more else 0
             some = [texts[n] for n in numbers] if texts else ()
-            answers = self._answered([samples[n] for n in numbers], some, options, progress)
+            chosen = [samples[n] for n in numbers]
+            answers = self._answered(chosen, some, self._options(max_tokens + most, **more), progress)
             found |= dict(zip(numbers, answers, strict=True))
         return [found[n] for n in range(len(samples))]
 
