@@ -221,7 +221,7 @@ def gradients_of(folder: Path, world: World, parts: tuple[str, ...] = PART_NAMES
     trainer = training.trainer
     initial = digest(training.model)
     (feed,) = trainer.feeds
-    work = Work.begin(training.model, feed, one, trainer.precision, spent=0.0, sharding=trainer.sharding)
+    work = Work.begin(training.model, feed, one, trainer.precision, spent=0.0, split=trainer.split)
     with contextlib.closing(
         feed.microsteps(28)
     ) as stream:  # from here on, processes with and without images meet
@@ -447,10 +447,34 @@ SHARDED: dict[str, Callable[[Path, World], Found]] = {
     ),
 }
 """Run with sharded weights, one after another by the same processes."""
+SPLIT_MODEL = {"qk_norm": True, "bias": True, "num_heads": 4, "num_kv_heads": 2}
+TENSOR: dict[str, Callable[[Path, World], Found]] = {
+    "tensor_gradients": lambda folder, world: gradients_of(
+        folder, world, encoder="vit", language_model=SPLIT_MODEL
+    ),
+    "tensor_adamw": trained(
+        stage(ema=0.5, optimizer={"lr": 5e-3}),
+        validation=Pictures(6, first=100, answers=(OTHER,), caption=OTHER),
+        validate_every=5,
+        keep="best",
+    ),
+    "tensor_muon": trained(
+        stage(optimizer={"name": "muon", "muon_lr": 1e-3}, gradient_checkpointing=True),
+        language_model=SPLIT_MODEL,
+    ),
+    "tensor_clipped": trained(stage(gradient_accumulation_steps=3, max_grad_norm=0.1, hide_images=0.5)),
+    "tensor_stages": trained(*TWO_STAGES, encoder="vit"),
+    "tensor_bad": trained(stage(gradient_accumulation_steps=2, steps=6), bad=BAD),
+    "tensor_windows": trained(
+        stage(pack_to=150, pack_window=2, gradient_accumulation_steps=2, steps=6), bad=BAD
+    ),
+}
+"""Run by groups of two processes that split the language model, one after another by the same processes."""
 ENDINGS = {
     "killed": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
     "hung": ended(getattr(signal, "SIGSTOP", signal.SIGTERM)),
     "killed_sharded": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
+    "killed_tensor": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
     "killed_while_others_wait": killed_while_others_wait,
 }
 """Each is run alone, since a process does not survive it."""
@@ -462,7 +486,7 @@ def write(folder: Path, name: str, world: World, rank: int) -> None:
     """Runs a case, and writes what it found."""
     shared = folder / name
     shared.mkdir(exist_ok=True)
-    found = (CASES | ENDINGS | SHARDED | RUNS)[name](shared, world)
+    found = (CASES | ENDINGS | SHARDED | TENSOR | RUNS)[name](shared, world)
     (folder / str(rank) / f"{name}.json").write_text(json.dumps(found))
 
 
@@ -483,11 +507,18 @@ def one_process(folder: Path, size: int, rank: int, port: int, names: list[str],
 
     # More than once, since a program may train several times.
     sharded = [name for name in names if name in SHARDED or name == "killed_sharded"]
-    plain = [name for name in names if name not in RUNS and name not in sharded]
+    tensor = [name for name in names if name in TENSOR or name == "killed_tensor"]
+    plain = [name for name in names if name not in RUNS and name not in sharded and name not in tensor]
     half = len(plain) // 2
-    for part, shard in ((plain[:half], False), (plain[half:], False), (sharded, True)):
+    parts = (
+        (plain[:half], {"dp": size}),
+        (plain[half:], {"dp": size}),
+        (sharded, {"dp": size, "shard": True}),
+        (tensor, {"dp": size // 2, "tp": 2}),
+    )
+    for part, mesh in parts:
         if part:
-            with opened(Mesh(dp=size, timeout=timeout, shard=shard), os.environ) as world:
+            with opened(Mesh(timeout=timeout, **mesh), os.environ) as world:
                 for name in part:
                     write(folder, name, world, rank)
 
