@@ -355,8 +355,18 @@ def talk(folder: Path, world: World) -> Found:
 
 
 def sharded_run(folder: Path, _world: World) -> Found:
-    """Trains the recipe in the folder with sharded weights until step 3, or resumes what is there."""
-    size, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
+    """A run with sharded weights."""
+    return split_run(folder, f"mesh.dp={os.environ['WORLD_SIZE']}", "mesh.shard=true")
+
+
+def tensor_run(folder: Path, _world: World) -> Found:
+    """A run of groups of two processes that split the language model."""
+    return split_run(folder, f"mesh.dp={int(os.environ['WORLD_SIZE']) // 2}", "mesh.tp=2")
+
+
+def split_run(folder: Path, *mesh: str) -> Found:
+    """Trains the recipe in the folder with a split model until step 3, or resumes what is there."""
+    rank = int(os.environ["RANK"])
 
     def stop(now: Any) -> None:
         if now.step == 3 and (folder / "stops").exists():
@@ -364,8 +374,7 @@ def sharded_run(folder: Path, _world: World) -> Found:
 
     run = sightweave.train(
         folder / "recipe.json",
-        f"mesh.dp={size}",
-        "mesh.shard=true",
+        *mesh,
         out=folder / "run",
         evaluate=False,
         progress=stop,
@@ -478,7 +487,7 @@ ENDINGS = {
     "killed_while_others_wait": killed_while_others_wait,
 }
 """Each is run alone, since a process does not survive it."""
-RUNS = {"sharded_run": sharded_run}
+RUNS = {"sharded_run": sharded_run, "tensor_run": tensor_run}
 """Each connects the processes by itself."""
 
 

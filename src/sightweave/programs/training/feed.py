@@ -104,10 +104,10 @@ class Feed:
         datasets: Sources, each a sequence of images. Together they are one sequence, shuffled again each epoch.
         mix: How often each source is shown; empty means once per epoch each.
         too_long: Handling of samples with more tokens than the processor's ``max_length``.
-        world: The processes that train together; the number of shares must divide the batch size. All of them step through the same
-            positions, and each takes its share of the images of every microstep, or of every window, which it then packs.
-            An unreadable image is replaced by the next one, in all processes alike. In a window it leaves its place empty,
-            since the rows must not depend on earlier attempts.
+        world: The processes that train together; the number of its `data` must divide the batch size. All step through the
+            same positions, and each takes its share of the images of every microstep, or of every window, which it then
+            packs. An unreadable image is replaced by the next one, in all processes alike. In a window it leaves its place
+            empty, since the rows must not depend on earlier attempts.
         workers: Number of threads that decode images; 0 means one fewer than the CPU cores, from 1 to 8.
         tasks: Tasks by name.
         processor: Makes the batches.

@@ -1,7 +1,7 @@
 """Tensor parallelism: a group of processes splits every block of the language model, with PyTorch's `parallelize_module`.
 
-Megatron-LM (Shoeybi et al. 2019, arXiv:1909.08053), section 3. Each process computes some of the heads, and some of the hidden
-values of the feed-forward layer, for the same tokens::
+Megatron-LM (Shoeybi et al. 2019, arXiv:1909.08053), section 3. Each process computes some of the heads, and some of the
+hidden values of the feed-forward layer, for the same tokens::
 
     hidden -> q, k, v       own heads    -> attention  -> out   -> sum over the group -> hidden
     hidden -> up, gate      own columns  -> activation -> down  -> sum over the group -> hidden
@@ -87,8 +87,8 @@ class TensorParallel(SplitModel):
             if is_sharded(parameter):
                 sharded.append(gradient)
                 continue
-            # All processes of a group have the same gradient, but for rounding on a GPU: their mean has the same bits in all.
-            # Only in a norm of heads, each has a part of the sum.
+            # All processes of a group have the same gradient, up to rounding on a GPU; their mean has the same bits in all.
+            # In a norm of heads, each has a part of the sum.
             if parameter not in self._norms_of_heads:
                 gradient /= self.over.size
             whole.append(gradient)

@@ -330,7 +330,7 @@ class Trainer:
         return factor if work.stage.steps is not None else float(self.world.from_first(factor))
 
     def _seed_update(self) -> None:
-        """Seeds the dropout of one update differently for each share, so that resuming needs no random states of processes."""
+        """Seeds the dropout of one update differently for each share, so that resuming needs no random states of others."""
         if self.world.size > 1:
             data = self.world.data
             number = self.state.steps * data.size + data.rank

@@ -1,4 +1,4 @@
-"""The processes that train one model together; no other module uses ``torch.distributed``, except those that split the model.
+"""The processes that train one model together; only the modules that split the model also use ``torch.distributed``.
 
 ``torchrun`` starts the processes and describes them in their environment. Each process computes the gradient of its share of
 every batch, with a whole model or with its rows of a sharded one. The sums over all processes are the same in each of them,
@@ -60,8 +60,8 @@ class Mesh:
     def __post_init__(self) -> None:
         if self.shard and self.tp > 1:
             raise ValueError(
-                f"mesh.shard is true and mesh.tp is {self.tp}, which cannot be combined; set mesh.tp=1 to shard all weights, "
-                "or mesh.shard=false to split only the blocks of the language model"
+                f"mesh.shard is true and mesh.tp is {self.tp}, which cannot be combined; set mesh.tp=1 to shard all "
+                "weights, or mesh.shard=false to split only the blocks of the language model"
             )
 
     @property

@@ -22,12 +22,12 @@ PARTS = ("connector", "language_model")
         (
             [Stage(steps=1, name="tune", parts=PARTS, lora={"language_model": Lora()})],
             {},
-            r"stage 'tune' trains adapters \(lora of language_model\), .* Set mesh.shard to false",
+            r"stage 'tune' trains adapters \(lora of language_model\), .* set mesh.shard to false",
         ),
         (
             [Stage(steps=1, parts=("connector",))],
             {"quantize": {"language_model": "int8"}},
-            r"train.quantize has language_model, .* remove quantize",
+            r"train.quantize has language_model, .* Remove quantize",
         ),
         (
             [Stage(steps=1, name="first", parts=("connector",), cache_features=8), Stage(steps=1)],
