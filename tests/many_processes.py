@@ -221,7 +221,9 @@ def gradients_of(folder: Path, world: World, parts: tuple[str, ...] = PART_NAMES
     trainer = training.trainer
     initial = digest(training.model)
     (feed,) = trainer.feeds
-    work = Work.begin(training.model, feed, one, trainer.precision, spent=0.0, split=trainer.split)
+    work = Work.begin(
+        training.model, feed, one, trainer.precision, spent=0.0, split=trainer.split, context=trainer.context
+    )
     with contextlib.closing(
         feed.microsteps(28)
     ) as stream:  # from here on, processes with and without images meet
@@ -479,11 +481,32 @@ TENSOR: dict[str, Callable[[Path, World], Found]] = {
     ),
 }
 """Run by groups of two processes that split the language model, one after another by the same processes."""
+CONTEXT: dict[str, Callable[[Path, World], Found]] = {
+    "context_gradients": lambda folder, world: gradients_of(
+        folder, world, encoder="vit", language_model=SPLIT_MODEL
+    ),
+    "context_adamw": trained(
+        stage(ema=0.5, optimizer={"lr": 5e-3}),
+        validation=Pictures(6, first=100, answers=(OTHER,), caption=OTHER),
+        validate_every=5,
+        keep="best",
+    ),
+    "context_muon": trained(
+        stage(optimizer={"name": "muon", "muon_lr": 1e-3}, gradient_checkpointing=True),
+        language_model=SPLIT_MODEL,
+    ),
+    "context_packing": trained(
+        stage(pack_to=151, pack_window=2, gradient_accumulation_steps=2, hide_images=0.5)
+    ),
+    "context_frozen": trained(stage(parts=("connector",), steps=6, hide_images=0.5), encoder="vit"),
+}
+"""Run by groups of two processes that split the tokens, one after another by the same processes."""
 ENDINGS = {
     "killed": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
     "hung": ended(getattr(signal, "SIGSTOP", signal.SIGTERM)),
     "killed_sharded": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
     "killed_tensor": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
+    "killed_context": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
     "killed_while_others_wait": killed_while_others_wait,
 }
 """Each is run alone, since a process does not survive it."""
@@ -495,7 +518,7 @@ def write(folder: Path, name: str, world: World, rank: int) -> None:
     """Runs a case, and writes what it found."""
     shared = folder / name
     shared.mkdir(exist_ok=True)
-    found = (CASES | ENDINGS | SHARDED | TENSOR | RUNS)[name](shared, world)
+    found = (CASES | ENDINGS | SHARDED | TENSOR | CONTEXT | RUNS)[name](shared, world)
     (folder / str(rank) / f"{name}.json").write_text(json.dumps(found))
 
 
@@ -517,13 +540,16 @@ def one_process(folder: Path, size: int, rank: int, port: int, names: list[str],
     # More than once, since a program may train several times.
     sharded = [name for name in names if name in SHARDED or name == "killed_sharded"]
     tensor = [name for name in names if name in TENSOR or name == "killed_tensor"]
-    plain = [name for name in names if name not in RUNS and name not in sharded and name not in tensor]
+    context = [name for name in names if name in CONTEXT or name == "killed_context"]
+    grouped = {*RUNS, *sharded, *tensor, *context}
+    plain = [name for name in names if name not in grouped]
     half = len(plain) // 2
     parts = (
         (plain[:half], {"dp": size}),
         (plain[half:], {"dp": size}),
         (sharded, {"dp": size, "shard": True}),
         (tensor, {"dp": size // 2, "tp": 2}),
+        (context, {"dp": size // 2, "cp": 2}),
     )
     for part, mesh in parts:
         if part:

@@ -189,7 +189,7 @@ def watched(
     Yields:
         A function that takes the results of the trials before the first step.
     """
-    if world.shards:  # the simulation knows nothing of shares
+    if world.shards or world.context is not None:  # the simulation knows nothing of shares
         yield lambda _trials: None
         return
     processor = run.processor

@@ -27,7 +27,7 @@ from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, TRACK
 from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation import stored
-from sightweave.programs.training import durations, sharding, summary, tensor_parallel
+from sightweave.programs.training import context_parallel, durations, sharding, summary, tensor_parallel
 from sightweave.programs.training.checkpoints import (
     Checkpoints,
     Saver,
@@ -203,6 +203,8 @@ def _train_into(
     run = _built(plan, folder, console, world)
     if world.tensor is not None:
         tensor_parallel.check_model(run.model, world.tensor.size)
+    if world.context is not None:
+        context_parallel.check_model(run.model, world.context.size)
 
     # The wiring of a resumed run was checked when it began.
     if resumed is None and plan.recipe.train.check and world.is_first:

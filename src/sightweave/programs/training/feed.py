@@ -231,13 +231,13 @@ class Feed:
                 self.quarantine.unreadable.update(unreadable)
 
     def _check_group(self, update: Sequence[Step]) -> None:
-        """Checks that the processes of a tensor-parallel group have the same samples.
+        """Checks that the processes of a group have the same samples.
 
         An image of a window that only one of them could not read makes them differ, and they could not compute together.
         """
-        if self.world.tensor is not None:
+        if self.world.group is not None:
             ids = json.dumps([step.ids for step in update])
-            self.world.tensor.check_same(
+            self.world.group.check_same(
                 "the hash of the samples of an update", hashlib.sha256(ids.encode()).hexdigest()[:16]
             )
 

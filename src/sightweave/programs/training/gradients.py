@@ -6,6 +6,7 @@ processes, each computes the gradient of its own batches, alone or in a group, a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +16,7 @@ from sightweave.core.batch import Batch
 from sightweave.core.device import Precision, side_by_side
 from sightweave.models.loss import Amounts, amounts, is_chunked, training_loss
 from sightweave.models.vlm import VLM
+from sightweave.programs.training.context_parallel import ContextParallel
 from sightweave.programs.training.logit_norms import LogitNorms
 from sightweave.programs.training.rows import is_sharded
 from sightweave.programs.training.settings import Stage
@@ -37,6 +39,7 @@ class Gradients:
         world: The processes that train together.
         split: The split model; None if each process has a whole one.
         stand_in: For a sharded model, the batch of a process without one; it does not change the gradient.
+        context: Splits the tokens over several processes; None if each process has whole rows.
     """
 
     def __init__(
@@ -48,13 +51,14 @@ class Gradients:
         world: World = _ALONE,
         split: SplitModel | None = None,
         stand_in: Batch | None = None,
+        context: ContextParallel | None = None,
     ) -> None:
         self.model, self.parameters, self.stage, self.precision = model, parameters, stage, precision
-        self.world, self.split = world, split
+        self.world, self.split, self.context = world, split, context
         self.stand_in = None if stand_in is None else stand_in.to(precision.device)
         self.logit_norms = LogitNorms()
         # Threads of several processes would exchange activations in any order.
-        may_thread = precision.device.type == "cpu" and split is None
+        may_thread = precision.device.type == "cpu" and split is None and context is None
         self.may_go_side_by_side = may_thread and not _has_state(model)
 
     def add(self, batches: Sequence[Batch | None]) -> float:
@@ -77,7 +81,8 @@ class Gradients:
             return self._over_shards(self.split, moved, own)
 
         of = self._over_all(own)
-        with self.world.exchanging("exchange activations"):
+        splitting = contextlib.nullcontext() if self.context is None else self.context.splitting()
+        with splitting, self.world.exchanging("exchange activations"):
             loss = self._local(present, of)
         return loss if self.world.size == 1 else self._add_up(loss)
 
@@ -102,6 +107,8 @@ class Gradients:
 
         if isinstance(self.split, TensorParallel):
             self.split.add_up(used)
+        elif self.context is not None:
+            self.context.add_up(used)
         else:
             self.world.add_up([one.grad for one in used if one.grad is not None])
         self._average_statistics()

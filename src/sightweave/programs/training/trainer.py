@@ -27,6 +27,7 @@ from sightweave.models.adapters import lora, quantization
 from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
 from sightweave.programs.training import durations, rates, spikes, trial, validation
+from sightweave.programs.training.context_parallel import ContextParallel
 from sightweave.programs.training.early_stopping import Best, Stopped, Validated, better
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.logs import Averages, Report, RunLog
@@ -154,6 +155,7 @@ class Trainer:
             self.split = Sharding(model, settings, self.world, precision.device)
         else:
             model.to(precision.device)
+        self.context = None if self.world.context is None else ContextParallel(model, self.world)
 
         has_epochs = any(stage.epochs is not None for stage in settings.stages)
         if has_epochs:
@@ -300,7 +302,13 @@ class Trainer:
         state = self.state
         stage, feed = self.settings.stages[state.stage], self.feeds[state.stage]
         work = Work.begin(
-            self.model, feed, stage, self.precision, spent=state.stage_seconds, split=self.split
+            self.model,
+            feed,
+            stage,
+            self.precision,
+            spent=state.stage_seconds,
+            split=self.split,
+            context=self.context,
         )
 
         if state.model:

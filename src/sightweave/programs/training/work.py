@@ -17,6 +17,7 @@ from sightweave.models.adapters.lora import Lora
 from sightweave.models.nn.block import Block
 from sightweave.models.parts import PartName, choose_parts, enter_training, named_parts
 from sightweave.models.vlm import VLM
+from sightweave.programs.training.context_parallel import ContextParallel
 from sightweave.programs.training.durations import Pace
 from sightweave.programs.training.feature_cache import FeatureCache
 from sightweave.programs.training.feed import Feed, Step
@@ -52,6 +53,7 @@ class Work:
         *,
         spent: float,
         split: SplitModel | None = None,
+        context: ContextParallel | None = None,
     ) -> Self:
         """Prepares the model for a stage.
 
@@ -62,6 +64,7 @@ class Work:
             precision: Device and number format.
             spent: Seconds that the stage has already trained.
             split: The split model; None if each process has a whole one.
+            context: Splits the tokens over several processes; None if each process has whole rows.
 
         Raises:
             RecipeError: the stage trains nothing, or its schedule does not fit its steps.
@@ -88,6 +91,7 @@ class Work:
             feed.world,
             split,
             feed.stand_in() if isinstance(split, Sharding) else None,
+            context,
         )
         features = None
         if stage.cache_features:

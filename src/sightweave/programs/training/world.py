@@ -51,6 +51,9 @@ class Mesh:
     tp: PositiveInt = 1
     """Number of processes that split the blocks of the language model between them (tensor parallel), for models whose
     blocks do not fit into the memory of one. torchrun starts mesh.dp times mesh.tp processes."""
+    cp: PositiveInt = 1
+    """Number of processes that split the tokens of every row between them (context parallel), for long sequences.
+    torchrun starts mesh.dp times mesh.cp processes."""
     shard: bool = False
     """Whether each process holds only its share of the weights, gradients and optimizer state (FSDP2), for models that do
     not fit into the memory of one."""
@@ -63,11 +66,16 @@ class Mesh:
                 f"mesh.shard is true and mesh.tp is {self.tp}, which cannot be combined; set mesh.tp=1 to shard all "
                 "weights, or mesh.shard=false to split only the blocks of the language model"
             )
+        if self.cp > 1 and (self.shard or self.tp > 1):
+            other = "mesh.shard=false" if self.shard else "mesh.tp=1"
+            raise ValueError(
+                f"mesh.cp is {self.cp}, which cannot be combined with mesh.shard or mesh.tp; set {other}, or mesh.cp=1"
+            )
 
     @property
     def size(self) -> int:
         """Number of processes."""
-        return self.dp * self.tp
+        return self.dp * self.tp * self.cp
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +101,19 @@ class World:
     """Whether no process holds all weights of the model (see `SplitModel`)."""
     tensor: World | None = None
     """The processes that split the language model and train on the same samples; None without tensor parallelism."""
+    context: World | None = None
+    """The processes that split the tokens of the same samples; None without context parallelism."""
     replicas: World | None = None
-    """The processes with the same share of the weights, if there is `tensor`."""
+    """The processes with the same rank in other groups, if there is `tensor` or `context`."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.size:
             raise ValueError(f"the rank of {self.size} processes is 0 to {self.size - 1} (got {self.rank}).")
+
+    @property
+    def group(self) -> World | None:
+        """The processes that compute the same samples together; None if each has its own."""
+        return self.tensor or self.context
 
     @property
     def data(self) -> World:
@@ -274,6 +289,24 @@ class World:
             link.distributed.all_gather(shares, padded, group=link.group)
         return torch.cat(shares)[:count].movedim(0, dim)
 
+    def add_up_rows(self, whole: Tensor, dim: int = 0) -> Tensor:
+        """The sum over all processes, of which each gets its own rows; the number of processes must divide that of rows.
+
+        Args:
+            whole: A tensor of the same shape in all processes.
+            dim: The dimension that is split.
+        """
+        if self.size == 1:
+            return whole
+        ahead = whole.movedim(dim, 0).contiguous()
+        found = ahead.new_empty(len(ahead) // self.size, *ahead.shape[1:])
+        with self._talking("sum the rows of a tensor") as link:
+            # Older versions of torch have another name for it.
+            older = link.distributed.reduce_scatter_tensor
+            reduce = getattr(link.distributed, "reduce_scatter_single", older)
+            reduce(found, ahead, group=link.group)
+        return found.movedim(0, dim)
+
     # Devices.
 
     def device(self, device: torch.device) -> torch.device:
@@ -419,10 +452,11 @@ def opened(mesh: Mesh, environment: Mapping[str, str]) -> Iterator[World]:
 
     link = _connected(mesh.timeout, environment)
     world = World(rank, size, local_rank, link, shards=mesh.shard)
-    if mesh.tp > 1:
-        teams = [range(first, first + mesh.tp) for first in range(0, size, mesh.tp)]
-        alike = [range(first, size, mesh.tp) for first in range(mesh.tp)]
-        world = replace(world, shards=True, tensor=link.split(teams), replicas=link.split(alike))
+    count = mesh.tp * mesh.cp
+    if count > 1:
+        group = link.split([range(first, first + count) for first in range(0, size, count)])
+        world = replace(world, replicas=link.split([range(first, size, count) for first in range(count)]))
+        world = replace(world, context=group) if mesh.cp > 1 else replace(world, tensor=group, shards=True)
     try:
         yield world
     finally:
@@ -431,13 +465,14 @@ def opened(mesh: Mesh, environment: Mapping[str, str]) -> Iterator[World]:
 
 def _other_size(mesh: Mesh, size: int) -> str:
     """The message for another number of processes than that of the mesh."""
-    if mesh.tp == 1:
+    if mesh.size == mesh.dp:
         return (
             f"mesh.dp is {mesh.dp}, but {size} process(es) were started (WORLD_SIZE); set mesh.dp={size}, or start "
             f"{mesh.dp}: torchrun --nproc-per-node {mesh.dp} -m sightweave train ..."
         )
+    name, count = ("cp", mesh.cp) if mesh.cp > 1 else ("tp", mesh.tp)
     return (
-        f"mesh.dp is {mesh.dp} and mesh.tp is {mesh.tp}, which needs {mesh.size} processes, but {size} process(es) were "
+        f"mesh.dp is {mesh.dp} and mesh.{name} is {count}, which needs {mesh.size} processes, but {size} process(es) were "
         f"started (WORLD_SIZE); set them so that their product is {size}, or start {mesh.size}: "
         f"torchrun --nproc-per-node {mesh.size} -m sightweave train ..."
     )

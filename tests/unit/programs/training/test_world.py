@@ -97,6 +97,22 @@ def test_the_processes_of_groups_count_too() -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    ("fields", "remedy"), [({"shard": True}, "set mesh.shard=false"), ({"tp": 2}, "set mesh.tp=1")]
+)
+def test_context_parallelism_is_not_combined(fields: dict[str, Any], remedy: str) -> None:
+    message = f"mesh.cp is 2, which cannot be combined with mesh.shard or mesh.tp; {remedy}"
+    with pytest.raises(ValueError, match=message):
+        Mesh(cp=2, **fields)
+
+
+def test_a_group_splits_the_tokens_or_the_model() -> None:
+    group = World(1, 2)
+    assert World().group is None
+    assert World(1, 4, context=group).group is group
+    assert World(1, 4, tensor=group).group is group
+
+
 def test_sharding_and_splitting_cannot_be_combined() -> None:
     with pytest.raises(
         ValueError, match=r"mesh.shard is true and mesh.tp is 2, .* set mesh.tp=1 .* mesh.shard=false"
