@@ -43,7 +43,9 @@ _FRAME = 1.0
 _MARGIN = 16
 """Width of the empty margin around a text, in pixels of the enlarged box."""
 _SEPARATOR = "\f"
-_INSTALL = "install it (apt-get install tesseract-ocr tesseract-ocr-deu tesseract-ocr-fra), or use reader: template."
+_INSTALL = (
+    "install it (apt-get install tesseract-ocr tesseract-ocr-deu tesseract-ocr-fra), or use reader: template."
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +143,9 @@ class Tesseract:
     def _languages(self, metric: str, program: str) -> set[str]:
         return set(_run(metric, [program, "--list-langs"]).split("\n")[1:]) - {"", "osd"}
 
-    def _read(self, metric: str, program: str, language: str, pictures: Sequence[PIL.Image.Image]) -> list[str]:
+    def _read(
+        self, metric: str, program: str, language: str, pictures: Sequence[PIL.Image.Image]
+    ) -> list[str]:
         """The texts in grey images with dark letters."""
         with tempfile.TemporaryDirectory() as folder:
             names = [str(Path(folder) / f"{number}.png") for number in range(len(pictures))]
@@ -175,7 +179,9 @@ def _run(metric: str, command: Sequence[str]) -> str:
     done = subprocess.run(command, capture_output=True, check=False, env=limited)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()[-500:]
-        raise BackendError(f"{metric}: not computed: {command[0]} exited with status {done.returncode}: {said}")
+        raise BackendError(
+            f"{metric}: not computed: {command[0]} exited with status {done.returncode}: {said}"
+        )
     return done.stdout.decode(errors="replace")
 
 

@@ -34,7 +34,11 @@ class Pass:
 
     def pictures(self, numbers: Sequence[int]) -> list[Any]:
         """The images that a writer drew for the given samples; None for answers without one."""
-        return [self.predictions[number].picture for number in numbers]
+        found = []
+        for number in numbers:
+            answer = self.predictions[number]
+            found.append(answer.images[0] if answer.images else answer.picture)
+        return found
 
     def likelihoods(self, number: int, texts: Sequence[str]) -> list[Likelihood]:
         """The likelihoods of texts as answers to one sample; empty if this pass does not include the sample."""

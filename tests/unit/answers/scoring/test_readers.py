@@ -80,7 +80,9 @@ def test_a_missing_program_is_named(metric: object) -> None:
 def test_a_missing_language_is_named(tmp_path: Path) -> None:
     reader = Tesseract(program=program(tmp_path, "exit 0"))
     pixels, place = written("Ausgang")
-    with pytest.raises(BackendError, match=r"cannot read the language 'de' \(deu\), only eng; install its data"):
+    with pytest.raises(
+        BackendError, match=r"cannot read the language 'de' \(deu\), only eng; install its data"
+    ):
         reader.read("read_back", [Place(pixels, place, "de")])
 
 
