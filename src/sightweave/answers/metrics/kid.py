@@ -1,9 +1,9 @@
 r"""Kernel distance (KID): how different the drawings as a whole are from the real images, by features of a named model.
 
 Demystifying MMD GANs (Binkowski et al. 2018, arXiv:1801.01401): the squared maximum mean discrepancy with the kernel
-``k(x, y) = (x . y / D + 1)^3``, estimated without bias; 0 for two equal distributions, and negative by chance. Here, drawing i
-and real image i belong to the same description, so they are not independent. The estimate is that of Gretton et al. (2012,
-JMLR 13, lemma 6), which never compares the two::
+``k(x, y) = (x . y / D + 1)^3``, estimated without bias; 0 for two equal distributions, and negative by chance. Here, drawing
+i and real image i belong to the same description, so they are not independent. The estimate is that of Gretton et al.
+(2012, JMLR 13, lemma 6), which never compares the two::
 
     1 / (n (n - 1))  sum over i != j of  k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i)
 
@@ -13,6 +13,7 @@ Published KIDs use the Inception network. These use the encoder of a run, and ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def _subsets(count: int, size: int) -> list[slice]:
     """Consecutive subsets of at least `size` samples, or all of them."""
     number = max(1, count // size) if size else 1
     edges = [count * place // number for place in range(number + 1)]
-    return [slice(low, high) for low, high in zip(edges, edges[1:], strict=False)]
+    return [slice(low, high) for low, high in pairwise(edges)]
 
 
 def _influence(x: np.ndarray, y: np.ndarray) -> np.ndarray:

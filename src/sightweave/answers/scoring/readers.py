@@ -1,7 +1,7 @@
 """Readers of the words in drawn images: the template reader of our own face, and Tesseract.
 
 A reader gets the place of each text and returns what is written there. Neither of them is the model that is scored. The
-template reader knows only our own bitmap face. Tesseract (Smith 2007, doi:10.1109/ICDAR.2007.4376991) is a program of its own
+template reader knows only our own bitmap face. Tesseract (Smith 2007, doi:10.1109/ICDAR.2007.4376991) is another program
 that reads most fonts, though not without errors, so its score on the reference images is the ceiling of other scores.
 """
 
