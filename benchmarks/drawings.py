@@ -1,8 +1,8 @@
 """What drawings show: python -m benchmarks.drawings RUN --judge RUN [--guidance 1 1.5 2 3] [--max-images 100].
 
-Scores the drawings of a run with several factors of guidance, on new scenes and on pairs of colour and shape that its training
-did not contain. Another run judges them, with its score on the real images as the ceiling and that of drawings of other
-descriptions as the floor.
+Scores the drawings of a run with several factors of guidance, on new scenes and on pairs of colour and shape that its
+training did not contain. Another run judges them, with its score on the real images as the ceiling and that of drawings of
+other descriptions as the floor.
 """
 
 from __future__ import annotations
