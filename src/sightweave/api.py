@@ -8,11 +8,7 @@ from __future__ import annotations
 
 from sightweave.recipe import Recipe
 from sightweave.run import Run
-<<<<<<< HEAD
-from sightweave.verbs.answering import answer_all, caption, draw, generate, submission, translate
-=======
-from sightweave.verbs.answering import answer_all, caption, explain, generate, submission, translate
->>>>>>> explain
+from sightweave.verbs.answering import answer_all, caption, draw, explain, generate, submission, translate
 from sightweave.verbs.building import build, compose, load
 from sightweave.verbs.checking import check
 from sightweave.verbs.comparing import compare

@@ -270,7 +270,7 @@ def test_without_metrics_drawings_are_left_out(folder: Path, tmp_path: Path) -> 
 def test_what_cannot_be_scored_is_said(folder: Path, judge: Path, tmp_path: Path) -> None:
     data = {"kind": "scenes", "tasks": ["drawing"]}
     options: dict[str, Any] = {"data": data, "max_images": 2, "splits": ["scenes"], "progress": False}
-    with pytest.raises(RecipeError, match="are drawings .* but only a run with an image tokenizer draws"):
+    with pytest.raises(RecipeError, match=r"are drawings .* but only a run with an image tokenizer draws"):
         sightweave.evaluate(judge, metrics(judge), out=tmp_path / "a", **options)
     with pytest.raises(RecipeError, match="exact_match scores texts, but the answers are drawings"):
         sightweave.evaluate(folder, "tasks.drawing.metrics=[exact_match]", out=tmp_path / "b", **options)

@@ -42,18 +42,15 @@ from sightweave.pages import page as pages
 from sightweave.pages.beside import write_beside
 from sightweave.pages.difference import Difference, difference
 from sightweave.pages.notebook import Shown
-from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs import generation
+from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.bar import PassesBar
 from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.beside import Beside
-<<<<<<< HEAD
 from sightweave.programs.evaluation.controls import COPIES
-=======
 from sightweave.programs.evaluation.drawings import Draw, RunJudge, WithDrawings, drawer, is_drawn
->>>>>>> drawscore
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.passes import target_image
 from sightweave.programs.evaluation.scores import Evaluation

@@ -37,7 +37,6 @@ from sightweave.programs.evaluation.passes import (
 from sightweave.programs.evaluation.scores import Answer, Drawing, Evaluation, Item, TaskScores
 from sightweave.programs.evaluation.scoring import scored
 
-
 Judges = Callable[[str], Judge]
 """Function that loads a judge of drawings from the folder of its run."""
 
