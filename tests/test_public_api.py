@@ -16,6 +16,7 @@ from sightweave import api, cli
 
 NAMES = {
     "VLM",
+    "Explanation",
     "Recipe",
     "Run",
     "SightweaveError",
@@ -32,6 +33,7 @@ NAMES = {
     "detect_data",
     "draw",
     "evaluate",
+    "explain",
     "export",
     "find_lr",
     "forecast",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         detect_data,
         draw,
         evaluate,
+        explain,
         export,
         find_lr,
         forecast,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         translate,
     )
     from sightweave.core.errors import SightweaveError
+    from sightweave.core.explanation import Explanation
     from sightweave.core.text_regions import TextRegion
     from sightweave.models.vlm import VLM
     from sightweave.recipe import Recipe
@@ -50,11 +52,13 @@ _PLACES = {
     "Recipe": "recipe",
     "Run": "run",
     "runs": "verbs.runs",
+    "Explanation": "core.explanation",
     "SightweaveError": "core.errors",
     "TextRegion": "core.text_regions",
 }
 __all__ = [
     "VLM",
+    "Explanation",
     "Recipe",
     "Run",
     "SightweaveError",
@@ -71,6 +75,7 @@ __all__ = [
     "detect_data",
     "draw",
     "evaluate",
+    "explain",
     "export",
     "find_lr",
     "forecast",

@@ -1,14 +1,18 @@
 """The functions behind the commands, one for each, with the same names.
 
 ``forecast`` what a recipe costs, ``train`` it or ``compare`` many, ``load`` a run, ``generate``, ``caption`` and
-``translate`` with it, ``evaluate`` it, and write its ``report``.
+``translate`` with it, ``explain`` its answers, ``evaluate`` it, and write its ``report``.
 """
 
 from __future__ import annotations
 
 from sightweave.recipe import Recipe
 from sightweave.run import Run
+<<<<<<< HEAD
 from sightweave.verbs.answering import answer_all, caption, draw, generate, submission, translate
+=======
+from sightweave.verbs.answering import answer_all, caption, explain, generate, submission, translate
+>>>>>>> explain
 from sightweave.verbs.building import build, compose, load
 from sightweave.verbs.checking import check
 from sightweave.verbs.comparing import compare
@@ -39,6 +43,7 @@ __all__ = [
     "detect_data",
     "draw",
     "evaluate",
+    "explain",
     "export",
     "find_lr",
     "forecast",

@@ -516,6 +516,57 @@ def _answered(
 
 
 @command(app)
+def explain(  # one parameter for each option of the command
+    run: RunArgument,
+    image: ImageArgument,
+    prompt: Annotated[str, typer.Argument(help="Question about the image.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            help='Method: a kind from `sightweave list explainers`, or a mapping such as "{kind: occlusion, window: [2]}".'
+        ),
+    ] = "occlusion",
+    answer: Annotated[
+        str | None, typer.Option(help="Answer to explain. Without it, the run answers first.")
+    ] = None,
+    word: Annotated[
+        str | None,
+        typer.Option(help="Word of the answer to explain. Without it, the whole answer is explained."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Text to compare the word or answer with: what decided against this text."),
+    ] = None,
+    trust_run: TrustRun = False,
+) -> Result:
+    """Explain an answer: which places of the image and which tokens of the question contributed to it."""
+    from sightweave import api
+
+    found = api.explain(
+        run,
+        image,
+        prompt,
+        method=places.value_of(method),
+        answer=answer,
+        word=word,
+        against=against,
+        trust_run=trust_run,
+    )
+
+    def plain() -> "json_results.Explained":
+        return found.to_plain()  # type: ignore[return-value]  # with exactly these fields
+
+    def show() -> None:
+        from sightweave.pages import explained
+
+        console = _stdout()
+        for line in explained.lines(found):
+            console.print(line, soft_wrap=True)
+
+    return Result(plain, show)
+
+
+@command(app)
 def caption(
     run: RunArgument,
     image: ImageArgument,

@@ -59,6 +59,33 @@ class Answer(TypedDict, total=False):
     """One sentence per region of the answer that was left out. Only if a writer draws."""
 
 
+class Explained(TypedDict):
+    """``explain``: one object."""
+
+    method: str
+    """Kind of the explainer."""
+    answer: str
+    """The explained answer."""
+    word: str | None
+    """The explained word; null for the whole answer."""
+    against: str | None
+    """The text with which the word or answer is compared; null if there is none."""
+    score: float
+    """The explained score: log-odds, or the difference of two logits."""
+    unit: str
+    """Unit of all values."""
+    media: Sequence[Mapping[str, Any]]
+    """Each medium of the prompt with its ``name``, ``modality`` and ``values``, nested lists in the shape of its grid."""
+    tokens: Sequence[str]
+    """Text of each token of the prompt."""
+    token_values: Sequence[float] | None
+    """One value for each of ``tokens``; null if the method explains media only."""
+    baseline: str
+    """Input that stands for absence; empty if the method has none."""
+    completeness_error: float | None
+    """Difference between the sum of the values and the rise of the score from the baseline, as a share of that rise."""
+
+
 class Page(TypedDict):
     """``report``: one object."""
 

@@ -30,6 +30,7 @@ from sightweave import recipe as recipes
 from sightweave.core import checkpoint, config, files, old_names, places, terminal
 from sightweave.core.device import choose_device, processor_name
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
+from sightweave.core.explanation import Explanation
 from sightweave.core.run_folder import CHECKPOINT as CHECKPOINT
 from sightweave.core.run_folder import FACTS as FACTS
 from sightweave.core.run_folder import GIVEN as GIVEN
@@ -45,7 +46,7 @@ from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
 from sightweave.pages import notebook
 from sightweave.pages.notebook import Shown
-from sightweave.programs import generation
+from sightweave.programs import explanation, generation
 from sightweave.programs.evaluation import scores, stored
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.predictors import run as run_predictor
@@ -329,6 +330,36 @@ class Run:
         _check_language(to, self.languages)
         prompt = self.recipe.task("image_translation").build().prompt(to)
         return self.generate(image, prompt, **{"writer": "rendered", **options})  # type: ignore[no-any-return]  # one prompt gives one
+
+    def explain(
+        self,
+        image: Image | Sequence[Image] | None,
+        prompt: str,
+        *,
+        method: str | dict[str, Any] = "occlusion",
+        answer: str | None = None,
+        word: str | None = None,
+        against: str | None = None,
+    ) -> Explanation:
+        """Explains an answer: how much each place of the image and each token of the prompt contributed to it.
+
+        Args:
+            image: As for `generate`.
+            prompt: The question.
+            method: A kind in ``answers/explainers``, or a mapping with its settings.
+            answer: Answer to explain; None lets the run answer, with greedy decoding.
+            word: A word of the answer, or several neighbouring ones; None explains the whole answer.
+            against: Text in the place of the word, or of the whole answer: what decided against it.
+
+        Raises:
+            DataError: The prompt is empty, an image cannot be read, the answer lacks the word, or `against` is the same.
+            RecipeError: There is no such method, or it cannot explain this model; the message names those that can.
+        """
+        self.warn_untrained()
+        sample = self._ask(as_media(image), prompt)
+        return explanation.explain(
+            self.model, self.processor, sample, method, answer=answer, word=word, against=against
+        )
 
     def predict(
         self,

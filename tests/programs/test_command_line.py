@@ -111,6 +111,8 @@ REFUSED = [
     ("generate", "trained", "nowhere.png", "What?"),
     ("generate", "trained", "--data", "nowhere"),
     ("generate", "trained", "--data", "here", "--out", "file.txt"),
+    ("explain", "nowhere", "picture.png", "What?"),
+    ("explain", "trained", "nowhere.png", "What?"),
     ("caption", "nowhere", "picture.png"),
     ("caption", "trained", "nowhere.png"),
     ("translate", "here", "picture.png", "Hello.", "--to", "de"),
@@ -189,6 +191,7 @@ def test_every_command_refuses_something() -> None:
 PRINTED = [
     (("evaluate", "run", "--max-images", "2"), json_results.Evaluated),
     (("generate", "run", "photos/0.png", "What color is it?", "What is it?"), json_results.Answer),
+    (("explain", "run", "photos/0.png", "What is it?", "--answer", "red"), json_results.Explained),
     (("caption", "run", "photos/0.png"), json_results.Answer),
     (("translate", "run", "photos/0.png", "red", "--to", "de"), json_results.Answer),
     (("report", "run"), json_results.Page),

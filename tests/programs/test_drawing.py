@@ -200,3 +200,79 @@ def test_a_model_without_an_image_tokenizer_does_not_draw() -> None:
     run = sightweave.build(recipe)
     with pytest.raises(RecipeError, match="draw: the model makes no images, since it has no image tokenizer"):
         run.draw("a red circle")
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that answers questions about scenes, without having learnt much."""
+    made = tmp_path_factory.mktemp("judge") / "run"
+    recipe = {
+        **RECIPE,
+        "data": [{"kind": "scenes", "size": 12, "tasks": ["vqa", "reasoning"]}],
+        "model": {**RECIPE["model"], "image_tokenizer": None},
+    }
+    recipe["train"] = {**RECIPE["train"], "stages": [{"steps": 2, "batch_size": 2}]}
+    sightweave.train(recipe, out=made, evaluate=False, progress=False)
+    return made
+
+
+def metrics(judge: Path) -> str:
+    return f"tasks.drawing.metrics=[{{kind: drawn_attributes, judge: {judge}}}, {{kind: kid, features: {judge}}}]"
+
+
+def test_drawings_are_scored_by_another_run(folder: Path, judge: Path, tmp_path: Path) -> None:
+    data = {"kind": "scenes", "tasks": ["drawing"]}
+    scores = []
+    for name, settings in (("one", ()), ("two", ()), ("three", ("evaluate.guidance=2", "seed=1"))):
+        found = sightweave.evaluate(
+            folder,
+            metrics(judge),
+            *settings,
+            data=data,
+            max_images=6,
+            splits=["combinations"],
+            out=tmp_path / name,
+            progress=False,
+        )
+        scores.append([one.tasks[0] for one in found])
+
+    # Unmet combinations have a table of their own, and the same drawings give the same scores.
+    assert [one.split for one in found] == ["combinations", "combinations, met pairs"]
+    assert scores[0] == scores[1]
+    one = scores[0][0]
+    assert one.metric == "drawn_attributes"
+    assert one.facts["drawn_attributes"].signature.startswith(f"judge:{judge}|sha256:")
+    totals = one.facts["drawn_attributes"].totals
+    assert 0 <= totals["ceiling"] <= 1
+    assert 0 <= totals["floor"] <= 1
+    assert one.metrics["kid"] is not None
+    assert one.controls == {}
+
+    # Stored scores can be read and compared, although the drawings themselves are not stored.
+    text = sightweave.report(tmp_path / "one").read_text()
+    assert "drawn_attributes" in text
+    _, compared = sightweave.beside(tmp_path / "one", tmp_path / "three")
+    assert "drawing" in compared
+
+
+def test_without_metrics_drawings_are_left_out(folder: Path, tmp_path: Path) -> None:
+    found = sightweave.evaluate(
+        folder,
+        data={"kind": "scenes", "tasks": ["drawing", "captioning"]},
+        max_images=4,
+        splits=["scenes"],
+        out=tmp_path / "out",
+        progress=False,
+    )
+    assert [task.task for task in found[0].tasks] == ["captioning"]
+
+
+def test_what_cannot_be_scored_is_said(folder: Path, judge: Path, tmp_path: Path) -> None:
+    data = {"kind": "scenes", "tasks": ["drawing"]}
+    options: dict[str, Any] = {"data": data, "max_images": 2, "splits": ["scenes"], "progress": False}
+    with pytest.raises(RecipeError, match="are drawings .* but only a run with an image tokenizer draws"):
+        sightweave.evaluate(judge, metrics(judge), out=tmp_path / "a", **options)
+    with pytest.raises(RecipeError, match="exact_match scores texts, but the answers are drawings"):
+        sightweave.evaluate(folder, "tasks.drawing.metrics=[exact_match]", out=tmp_path / "b", **options)
+    with pytest.raises(CheckpointError, match="no-run"):
+        sightweave.evaluate(folder, metrics(tmp_path / "no-run"), out=tmp_path / "c", **options)

@@ -84,6 +84,23 @@ class Part:
     """Whether the part's tokens contribute to the loss."""
 
 
+CHECKED = ("thing", "color", "size", "count", "side", "presence")
+"""Kinds of questions about a drawing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A question about a drawing whose answer follows from the drawing's description."""
+
+    aspect: str
+    """Kind of question, one of `CHECKED`."""
+    task: str
+    """Task that asks the question: ``vqa`` or ``reasoning``."""
+    question: str
+    answer: str
+    """The right answer."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """One prompt with its target, made from a record by a task. Contains no tensors."""
@@ -108,6 +125,8 @@ class Sample:
     """Whether the target describes the images as a whole, so that its words can serve as labels for them."""
     target_image: Medium | None = None
     """The image that belongs to the target, such as a translated one. It is a reference and never an input."""
+    checks: tuple[Check, ...] = ()
+    """Questions with which a drawing is scored; they are never an input."""
 
     @property
     def media(self) -> tuple[Medium, ...]:

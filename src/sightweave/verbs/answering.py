@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sightweave.core import outputs
 from sightweave.core.errors import DataError
+from sightweave.core.explanation import Explanation
 from sightweave.core.progress import LiveLine, wanted
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.datasets import own
@@ -40,6 +41,13 @@ def generate(
 ) -> Any:
     """Answers one or several prompts about an image; `trust_run` as for `load`, options as for `Run.generate`."""
     return as_run(run, trust_run=trust_run).generate(image, prompt, **options)
+
+
+def explain(
+    run: str | Path | Run, image: Any, prompt: str, *, trust_run: bool = False, **options: Any
+) -> Explanation:
+    """Explains the answer to a prompt; `trust_run` as for `load`, options and errors as for `Run.explain`."""
+    return as_run(run, trust_run=trust_run).explain(image, prompt, **options)
 
 
 def caption(run: str | Path | Run, image: Any, *, trust_run: bool = False, **options: Any) -> Prediction:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import math
@@ -42,12 +43,17 @@ from sightweave.pages.beside import write_beside
 from sightweave.pages.difference import Difference, difference
 from sightweave.pages.notebook import Shown
 from sightweave.programs.evaluation import beside as beside_program
+from sightweave.programs import generation
 from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.bar import PassesBar
 from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.beside import Beside
+<<<<<<< HEAD
 from sightweave.programs.evaluation.controls import COPIES
+=======
+from sightweave.programs.evaluation.drawings import Draw, RunJudge, WithDrawings, drawer, is_drawn
+>>>>>>> drawscore
 from sightweave.programs.evaluation.kept import Kept
 from sightweave.programs.evaluation.passes import target_image
 from sightweave.programs.evaluation.scores import Evaluation
@@ -196,7 +202,7 @@ def _answer_along(
     tasks = measured.build_tasks()
     world.barrier()  # the first process has more to prepare
     for sources in held_out.values():
-        samples, _, _ = _drawn_samples(sources, tasks, measured.evaluate)
+        samples, _, _ = _drawn_samples(sources, tasks, measured)
         _check_same(samples, world)
         drawings = _unscored(sources, tasks, measured, who)
         if drawings:
@@ -213,7 +219,13 @@ def _answer_along(
 
 
 def _check_same(samples: Sequence[Sample], world: World) -> None:
-    """Checks that all processes have the same prompts."""
+    """Checks that all processes have the same prompts, whose answers are texts."""
+    drawn = sum(map(is_drawn, samples))
+    if drawn:
+        raise DataError(
+            f"evaluate: {drawn} of {len(samples)} samples are drawings, which {world.size} processes cannot share; evaluate "
+            "them in one process, without torchrun."
+        )
     parts = [f"{one.task} {one.id} {one.prompt}" for one in samples]
     world.check_same("the data to evaluate on", order.fingerprint(parts))
 
@@ -387,10 +399,10 @@ def _scored_by_choice(
 
     Chat models answer "B. red", which equals no reference. Tasks whose metrics were set explicitly keep them.
     """
-    tasks, asked = measured.build_tasks(), measured.evaluate
+    tasks = measured.build_tasks()
     samples: list[Sample] = []
     for sources in held_out.values():
-        samples += _drawn_samples(sources, tasks, asked)[0]
+        samples += _drawn_samples(sources, tasks, measured)[0]
     samples_of = _by_task(samples)
 
     chosen = {name: dict(values) for name, values in measured.tasks.items()}
@@ -525,9 +537,12 @@ def evaluate_into(
     asking = sharing if world.size > 1 else who
     kept = Kept(asking, path, max_tokens=asked.max_tokens, progress=bar.advance)
     predict = sharing.lead(kept) if world.size > 1 else kept
+    predict = WithDrawings(predict, _drawer(answering, measured), bar.advance)
 
     world.barrier()
-    scoring = _Scoring(answering, measured, baselines, kept, predict, bar, console, world)
+    scoring = _Scoring(
+        answering, measured, baselines, kept, predict, bar, console, world, functools.cache(_judge)
+    )
     found: list[Evaluation] = []
     images: dict[str, Medium] = {}
     for split, sources in held_out.items():
@@ -548,6 +563,36 @@ def evaluate_into(
     return Shown(found)
 
 
+def _drawer(answering: Answering, measured: recipes.Measured) -> Draw | None:
+    """A function that draws with the evaluated run; None if it is no run, or makes no images."""
+    if answering.run is None:
+        return None
+    options = generation.Options(
+        picture_decoding=measured.evaluate.picture_decoding,
+        guidance=measured.evaluate.guidance,
+        seed=measured.seed,
+        max_batch_tokens=measured.evaluate.max_batch_tokens,
+    )
+    return drawer(answering.run.model, answering.run.processor, options)
+
+
+def _judge(folder: str) -> RunJudge:
+    """The run in a folder as a judge of drawings.
+
+    Raises:
+        CheckpointError: there is no run, or it is damaged.
+    """
+    run = load(folder)
+    run.warn_untrained()
+    return RunJudge(
+        model=run.model,
+        processor=run.processor,
+        tasks={name: run.recipe.task(name).build() for name in ("vqa", "reasoning")},
+        name=folder,
+        fingerprint=run.fingerprint(),
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class _Scoring:
     """Scores each split in turn, with the same predictor and settings."""
@@ -563,12 +608,14 @@ class _Scoring:
     bar: PassesBar
     console: Console | None
     world: World
+    judges: Callable[[str], RunJudge]
+    """Loads a judge of drawings from the folder of its run."""
 
     def score(self, split: str, sources: Sequence[Dataset]) -> tuple[list[Evaluation], dict[str, Medium]]:
         """Returns an evaluation of each subset of a split, and the split's images by key."""
         measured, who = self.measured, self.answering.predictor
         tasks = measured.build_tasks()
-        samples, total, counted = _drawn_samples(sources, tasks, measured.evaluate)
+        samples, total, counted = _drawn_samples(sources, tasks, measured)
         if self.world.size > 1:
             _check_same(samples, self.world)
         unscored = _unscored(sources, tasks, measured, who)
@@ -603,6 +650,7 @@ class _Scoring:
                     tasks={name: measured.task(name) for name in tasks},
                     seed=measured.seed,
                     can_score=who.can_score,
+                    judges=self.judges,
                     progress=self.bar.start,
                 )
 
@@ -727,9 +775,14 @@ def _fingerprint_of(dataset: Dataset) -> str:
 
 
 def _drawn_samples(
-    sources: Sequence[Dataset], tasks: Mapping[str, Any], asked: recipes.Evaluation
+    sources: Sequence[Dataset], tasks: Mapping[str, Any], measured: recipes.Measured
 ) -> tuple[list[Sample], int | None, str]:
-    """The samples of a split to score, its image count if only some were sampled, and a phrase that states both."""
+    """The samples of a split to score, its image count if only some were sampled, and a phrase that states both.
+
+    Drawings are scored if their task has metrics.
+    """
+    asked = measured.evaluate
+    scored = {name for name in tasks if measured.task(name).metrics}
     total = sum(map(len, sources))
     chosen = draw(sources, asked.max_images, seed=asked.draw_seed)
 
@@ -737,7 +790,7 @@ def _drawn_samples(
     for number, index in chosen:
         for record in sources[number][index]:
             sample = tasks[task_of(record)].sample(record)
-            if sample.references:
+            if sample.references or (is_drawn(sample) and sample.task in scored):
                 samples.append(sample)
     if asked.circular:
         samples = circular.expand(samples)

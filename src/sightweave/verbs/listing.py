@@ -21,6 +21,7 @@ FAMILIES: Mapping[str, str] = {
     "tasks": "data.tasks",
     "metrics": "answers.metrics",
     "decoding": "answers.decoding",
+    "explainers": "answers.explainers",
     "writers": "answers.writers",
     "predictors": PREDICTORS,
     "exports": "programs.exports",

@@ -27,7 +27,7 @@ from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, TRACK
 from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation import stored
-from sightweave.programs.training import durations, sharding, summary
+from sightweave.programs.training import context_parallel, durations, sharding, summary, tensor_parallel
 from sightweave.programs.training.checkpoints import (
     Checkpoints,
     Saver,
@@ -194,11 +194,17 @@ def _train_into(
 ) -> Run:
     """Plans, builds, trains, scores and reports a run, or the rest of one, in a folder that is locked for it."""
     resumed = None if earlier is None else earlier.state
-    if world.shards:
+    if world.tensor is not None:
+        tensor_parallel.check(asked.train, world.tensor.size)
+    elif world.shards:
         sharding.check(asked.train)
     plan = planning.plan(folder, asked, records, resumed, world, console)
     forecasting.check_fits(plan.recipe, plan.precision.device)
     run = _built(plan, folder, console, world)
+    if world.tensor is not None:
+        tensor_parallel.check_model(run.model, world.tensor.size)
+    if world.context is not None:
+        context_parallel.check_model(run.model, world.context.size)
 
     # The wiring of a resumed run was checked when it began.
     if resumed is None and plan.recipe.train.check and world.is_first:

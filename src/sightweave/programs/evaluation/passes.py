@@ -37,11 +37,20 @@ class Pass:
         return [self.parsed[number] for number in numbers]
 
     def pictures(self, numbers: Sequence[int]) -> list[Any]:
+<<<<<<< HEAD
         """The images that a writer drew for the given samples; None for answers without one.
 
         A picture of a sign that the model wrote is only a piece of such an image.
         """
         return [self.predictions[number].picture for number in numbers]
+=======
+        """The images that a writer drew for the given samples; None for answers without one."""
+        found = []
+        for number in numbers:
+            answer = self.predictions[number]
+            found.append(answer.images[0] if answer.images else answer.picture)
+        return found
+>>>>>>> drawscore
 
     def likelihoods(self, number: int, texts: Sequence[str]) -> list[Likelihood]:
         """The likelihoods of texts as answers to one sample; empty if this pass does not include the sample."""

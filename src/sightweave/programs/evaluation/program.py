@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sightweave.answers.metrics import exact_match
+from sightweave.answers.scoring.judges import Judge
 from sightweave.core import catalog
 from sightweave.core import config as configs
 from sightweave.core.errors import BackendError, DataError, RecipeError, UnansweredError, did_you_mean
@@ -22,6 +23,7 @@ from sightweave.programs.evaluation import statistics, verdict
 from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.controls import ALL, CONTROLS, COPIES
 from sightweave.programs.evaluation.copies import merged
+from sightweave.programs.evaluation.drawings import is_drawn
 from sightweave.programs.evaluation.passes import (
     SIGHTED,
     Asked,
@@ -34,6 +36,10 @@ from sightweave.programs.evaluation.passes import (
 )
 from sightweave.programs.evaluation.scores import Answer, Drawing, Evaluation, Item, TaskScores
 from sightweave.programs.evaluation.scoring import scored
+
+
+Judges = Callable[[str], Judge]
+"""Function that loads a judge of drawings from the folder of its run."""
 
 
 class Predict(Protocol):
@@ -61,12 +67,13 @@ def evaluate(
     tasks: Mapping[str, Any] | None = None,
     seed: int = 0,
     can_score: bool = True,
+    judges: Judges | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Computes scores with intervals, chance levels and controls, per task and per question type (tag ``type``).
 
     Args:
-        samples: Samples to ask; each needs a reference.
+        samples: Samples to ask; each needs a reference, or a target image to draw.
         predict: Answers samples, including the changed ones of the controls.
         split: Name of the split, for the reader.
         pictures_total: Number of images in the whole split, if the samples are about a random part of them.
@@ -76,6 +83,7 @@ def evaluate(
         tasks: Config of a task by its name; the others get their defaults.
         seed: Random seed for exchanging images and for the draws of tests.
         can_score: Whether `predict` can score texts; if not, metrics that need this are left out.
+        judges: Loads the judges of drawings.
         progress: Called before each pass.
 
     Raises:
@@ -92,6 +100,7 @@ def evaluate(
         tasks=tasks,
         seed=seed,
         can_score=can_score,
+        judges=judges,
         progress=progress,
         notes=notes,
     )
@@ -147,6 +156,7 @@ def ask(
     tasks: Mapping[str, Any] | None = None,
     seed: int = 0,
     can_score: bool = True,
+    judges: Judges | None = None,
     progress: Progress | None = None,
     notes: list[str] | None = None,
 ) -> Passes:
@@ -159,6 +169,7 @@ def ask(
         tasks: Config of a task by its name.
         seed: Random seed for exchanging images.
         can_score: Whether `predict` can score texts.
+        judges: Loads the judges of drawings.
         progress: Called before each pass.
         notes: List to which notes for the reader are added.
 
@@ -168,7 +179,7 @@ def ask(
     _check(samples, controls)
     notes = [] if notes is None else notes
     samples = _with_groups_merged(samples, notes)
-    built = _tasks(samples, tasks or {}, can_score, notes)
+    built = _tasks(samples, tasks or {}, can_score, judges, notes)
 
     sighted = _ask(SIGHTED, dict(enumerate(samples)), predict, built, None, progress)
     asked = _ask_controls(controls, samples, sighted, predict, built, seed, notes, progress)
@@ -192,11 +203,21 @@ def _num_groups(samples: Sequence[Sample]) -> int:
 
 
 def _tasks(
-    samples: Sequence[Sample], configs_of_tasks: Mapping[str, Any], can_score: bool, notes: list[str]
+    samples: Sequence[Sample],
+    configs_of_tasks: Mapping[str, Any],
+    can_score: bool,
+    judges: Judges | None,
+    notes: list[str],
 ) -> dict[str, Task]:
     """The tasks of the samples by name, in alphabetical order."""
-    names = sorted({sample.task for sample in samples})
-    return {name: _task(name, configs_of_tasks.get(name), can_score, notes) for name in names}
+    found = {}
+    for name in sorted({sample.task for sample in samples}):
+        draws = all(is_drawn(sample) for sample in samples if sample.task == name)
+        found[name] = _task(name, configs_of_tasks.get(name), can_score, draws, notes)
+        for metric in found[name].metrics.values():
+            if getattr(metric, "judged_by", "") and judges is not None:
+                metric.judge = judges(metric.judged_by)
+    return found
 
 
 def _ask_controls(
@@ -259,10 +280,11 @@ def majority_answers(samples: Iterable[Sample]) -> dict[str, str]:
 def rescored(config: Any, items: Sequence[Item]) -> tuple[Any, np.ndarray]:
     """A metric, and its rows (R K) for stored answers.
 
-    Likelihoods are not stored, so for a metric that needs them each row states whether the answer was right.
+    Likelihoods and drawn images are not stored, so for a metric that needs them each row states whether the answer was
+    right.
     """
     metric = config.build()
-    if is_of_likelihoods(metric):
+    if is_of_likelihoods(metric) or is_of_pictures(metric):
         right = [(float(item.answer.right), 1.0) for item in items]
         return exact_match.ExactMatch(), np.array(right)
 
@@ -270,7 +292,7 @@ def rescored(config: Any, items: Sequence[Item]) -> tuple[Any, np.ndarray]:
     return metric, metric.rows(answers, [item.sample for item in items])
 
 
-def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
+def _task(name: str, config: Any, can_score: bool, draws: bool, notes: list[str]) -> Task:
     """A task with its metrics; adds a note on each metric that is left out.
 
     Raises:
@@ -285,7 +307,7 @@ def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
         raise RecipeError(f"task {name!r} lists a metric twice: {', '.join(kinds)}.")
 
     metrics = {kind: one.build() for kind, one in zip(kinds, config.metrics, strict=True)}
-    _check_score(name, kinds[0], metrics[kinds[0]], can_score)
+    _check_score(name, kinds[0], metrics[kinds[0]], can_score, draws)
     if not can_score:
         for other in list(metrics):
             if is_of_likelihoods(metrics[other]):
@@ -315,18 +337,24 @@ def _writers(config: Any) -> dict[str, Any]:
     return {name: one.completing() for name, one in known.items() if hasattr(one, "completing")}
 
 
-def _check_score(task: str, name: str, metric: Any, can_score: bool) -> None:
-    """Checks that a metric can be the score of a task.
+def _check_score(task: str, name: str, metric: Any, can_score: bool, draws: bool) -> None:
+    """Checks that a metric can be the score of a task, all of whose samples are drawings if `draws` is set.
 
     Raises:
-        RecipeError: lower is better for the metric, it scores images, or it compares passes.
+        RecipeError: lower is better for the metric, it scores images and the task has texts or the other way round, or it
+            compares passes.
         BackendError: it needs likelihoods, which the predictor does not provide.
     """
     if getattr(metric, "less_is_better", False):
         raise RecipeError(
             f"task {task!r}: lower is better for {name}, so it cannot be the score; list another metric first."
         )
-    if is_of_pictures(metric):
+    if draws and not is_of_pictures(metric):
+        raise RecipeError(
+            f"task {task!r}: {name} scores texts, but the answers are drawings; list a metric of images first, such as "
+            "{kind: drawn_attributes, judge: RUN}."
+        )
+    if is_of_pictures(metric) and not draws:
         raise RecipeError(
             f"task {task!r}: {name} scores drawn images, which baselines and controls do not have, so it cannot be the "
             "score; list another metric first."
@@ -347,7 +375,7 @@ def _check_score(task: str, name: str, metric: Any, can_score: bool) -> None:
 def _check(samples: Sequence[Sample], controls: Sequence[str]) -> None:
     if not samples:
         raise DataError("evaluate: there are no samples; at least one is needed.")
-    empty = [sample for sample in samples if not sample.references]
+    empty = [sample for sample in samples if not sample.references and not is_drawn(sample)]
     if empty:
         raise DataError(
             f"evaluate: {len(empty)} of {len(samples)} samples have no reference answer, the first being "

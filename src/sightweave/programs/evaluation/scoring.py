@@ -52,6 +52,9 @@ def _score_rows(metric: Any, name: str, numbers: Sequence[int], common: Asked) -
     if is_of_likelihoods(metric):
         return _judged_rows(metric, here, [done], common)
 
+    if is_of_pictures(metric):
+        return _rows_of(metric, here, done.pictures(here), done.samples)
+
     # A control may have changed the options, so use the pass's own samples.
     return _rows_of(metric, here, done.answers(here), done.samples)
 
@@ -136,6 +139,8 @@ def scored(task: Task, common: Asked, *, is_alone: bool) -> tuple[TaskScores, di
             is_last = task.metrics.keys().isdisjoint(waiting)
             if not waiting or (is_last and is_alone and isinstance(error, DataError)):
                 raise
+            if is_of_pictures(task.metrics[task.first]):
+                raise  # no metric of texts can replace it
 
     if failed:
         common.notes.append(
