@@ -255,7 +255,7 @@ def signs_path(tmp_path_factory):
     done = dataclasses.replace(done, drawings=(draw, draw))
     images |= {"drawn": pixels(3), **{key: load(one) for key, one in done.drawn.items()}}
     is_inside = np.zeros((48, 64), bool)
-    is_inside[:28, :44] = True
+    is_inside[:29, :45] = True  # the pixels that the box touches
     different = {}
     for item in done.items:
         for key in item.pictures.values():

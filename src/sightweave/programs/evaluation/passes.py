@@ -79,7 +79,7 @@ class Task:
 
     def images(self, prediction: Prediction, sample: Sample) -> dict[str, Callable[[], Any]]:
         """For each writer that can make an image of an answer, a function that returns it."""
-        found = {}
+        found: dict[str, Callable[[], Any]] = {}
         for name, writer in self.writers.items():
             one = writer.complete(replace(prediction, drawing=None, regions=()), sample)
             is_written = name != IMAGE_TOKENS or bool(prediction.images)
