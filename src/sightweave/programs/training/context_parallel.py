@@ -1,7 +1,7 @@
 """Context parallelism: a group of processes splits the tokens of every row, for sequences that do not fit into one GPU.
 
-Each process runs the blocks of the language model for its own tokens. Before attention, the keys and values of all tokens are
-gathered from the group, as in the training of Llama 3 (arXiv:2407.21783, section 3.3.2)::
+Each process runs the blocks of the language model for its own tokens. Before attention, the keys and values of all tokens
+are gathered from the group, as in the training of Llama 3 (arXiv:2407.21783, section 3.3.2)::
 
     hidden of all tokens -> own tokens -> blocks -> norm -> hidden of all tokens
                                             |
@@ -60,7 +60,7 @@ class ContextParallel:
         Args:
             parameters: Parameters with a gradient, the same ones in all processes.
         """
-        # Each process has the part of its own tokens. Of weights outside of the blocks, all in a group have the same gradient.
+        # Each process has the part of its own tokens. Outside of the blocks, all in a group have the same gradient.
         of_tokens = {*self.language_model.blocks.parameters(), *self.language_model.norm.parameters()}
         gradients = []
         for parameter in parameters:
@@ -90,8 +90,8 @@ def check_model(model: VLM, size: int) -> DecoderOnly:
     if model.fusion.places != {"input"}:
         raise RecipeError(
             f"mesh.cp is {size}, but the fusion {type(model.fusion).__name__} also acts between the blocks "
-            f"({', '.join(sorted(model.fusion.places))}), where each process has only some of the tokens. Set mesh.cp to 1, or "
-            "use the fusion concat."
+            f"({', '.join(sorted(model.fusion.places))}), where each process has only some of the tokens. Set mesh.cp to 1, "
+            "or use the fusion concat."
         )
     if model.image_tokenizer is not None:
         raise RecipeError(
