@@ -60,7 +60,7 @@ class ContextParallel:
         Args:
             parameters: Parameters with a gradient, the same ones in all processes.
         """
-        # Each process has the part of its own tokens. Of weights outside of the blocks, all in a group have the same.
+        # Each process has the part of its own tokens. Outside of the blocks, all in a group have the same gradient.
         of_tokens = {*self.language_model.blocks.parameters(), *self.language_model.norm.parameters()}
         gradients = []
         for parameter in parameters:

@@ -4,9 +4,10 @@
 every batch, with a whole model or with its rows of a sharded one. The sums over all processes are the same in each of them,
 so all make the same update. A single process never uses ``torch.distributed``.
 
-With tensor parallelism, a group of `tp` neighbouring processes computes each share together. For ``dp=2`` and ``tp=3``::
+With tensor or context parallelism, a group of neighbouring processes computes each share together. For ``dp=2`` and
+``tp=3``::
 
-    World.tensor    0 1 2 | 3 4 5    same samples, other columns of the weights
+    World.group     0 1 2 | 3 4 5    same samples, other columns of the weights
     World.data      0 3 | 1 4 | 2 5  same columns of the weights, other samples
 """
 
