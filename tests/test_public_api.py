@@ -31,6 +31,7 @@ NAMES = {
     "compare",
     "compose",
     "detect_data",
+    "draw",
     "evaluate",
     "explain",
     "export",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sightweave.recipe import Recipe
 from sightweave.run import Run
-from sightweave.verbs.answering import answer_all, caption, explain, generate, submission, translate
+from sightweave.verbs.answering import answer_all, caption, draw, explain, generate, submission, translate
 from sightweave.verbs.building import build, compose, load
 from sightweave.verbs.checking import check
 from sightweave.verbs.comparing import compare
@@ -38,6 +38,7 @@ __all__ = [
     "compare",
     "compose",
     "detect_data",
+    "draw",
     "evaluate",
     "explain",
     "export",

@@ -86,6 +86,12 @@ DataArgument = Annotated[
 ]
 Decoding = Annotated[str, typer.Option(help="Decoding method: greedy, sampling or beam.")]
 Tokens = Annotated[int, typer.Option(help="Maximum number of tokens per answer.")]
+AnswerTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="Maximum number of tokens per answer; by default 96, and room for one image if the writer makes images."
+    ),
+]
 Stop = Annotated[
     list[str] | None,
     typer.Option(
@@ -413,8 +419,8 @@ def generate(  # one parameter for each option of the command
     writer: Annotated[
         str,
         typer.Option(
-            help="Writer: text, or rendered, which also draws the regions that an answer names into the image, as PNG files "
-            "in a folder next to --out."
+            help="Writer: text; rendered, which also draws the regions that an answer names into the image; or "
+            "image_tokens, which makes the images that the model writes. Images are PNG files in a folder next to --out."
         ),
     ] = "text",
     decoding: Decoding = "greedy",
@@ -422,7 +428,7 @@ def generate(  # one parameter for each option of the command
     top_k: TopK = None,
     top_p: TopP = None,
     num_beams: NumBeams = None,
-    max_tokens: Tokens = 96,
+    max_tokens: AnswerTokens = None,
     stop: Stop = None,
     seed: Seed = 0,
     trust_run: TrustRun = False,
@@ -444,7 +450,7 @@ def generate(  # one parameter for each option of the command
             options["progress"] = False
         pictures = None if out is None or writer == "text" else out.with_name(f"{out.stem}-pictures")
         rows = api.answer_all(run, data_of(data), pictures=pictures, trust_run=trust_run, **options)
-        return _answered(rows, out, submission)
+        return _answered(rows, out, submission, () if pictures is None else ("picture", "faults"))
 
     # Questions about one image; a single answer is streamed.
     loaded = api.load(run, trust_run=trust_run)
@@ -472,8 +478,17 @@ def _answer(image: Path | None, prompt: str, answer: Any) -> "json_results.Answe
     return {"image": shown, "prompt": prompt, "answer": answer.text, "logprob": answer.logprob}
 
 
-def _answered(rows: Iterator[Any], out: Path | None, submission: str | None) -> Result:
-    """The answers to a dataset: printed, written to a file, or written as a submission file."""
+def _answered(
+    rows: Iterator[Any], out: Path | None, submission: str | None, more: tuple[str, ...] = ()
+) -> Result:
+    """The answers to a dataset: printed, written to a file, or written as a submission file.
+
+    Args:
+        rows: The answers.
+        out: The file.
+        submission: Name of the benchmark.
+        more: Further columns, if the file is a table.
+    """
 
     def written() -> Iterator[Any]:
         if submission is not None:
@@ -487,7 +502,7 @@ def _answered(rows: Iterator[Any], out: Path | None, submission: str | None) -> 
                 files.write_text(out, text)
             yield from found
         else:
-            yield from rows if out is None else answer_files.write(out, rows)
+            yield from rows if out is None else answer_files.write(out, rows, more)
 
     def show() -> None:
         count = 0
@@ -639,6 +654,13 @@ def translate(  # one parameter for each option of the command
             help="PNG file for the image with the translated words.", callback=refuse(outputs.check_picture)
         ),
     ] = None,
+    writer: Annotated[
+        str,
+        typer.Option(
+            help="Writer of the translated words: rendered, which sets them in a font, or image_tokens, if the model draws "
+            "them."
+        ),
+    ] = "rendered",
     font: Annotated[
         list[str] | None,
         typer.Option(
@@ -648,7 +670,7 @@ def translate(  # one parameter for each option of the command
     ] = None,
     min_size: Annotated[int, typer.Option(min=1, help="Minimum font size in pixels.")] = 8,
     decoding: Decoding = "greedy",
-    max_tokens: Tokens = 96,
+    max_tokens: AnswerTokens = None,
     seed: Seed = 0,
     trust_run: TrustRun = False,
 ) -> Result:
@@ -662,6 +684,7 @@ def translate(  # one parameter for each option of the command
         text,
         to=to,
         out=out,
+        writer=writer,
         font=tuple(font or ()),
         min_size=min_size,
         decoding=decoding,
@@ -680,6 +703,46 @@ def translate(  # one parameter for each option of the command
         return found
 
     return Result(plain, lambda: echo(answer.text))
+
+
+@command(app)  # one parameter per option, as for generate
+def draw(  # one parameter for each option of the command
+    run: RunArgument,
+    description: Annotated[str, typer.Argument(help="What to draw, such as 'a red ball'.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="PNG file for the drawing.", callback=refuse(outputs.check_picture)),
+    ] = Path("drawing.png"),
+    guidance: Annotated[
+        float, typer.Option(min=0, help="How closely to follow the description; 1 adds no guidance.")
+    ] = 1.0,
+    decoding: Annotated[
+        str, typer.Option(help="Decoding method for the image: sampling or greedy.")
+    ] = "sampling",
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    seed: Seed = 0,
+    trust_run: TrustRun = False,
+) -> Result:
+    """Draw what a text describes, with a run that writes image tokens."""
+    from sightweave import api
+
+    loaded = api.load(run, trust_run=trust_run)
+    answer = api.draw(
+        loaded,
+        description,
+        out=out,
+        guidance=guidance,
+        picture_decoding=_decoding(decoding, temperature, top_k, top_p, None),
+        seed=seed,
+    )
+    asked = loaded.recipe.task("drawing").build().prompt(description)
+
+    def plain() -> "json_results.Answer":
+        return _answer(None, asked, answer) | {"picture": str(out)}
+
+    return Result(plain, lambda: echo(out))
 
 
 @command(app)
@@ -1144,13 +1207,18 @@ def detect(
 
 @command(app)
 def demo(
-    quick: Annotated[bool, typer.Option(help="Train for about three minutes instead of ten.")] = False,
+    quick: Annotated[bool, typer.Option(help="Train for a few minutes only.")] = False,
+    signs: Annotated[
+        bool, typer.Option("--signs", help="Translate the words in images, and draw the translations.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder.", callback=refuse(outputs.check_run))] = None,
 ) -> Result:
     """Train a small model from scratch and see it answer questions about images it has never seen."""
     from sightweave import demo as story
+    from sightweave import demo_signs
 
-    run = story.tell(quick=quick, out=out, console=_stdout())
+    tell = demo_signs.tell if signs else story.tell
+    run = tell(quick=quick, out=out, console=_stdout())
     return Result(lambda: _trained(run), lambda: None, _status(run))
 
 

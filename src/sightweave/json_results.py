@@ -41,7 +41,7 @@ class Compared(TypedDict):
 
 
 class Answer(TypedDict, total=False):
-    """``generate``, ``caption`` and ``translate``: one line per answer."""
+    """``generate``, ``caption``, ``translate`` and ``draw``: one line per answer."""
 
     id: str
     """The row's id, if the data gives one."""
@@ -54,7 +54,7 @@ class Answer(TypedDict, total=False):
     logprob: float | None
     """Mean natural-log probability per token."""
     picture: str | None
-    """The file with the image of the answer; null if the answer has no regions. Only if a writer draws."""
+    """The file with the image of the answer; null if the answer has none. Only if a writer draws."""
     faults: Sequence[str]
     """One sentence per region of the answer that was left out. Only if a writer draws."""
 

@@ -116,6 +116,8 @@ REFUSED = [
     ("caption", "nowhere", "picture.png"),
     ("caption", "trained", "nowhere.png"),
     ("translate", "here", "picture.png", "Hello.", "--to", "de"),
+    ("draw", "nowhere", "a red ball"),
+    ("draw", "trained", "a red ball", "--out", "drawing.jpg"),
     ("report", "nowhere"),
     ("runs", "nowhere"),
     ("beside", "nowhere", "trained"),
@@ -207,7 +209,7 @@ PRINTED = [
     (("forecast", "tiny.yaml", "--device", "h100"), json_results.Forecasted),
 ]
 """Commands and the fields of what they print. The others have tests of their own."""
-PRINTED_ELSEWHERE = {("train",), ("compare",), ("data", "check")}
+PRINTED_ELSEWHERE = {("train",), ("compare",), ("data", "check"), ("draw",)}
 SAME_AS_TRAIN = {("demo",)}
 
 

@@ -166,7 +166,7 @@ def _summary(
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Mean:
     """The mean of values from 0 to 1, for intervals."""
 
@@ -247,7 +247,8 @@ def _overlap(low: float, high: float, count: int) -> np.ndarray:
     """The share of each of `count` equal parts of the interval from 0 to 1 that lies between two fractions."""
     edges = np.linspace(0, 1, count + 1)
     inside = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
-    return np.clip(inside, 0, None) * count
+    share: np.ndarray = np.clip(inside, 0, None) * count
+    return share
 
 
 def _controls(question: Question, random: np.random.Generator) -> dict[str, np.ndarray]:

@@ -85,7 +85,7 @@ class Attention(nn.Module):
         self, memory: Float[Tensor, "B M Dm"], rotation: Rotation | None = None
     ) -> tuple[Tensor, Tensor]:
         """Keys and values of a memory: each B Hkv M Dh."""
-        keys, values = _split(self.k(memory), self.num_kv_heads), _split(self.v(memory), self.num_kv_heads)
+        keys, values = _split(self.k(memory), self.head_dim), _split(self.v(memory), self.head_dim)
         keys = keys if self.k_norm is None else self.k_norm(keys)
         keys = keys if rotation is None else rotate(keys, rotation)
         return keys, values
@@ -101,7 +101,7 @@ class Attention(nn.Module):
         memory: tuple[Tensor, Tensor] | None = None,
     ) -> Float[Tensor, "B S D"]:
         """Attends to the sequence itself (and the cached keys and values of `layer`), or to the memory if it is given."""
-        queries = _split(self.q(hidden), self.num_heads)
+        queries = _split(self.q(hidden), self.head_dim)
         queries = queries if self.q_norm is None else self.q_norm(queries)
         queries = queries if rotation is None else rotate(queries, rotation)
 
@@ -118,8 +118,9 @@ class Attention(nn.Module):
         return self.out(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
 
-def _split(x: Tensor, heads: int) -> Tensor:
-    return torch.unflatten(x, -1, (heads, -1)).transpose(1, 2)  # B H S Dh
+def _split(x: Tensor, head_dim: int) -> Tensor:
+    # By their width, since tensor parallelism gives each process only some of the heads.
+    return torch.unflatten(x, -1, (-1, head_dim)).transpose(1, 2)  # B H S Dh
 
 
 def attend(
