@@ -74,11 +74,6 @@ def bar(relevance: np.ndarray) -> np.ndarray:
     return np.divide(rest, sums, out=np.zeros_like(rest), where=sums > 0) + np.eye(len(relevance))
 
 
-def log_odds(logits: Tensor, index: int) -> Tensor:
-    p = logits.softmax(-1)[index]
-    return torch.log(p / (1 - p))
-
-
 def asked(fusion: str, language_model: str) -> tuple[VLM, Processor, Batch, list[int], list[int]]:
     """A model in fp64, its batch, and the number and the id of each token of the word."""
     case = Case(fusion, (), language_model)
@@ -102,7 +97,7 @@ def scored(
     for one in attentions:
         watched.watch(one)
     output = model(batch)
-    score = sum((log_odds(output.logits[n], i) for n, i in zip(numbers, ids, strict=True)), torch.zeros(()))
+    score = sum((output.logits[n, i] for n, i in zip(numbers, ids, strict=True)), torch.zeros(()))
     return watched, score, output, output.at[torch.tensor(numbers)]
 
 

@@ -43,7 +43,8 @@ class Recording:
 
     calls: tuple[Call, ...]
     score: Tensor
-    """The explained score, a scalar with a graph."""
+    """Sum of the logits of the explained tokens, less those of the tokens with which they are compared: a scalar with a
+    graph."""
     media: MediaEmbeddings | None
 
     def part(self, prefix: str) -> list[Call]:
@@ -64,11 +65,12 @@ def record(question: Question) -> Recording:
         module.record = functools.partial(keep, name)
     try:
         with torch.enable_grad():
-            scores, output = question.forward([question.own()])
+            output = question.forward([question.own()])[1]
+            score = question.sum_of_logits(output)
     finally:
         for _, module in modules:
             module.record = None
-    return Recording(tuple(calls), scores.sum(), output.media)
+    return Recording(tuple(calls), score, output.media)
 
 
 @dataclass

@@ -229,6 +229,16 @@ class Question:
             total = total + chosen - logits[:, place].masked_fill(is_chosen, -torch.inf).logsumexp(-1)
         return total
 
+    def sum_of_logits(self, output: Output) -> Float[Tensor, ""]:
+        """The sum of the explained tokens' logits, less those of the tokens with which they are compared, for one input."""
+        assert output.logits is not None
+        total = output.logits.new_zeros(())
+        for logits, one in zip(output.logits, self.wanted, strict=True):
+            total = total + logits[one.id]
+            if one.against is not None:
+                total = total - logits[one.against]
+        return total
+
     def _batch(self, inputs: Sequence[Inputs]) -> Batch:
         """The question's batch, once for each of the inputs, with their media."""
         num_rows, num_media = len(inputs), len(self.media)

@@ -2,7 +2,7 @@
 
 Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder Transformers (Chefer, Gur and Wolf
 2021, arXiv:2103.15679), section 3. Differs from the paper: relevance also flows through the connector and the encoder to
-the places of the image, and the score is the log-odds of the word instead of its logit.
+the places of the image.
 """
 
 from __future__ import annotations
