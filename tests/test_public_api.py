@@ -35,6 +35,7 @@ NAMES = {
     "evaluate",
     "explain",
     "export",
+    "faithfulness",
     "find_lr",
     "forecast",
     "generate",

@@ -14,6 +14,7 @@ from sightweave.verbs.checking import check
 from sightweave.verbs.comparing import compare
 from sightweave.verbs.data import cache_data, check_data, sample_data
 from sightweave.verbs.evaluating import beside, evaluate, predictor, report
+from sightweave.verbs.explaining import faithfulness
 from sightweave.verbs.exporting import export
 from sightweave.verbs.forecasting import forecast
 from sightweave.verbs.listing import FAMILIES, kinds, pairs, recipes
@@ -41,6 +42,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "faithfulness",
     "find_lr",
     "forecast",
     "generate",

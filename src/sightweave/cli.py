@@ -518,14 +518,18 @@ def _answered(
 @command(app)
 def explain(  # one parameter for each option of the command
     run: RunArgument,
-    image: ImageArgument,
-    prompt: Annotated[str, typer.Argument(help="Question about the image.")],
+    image: Annotated[
+        Path | None,
+        typer.Argument(help="Image file: JPEG, PNG, WebP or GIF.", callback=refuse(places.check_picture)),
+    ] = None,
+    prompt: Annotated[str | None, typer.Argument(help="Question about the image.")] = None,
     method: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            help='Method: a kind from `sightweave list explainers`, or a mapping such as "{kind: occlusion, window: [2]}".'
+            help="Method: a kind from `sightweave list explainers` (default: occlusion), or a mapping such as "
+            '"{kind: occlusion, window: [2]}". Can be repeated with --test, which tries all by default.'
         ),
-    ] = "occlusion",
+    ] = None,
     answer: Annotated[
         str | None, typer.Option(help="Answer to explain. Without it, the run answers first.")
     ] = None,
@@ -537,16 +541,31 @@ def explain(  # one parameter for each option of the command
         str | None,
         typer.Option(help="Text to compare the word or answer with: what decided against this text."),
     ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            help="Data with regions on which to test the methods, instead of explaining an answer, such as scenes.",
+            callback=refuse(places.check_data),
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Number of questions of --test.")] = 100,
     trust_run: TrustRun = False,
 ) -> Result:
     """Explain an answer: which places of the image and which tokens of the question contributed to it."""
+    if test is not None:
+        return _tested(run, data_of([test]), method or [], samples, trust_run)
+    if image is None or prompt is None:
+        raise typer.BadParameter("give an image and a question, or --test DATA.")
+    if len(method or []) > 1:
+        raise typer.BadParameter("give one --method; several are for --test.")
+
     from sightweave import api
 
     found = api.explain(
         run,
         image,
         prompt,
-        method=places.value_of(method),
+        method=places.value_of(method[0]) if method else "occlusion",
         answer=answer,
         word=word,
         against=against,
@@ -562,6 +581,42 @@ def explain(  # one parameter for each option of the command
         console = _stdout()
         for line in explained.lines(found):
             console.print(line, soft_wrap=True)
+
+    return Result(plain, show)
+
+
+def _tested(run: Path, data: Any, methods: list[str], samples: int, trust_run: bool) -> Result:
+    """Tests methods of explanation on data."""
+    from sightweave import api
+
+    found = api.faithfulness(run, data, methods=methods, samples=samples, trust_run=trust_run)
+
+    def plain() -> "Iterator[json_results.TestedMethod]":
+        for name, measures in found.methods.items():
+            scores = {each: [one.value, one.low, one.high] for each, one in measures.items()}
+            is_control = name not in found.gains
+            yield {
+                "method": name,
+                "is_control": is_control,
+                "scores": scores,
+                "verdict": "" if is_control else found.verdict(name),
+            }
+        for name in found.refused:
+            yield {"method": name, "is_control": False, "scores": {}, "verdict": found.verdict(name)}
+
+    def show() -> None:
+        from rich.table import Table
+
+        first = next(iter(found.methods.values()))
+        table = Table(
+            "method", *[name.replace("_", " ") for name in first], title=f"{found.trials} questions"
+        )
+        for name, measures in found.methods.items():
+            cells = [f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})" for one in measures.values()]
+            table.add_row(name, *cells)
+        _stdout().print(table)
+        for name in [*found.gains, *found.refused]:
+            echo(found.verdict(name))
 
     return Result(plain, show)
 
@@ -685,7 +740,7 @@ def draw(  # one parameter for each option of the command
     asked = loaded.recipe.task("drawing").build().prompt(description)
 
     def plain() -> "json_results.Answer":
-        return _answer(None, asked, answer) | {"picture": str(out)}  # type: ignore[return-value]  # all keys are its own
+        return _answer(None, asked, answer) | {"picture": str(out)}
 
     return Result(plain, lambda: echo(out))
 

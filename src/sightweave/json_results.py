@@ -86,6 +86,19 @@ class Explained(TypedDict):
     """Difference between the sum of the values and the rise of the score from the baseline, as a share of that rise."""
 
 
+class TestedMethod(TypedDict):
+    """``explain`` with ``--test``: one line per method, followed by the maps that know nothing of the model."""
+
+    method: str
+    """Kind of the explainer, or name of the map."""
+    is_control: bool
+    """Whether it is a map that knows nothing of the model."""
+    scores: Mapping[str, Sequence[float]]
+    """Each measure with its mean and the ends of its 95 % interval; empty if the method cannot explain the model."""
+    verdict: str
+    """One sentence; empty for a control."""
+
+
 class Page(TypedDict):
     """``report``: one object."""
 

@@ -5,7 +5,7 @@ The numbers are tenths of the largest value, so the map can be read without colo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from rich.style import Style
@@ -52,7 +52,7 @@ def _maps(explanation: Explanation) -> Iterator[Text]:
 def _map(medium: MediumValues, largest: float) -> Iterator[Text]:
     """A line for each row of places; a series has rows of limited length, and a video a block for each time."""
     values = medium.values
-    blocks = values[None] if values.ndim == 2 else values
+    blocks: Sequence[np.ndarray] = list(values[None] if values.ndim == 2 else values)
     if values.ndim == 1:
         starts = range(0, len(values), _MOST_COLUMNS)
         blocks = [values[None, start : start + _MOST_COLUMNS] for start in starts]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import PIL.Image
 from rich.console import Console
 
 from sightweave.core import outputs
@@ -280,7 +281,8 @@ def _answers(
 
 def _picture_row(answer: Prediction, path: Path) -> dict[str, Any]:
     """Writes the image of an answer; returns its path, or None if there is none, and the regions that were left out."""
-    picture, faults = None, ()
+    picture: PIL.Image.Image | None = None
+    faults: tuple[str, ...] = ()
     if answer.drawing is not None:
         done = answer.rendered()
         picture, faults = done.picture if answer.regions else None, done.faults

@@ -922,8 +922,10 @@ def _differences(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, Any])
     found = {}
     for row in rows:
         source = pictures.get(row["image"])
+        if source is None:
+            continue
         keys = [key for key in (row.get("pictures") or {}).values() if key in pictures]
-        for key in keys if source is not None else ():
+        for key in keys:
             # Boxes of the reference, since those of the answer may be anywhere.
             signs = parse_regions(next(iter(row["references"]), "")).regions
             one = difference(source, pictures[key], inside_boxes(signs, source.shape[:2]))

@@ -6,6 +6,8 @@ section 3. It explains media only, and only those that a convolutional encoder r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -45,7 +47,7 @@ class GradCam:
         """The class activation map of each medium, without a unit."""
         found, score = _maps(question)
         maps = [one for one in found if one is not None]
-        gradients = torch.autograd.grad(score, maps, allow_unused=True)
+        gradients: Sequence[Tensor | None] = torch.autograd.grad(score, maps, allow_unused=True)
 
         media = []
         for one, gradient in zip(maps, gradients, strict=True):

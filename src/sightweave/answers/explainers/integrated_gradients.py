@@ -111,7 +111,7 @@ class IntegratedGradients:
         for start in range(0, steps, self.batch_size):
             chunk = slice(start, start + self.batch_size)
             path = [_between(absent, own, (1 + point) / 2) for point in points[chunk]]
-            slopes = gradients.summed_slopes(question, path, weights[chunk] / 2)
+            slopes = gradients.summed_slopes(question, path, (weights[chunk] / 2).tolist())
             total = slopes if total is None else [a + b for a, b in zip(total, slopes, strict=True)]
 
         assert total is not None  # there is at least one step

@@ -26,6 +26,9 @@ from sightweave.data.phrasing.languages import LANGUAGES
 from sightweave.data.tasks._base import Metrics, Writer, scored_by, task_name, trimmed, written_by
 from sightweave.rendering.patches import cut_out
 
+_UNKNOWN = "und"
+"""Code of a language that is not known, in ISO 639-2."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
@@ -102,9 +105,8 @@ class ImageTranslation:
         written = found if self.write_source else tuple(replace(one, source="") for one in found)
         answer = format_regions(written)
 
-        tags = {"type": "image translation", **record.tags}
-        if record.source_language:
-            tags.setdefault("languages", f"{record.source_language}-{record.target_language}")
+        pair = f"{record.source_language or _UNKNOWN}-{record.target_language}"
+        tags = {"type": "image translation", "languages": pair, **record.tags}
         sources = [one.source for one in found]
         if found and all(sources):
             # Metrics read the words in the image from this tag, to score a copy of them.

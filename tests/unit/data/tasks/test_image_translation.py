@@ -61,3 +61,9 @@ def test_pictures_of_one_sign_in_two_languages_have_different_keys() -> None:
 def test_a_record_without_a_target_image_is_only_text() -> None:
     record = replace(records(1)[0], target_image=None)
     assert Config(patch_size=SIDE).build().sample(record).parts == Config().build().sample(record).parts
+
+
+def test_the_languages_are_a_tag_also_if_only_one_is_known() -> None:
+    record = replace(records(1)[0], source_language="fr", target_language="de")
+    assert Config().build().sample(record).tags["languages"] == "fr-de"
+    assert Config().build().sample(replace(record, source_language="")).tags["languages"] == "und-de"
