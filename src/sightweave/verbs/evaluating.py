@@ -39,8 +39,8 @@ from sightweave.pages import gallery
 from sightweave.pages import page as pages
 from sightweave.pages.beside import write_beside
 from sightweave.pages.notebook import Shown
-from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs import generation
+from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.bar import PassesBar

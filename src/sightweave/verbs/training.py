@@ -27,6 +27,7 @@ from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, TRACK
 from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation import stored
+from sightweave.programs.evaluation.drawings import is_drawn
 from sightweave.programs.training import durations, sharding, summary
 from sightweave.programs.training.checkpoints import (
     Checkpoints,
@@ -402,7 +403,7 @@ def _check_space(run: Run, folder: Path, settings: Settings, console: Console | 
 def _can_be_scored(plan: Plan) -> bool:
     """Whether a stage trains the model to answer, and a held-out image has an answer to compare with.
 
-    Only the first images of each split are looked at. Drawings have no such answer.
+    Only the first images of each split are looked at. Drawings can be compared if their task has metrics.
     """
     if not any(stage.reads_text for stage in plan.recipe.train.stages):
         return False
@@ -410,14 +411,16 @@ def _can_be_scored(plan: Plan) -> bool:
     for sources in plan.held_out.values():
         for dataset in sources:
             for index in range(min(_LOOKED_AT, len(dataset))):
-                if any(plan.tasks[task_of(record)].sample(record).references for record in dataset[index]):
-                    return True
+                for record in dataset[index]:
+                    sample = plan.tasks[task_of(record)].sample(record)
+                    if sample.references or (is_drawn(sample) and plan.recipe.task(sample.task).metrics):
+                        return True
     return False
 
 
 def _score(run: Run, plan: Plan, folder: Path, console: Console | None, *, step: int) -> dict[str, float]:
     """Evaluates the held-out splits, adds the scores to TensorBoard at this step, and returns them by name."""
-    answering = Answering(run.predictor(), plan.recipe, plan.recipe, folder, lambda: plan.sources)
+    answering = Answering(run.predictor(), plan.recipe, plan.recipe, folder, lambda: plan.sources, run=run)
     found = evaluate_into(answering, plan.recipe, folder, plan.held_out, console, lambda: plan.sources)
     add_to_tensorboard(folder, found, step=step)
     return {tag.replace(", ", "/"): value for tag, value in scores_by_tag(found).items()}

@@ -34,7 +34,6 @@ from sightweave.programs.evaluation.passes import (
 from sightweave.programs.evaluation.scores import Answer, Evaluation, Item, TaskScores
 from sightweave.programs.evaluation.scoring import scored
 
-
 Judges = Callable[[str], Judge]
 """Function that loads a judge of drawings from the folder of its run."""
 
