@@ -221,7 +221,9 @@ def gradients_of(folder: Path, world: World, parts: tuple[str, ...] = PART_NAMES
     trainer = training.trainer
     initial = digest(training.model)
     (feed,) = trainer.feeds
-    work = Work.begin(training.model, feed, one, trainer.precision, spent=0.0, sharding=trainer.sharding)
+    work = Work.begin(
+        training.model, feed, one, trainer.precision, spent=0.0, split=trainer.split, context=trainer.context
+    )
     with contextlib.closing(
         feed.microsteps(28)
     ) as stream:  # from here on, processes with and without images meet
@@ -355,8 +357,18 @@ def talk(folder: Path, world: World) -> Found:
 
 
 def sharded_run(folder: Path, _world: World) -> Found:
-    """Trains the recipe in the folder with sharded weights until step 3, or resumes what is there."""
-    size, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
+    """A run with sharded weights."""
+    return split_run(folder, f"mesh.dp={os.environ['WORLD_SIZE']}", "mesh.shard=true")
+
+
+def tensor_run(folder: Path, _world: World) -> Found:
+    """A run of groups of two processes that split the language model."""
+    return split_run(folder, f"mesh.dp={int(os.environ['WORLD_SIZE']) // 2}", "mesh.tp=2")
+
+
+def split_run(folder: Path, *mesh: str) -> Found:
+    """Trains the recipe in the folder with a split model until step 3, or resumes what is there."""
+    rank = int(os.environ["RANK"])
 
     def stop(now: Any) -> None:
         if now.step == 3 and (folder / "stops").exists():
@@ -364,8 +376,7 @@ def sharded_run(folder: Path, _world: World) -> Found:
 
     run = sightweave.train(
         folder / "recipe.json",
-        f"mesh.dp={size}",
-        "mesh.shard=true",
+        *mesh,
         out=folder / "run",
         evaluate=False,
         progress=stop,
@@ -447,14 +458,59 @@ SHARDED: dict[str, Callable[[Path, World], Found]] = {
     ),
 }
 """Run with sharded weights, one after another by the same processes."""
+SPLIT_MODEL = {"qk_norm": True, "bias": True, "num_heads": 4, "num_kv_heads": 2}
+TENSOR: dict[str, Callable[[Path, World], Found]] = {
+    "tensor_gradients": lambda folder, world: gradients_of(
+        folder, world, encoder="vit", language_model=SPLIT_MODEL
+    ),
+    "tensor_adamw": trained(
+        stage(ema=0.5, optimizer={"lr": 5e-3}),
+        validation=Pictures(6, first=100, answers=(OTHER,), caption=OTHER),
+        validate_every=5,
+        keep="best",
+    ),
+    "tensor_muon": trained(
+        stage(optimizer={"name": "muon", "muon_lr": 1e-3}, gradient_checkpointing=True),
+        language_model=SPLIT_MODEL,
+    ),
+    "tensor_clipped": trained(stage(gradient_accumulation_steps=3, max_grad_norm=0.1, hide_images=0.5)),
+    "tensor_stages": trained(*TWO_STAGES, encoder="vit"),
+    "tensor_bad": trained(stage(gradient_accumulation_steps=2, steps=6), bad=BAD),
+    "tensor_windows": trained(
+        stage(pack_to=150, pack_window=2, gradient_accumulation_steps=2, steps=6), bad=BAD
+    ),
+}
+"""Run by groups of two processes that split the language model, one after another by the same processes."""
+CONTEXT: dict[str, Callable[[Path, World], Found]] = {
+    "context_gradients": lambda folder, world: gradients_of(
+        folder, world, encoder="vit", language_model=SPLIT_MODEL
+    ),
+    "context_adamw": trained(
+        stage(ema=0.5, optimizer={"lr": 5e-3}),
+        validation=Pictures(6, first=100, answers=(OTHER,), caption=OTHER),
+        validate_every=5,
+        keep="best",
+    ),
+    "context_muon": trained(
+        stage(optimizer={"name": "muon", "muon_lr": 1e-3}, gradient_checkpointing=True),
+        language_model=SPLIT_MODEL,
+    ),
+    "context_packing": trained(
+        stage(pack_to=151, pack_window=2, gradient_accumulation_steps=2, hide_images=0.5)
+    ),
+    "context_frozen": trained(stage(parts=("connector",), steps=6, hide_images=0.5), encoder="vit"),
+}
+"""Run by groups of two processes that split the tokens, one after another by the same processes."""
 ENDINGS = {
     "killed": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
     "hung": ended(getattr(signal, "SIGSTOP", signal.SIGTERM)),
     "killed_sharded": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
+    "killed_tensor": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
+    "killed_context": ended(getattr(signal, "SIGKILL", signal.SIGTERM)),
     "killed_while_others_wait": killed_while_others_wait,
 }
 """Each is run alone, since a process does not survive it."""
-RUNS = {"sharded_run": sharded_run}
+RUNS = {"sharded_run": sharded_run, "tensor_run": tensor_run}
 """Each connects the processes by itself."""
 
 
@@ -462,7 +518,7 @@ def write(folder: Path, name: str, world: World, rank: int) -> None:
     """Runs a case, and writes what it found."""
     shared = folder / name
     shared.mkdir(exist_ok=True)
-    found = (CASES | ENDINGS | SHARDED | RUNS)[name](shared, world)
+    found = (CASES | ENDINGS | SHARDED | TENSOR | CONTEXT | RUNS)[name](shared, world)
     (folder / str(rank) / f"{name}.json").write_text(json.dumps(found))
 
 
@@ -483,11 +539,21 @@ def one_process(folder: Path, size: int, rank: int, port: int, names: list[str],
 
     # More than once, since a program may train several times.
     sharded = [name for name in names if name in SHARDED or name == "killed_sharded"]
-    plain = [name for name in names if name not in RUNS and name not in sharded]
+    tensor = [name for name in names if name in TENSOR or name == "killed_tensor"]
+    context = [name for name in names if name in CONTEXT or name == "killed_context"]
+    grouped = {*RUNS, *sharded, *tensor, *context}
+    plain = [name for name in names if name not in grouped]
     half = len(plain) // 2
-    for part, shard in ((plain[:half], False), (plain[half:], False), (sharded, True)):
+    parts = (
+        (plain[:half], {"dp": size}),
+        (plain[half:], {"dp": size}),
+        (sharded, {"dp": size, "shard": True}),
+        (tensor, {"dp": size // 2, "tp": 2}),
+        (context, {"dp": size // 2, "cp": 2}),
+    )
+    for part, mesh in parts:
         if part:
-            with opened(Mesh(dp=size, timeout=timeout, shard=shard), os.environ) as world:
+            with opened(Mesh(timeout=timeout, **mesh), os.environ) as world:
                 for name in part:
                     write(folder, name, world, rank)
 

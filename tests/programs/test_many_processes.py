@@ -14,7 +14,7 @@ from typing import Any
 import many_processes
 import pytest
 import torch
-from many_processes import BAD, CASES, HALF, SHARDED, STAGES, STEPS, Found
+from many_processes import BAD, CASES, CONTEXT, HALF, SHARDED, STAGES, STEPS, TENSOR, Found
 
 import sightweave
 from sightweave.programs.training.world import World
@@ -24,6 +24,7 @@ TESTS = Path(many_processes.__file__).parent
 LIMIT = 1800.0
 """Seconds after which processes that still run are killed, so that a deadlock fails; no test waits for it."""
 TRAININGS = ("adamw", "muon", "accumulation", "packing", "mixed", "stages", "bad", "validated")
+GROUPED = {"tensor": TENSOR, "context": CONTEXT}
 SIZES = (2, pytest.param(4, marks=pytest.mark.slow))
 
 
@@ -223,6 +224,8 @@ def test_processes_talk(many: tuple[Path, int]) -> None:
     [
         ("killed", -signal.SIGKILL),
         ("killed_sharded", -signal.SIGKILL),
+        ("killed_tensor", -signal.SIGKILL),
+        ("killed_context", -signal.SIGKILL),
         ("killed_while_others_wait", -signal.SIGKILL),
         ("hung", None),
     ],
@@ -295,6 +298,69 @@ def test_losses_of_sharded_weights_are_those_of_one_process(
             assert other["weights"] == first["weights"]
 
 
+KINDS = ("tensor", "context")
+"""How the two processes of a group divide the work: the language model, or the tokens."""
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def alone_with_groups(kind: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
+    """What a single process finds in the cases of groups."""
+    found: dict[str, Found] = {}
+    for name, case in GROUPED[kind].items():
+        found[name] = json.loads(json.dumps(case(tmp_path_factory.mktemp(name), World())))
+    return found
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def grouped(
+    kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[Found]]:
+    """What every process found in groups of two: in all cases, or in two cases if there are two groups."""
+    folder, size = tmp_path_factory.mktemp(f"{request.param}-{kind}"), request.param
+    names = list(GROUPED[kind]) if size == 2 else [f"{kind}_gradients", f"{kind}_muon"]
+    done = run(folder, size, *names)
+    errors = [one.read_text() for one in folder.glob("*/error")]
+    assert (done.returncode, errors) == (0, []), done.stderr
+    return {name: read(folder, size, name) for name in names}
+
+
+def test_gradients_of_groups_are_those_of_one_process(
+    kind: str, grouped: dict[str, list[Found]], alone_with_groups: dict[str, Found]
+) -> None:
+    one, ranks = dict(alone_with_groups[f"{kind}_gradients"]), grouped[f"{kind}_gradients"]
+    del one["has_images"]
+    images = [found.pop("has_images") for found in ranks]
+    assert images[::2] == images[1::2], "processes of one group read other samples"
+    assert all(found == ranks[0] for found in ranks)
+
+    assert one.keys() == ranks[0].keys()
+    for name, expected in one.items():
+        found = ranks[0][name]
+        assert found == (expected if name == "initial" else pytest.approx(expected, abs=1e-6)), name
+
+
+def test_losses_of_groups_are_those_of_one_process(
+    kind: str, grouped: dict[str, list[Found]], alone_with_groups: dict[str, Found]
+) -> None:
+    for name in grouped.keys() - {f"{kind}_gradients"}:
+        one, (first, *others) = alone_with_groups[name], grouped[name]
+        assert_rows(first["rows"], one["rows"])
+        assert first["sums"] == pytest.approx(one["sums"], rel=1e-4)
+        for found, expected in zip(first["validations"], one["validations"], strict=True):
+            assert found == {**expected, "loss": pytest.approx(expected["loss"], abs=1e-5)}
+        for save, expected in zip(first["saves"], one["saves"], strict=True):
+            # Where an epoch ends inside a batch, an image can come twice. One process then reads its tokens once.
+            ignored = {"weights": "", "tokens": 0}
+            assert save | ignored == expected | ignored
+        for other in others:
+            assert other["weights"] == first["weights"]
+
+
 OPTIMIZER = {"name": "muon", "muon_lr": 1e-3, "eps": 1e-4}
 """Both optimizers. Muon at its default rate of 0.02 would enlarge rounding errors to over 1e-5 within six steps."""
 
@@ -326,8 +392,9 @@ def recipe_of(folder: Path, steps: int) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_sharded_run_resumes_on_any_number_of_processes(tmp_path: Path) -> None:
-    """Two processes begin it; four with sharded weights and one with whole ones each go on, as if it had never stopped."""
+@pytest.mark.parametrize("name", ["sharded_run", "tensor_run"])
+def test_a_split_run_resumes_on_any_number_of_processes(name: str, tmp_path: Path) -> None:
+    """Two processes begin it; four with split weights and one with whole ones each go on, as if it had never stopped."""
     recipe = recipe_of(tmp_path, steps=6)
     recipe["train"]["stages"][0] |= {"batch_size": 4, "ema": 0.5, "optimizer": OPTIMIZER}
     recipe["model"]["encoder"] = {
@@ -338,17 +405,17 @@ def test_a_sharded_run_resumes_on_any_number_of_processes(tmp_path: Path) -> Non
         "depth": 1,
         "num_heads": 2,
     }
-    folders = {size: tmp_path / str(size) / "sharded_run" for size in (2, 4)}
+    folders = {size: tmp_path / str(size) / name for size in (2, 4)}
     for folder in folders.values():
         folder.mkdir(parents=True)
         (folder / "recipe.json").write_text(json.dumps(recipe))
 
     # Two processes stop early.
     (folders[2] / "stops").touch()
-    done = run(tmp_path / "2", 2, "sharded_run")
+    done = run(tmp_path / "2", 2, name)
     errors = [one.read_text() for one in tmp_path.glob("*/*/error")]
     assert (done.returncode, errors) == (0, []), done.stderr
-    for rank, found in enumerate(read(tmp_path / "2", 2, "sharded_run")):
+    for rank, found in enumerate(read(tmp_path / "2", 2, name)):
         assert found == {"rank": rank, "expected": rank, "is_empty": rank > 0, "is_interrupted": True}
     state = folders[2] / "run" / "checkpoints" / "step-00000003"
     assert sorted(one.name for one in state.glob("*.safetensors")) == [
@@ -358,7 +425,7 @@ def test_a_sharded_run_resumes_on_any_number_of_processes(tmp_path: Path) -> Non
     shutil.copytree(folders[2] / "run", tmp_path / "on-one")
 
     # Four go on, and one.
-    done = run(tmp_path / "4", 4, "sharded_run")
+    done = run(tmp_path / "4", 4, name)
     errors = [one.read_text() for one in tmp_path.glob("*/*/error")]
     assert (done.returncode, errors) == (0, []), done.stderr
     sightweave.train(recipe, out=tmp_path / "on-one", evaluate=False)

@@ -151,6 +151,13 @@ class Sample:
         parts = tuple(part for part in self.parts if part.learn or not isinstance(part.content, Medium))
         return replace(self, parts=parts, regions=())
 
+    def without_pictures(self) -> Sample:
+        """The sample, or a copy of it without its target images, to be answered with a text alone."""
+        if not self.pictures:
+            return self
+        parts = tuple(part for part in self.parts if not (part.learn and isinstance(part.content, Medium)))
+        return replace(self, parts=parts)
+
     def without_prompt(self) -> Sample:
         """A copy of the sample with an empty prompt and without media and regions, but with the same target."""
         parts = tuple(part for part in self.parts if part.learn)
@@ -255,8 +262,13 @@ class Prediction:
 
     @property
     def picture(self) -> PIL.Image.Image | None:
-        """The new image, drawn each time; None if the answer has none."""
-        return None if self.drawing is None else self.drawing().picture
+        """The image of the answer; None if it has none.
+
+        It is the image of the prompt with new words, drawn each time, or else the first of `images`.
+        """
+        if self.drawing is not None:
+            return self.drawing().picture
+        return next(iter(self.images), None)
 
     def __repr__(self) -> str:
         facts = [f"logprob={self.logprob:.4g}"] if self.logprob is not None else []

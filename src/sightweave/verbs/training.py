@@ -27,8 +27,7 @@ from sightweave.core.run_folder import BEGAN, CHECKPOINTS, FAILURE, TITLE, TRACK
 from sightweave.data.reading.dataset import Dataset, task_of
 from sightweave.models.vlm import VLM
 from sightweave.programs.evaluation import stored
-from sightweave.programs.evaluation.drawings import is_drawn
-from sightweave.programs.training import durations, sharding, summary
+from sightweave.programs.training import context_parallel, durations, sharding, summary, tensor_parallel
 from sightweave.programs.training.checkpoints import (
     Checkpoints,
     Saver,
@@ -195,11 +194,17 @@ def _train_into(
 ) -> Run:
     """Plans, builds, trains, scores and reports a run, or the rest of one, in a folder that is locked for it."""
     resumed = None if earlier is None else earlier.state
-    if world.shards:
+    if world.tensor is not None:
+        tensor_parallel.check(asked.train, world.tensor.size)
+    elif world.shards:
         sharding.check(asked.train)
     plan = planning.plan(folder, asked, records, resumed, world, console)
     forecasting.check_fits(plan.recipe, plan.precision.device)
     run = _built(plan, folder, console, world)
+    if world.tensor is not None:
+        tensor_parallel.check_model(run.model, world.tensor.size)
+    if world.context is not None:
+        context_parallel.check_model(run.model, world.context.size)
 
     # The wiring of a resumed run was checked when it began.
     if resumed is None and plan.recipe.train.check and world.is_first:
@@ -401,9 +406,9 @@ def _check_space(run: Run, folder: Path, settings: Settings, console: Console | 
 
 
 def _can_be_scored(plan: Plan) -> bool:
-    """Whether a stage trains the model to answer, and a held-out image has an answer to compare with.
+    """Whether a stage trains the model to answer, and a held-out image has an answer to compare with, or to look at.
 
-    Only the first images of each split are looked at. Drawings can be compared if their task has metrics.
+    Only the first images of each split are looked at.
     """
     if not any(stage.reads_text for stage in plan.recipe.train.stages):
         return False
@@ -411,10 +416,9 @@ def _can_be_scored(plan: Plan) -> bool:
     for sources in plan.held_out.values():
         for dataset in sources:
             for index in range(min(_LOOKED_AT, len(dataset))):
-                for record in dataset[index]:
-                    sample = plan.tasks[task_of(record)].sample(record)
-                    if sample.references or (is_drawn(sample) and plan.recipe.task(sample.task).metrics):
-                        return True
+                samples = [plan.tasks[task_of(record)].sample(record) for record in dataset[index]]
+                if any(sample.references or sample.pictures for sample in samples):
+                    return True
     return False
 
 

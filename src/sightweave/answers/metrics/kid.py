@@ -91,7 +91,7 @@ class Kid:
         filled = [np.zeros_like(y) if x is None else x for x, y in zip(images, real, strict=True)]
         x, y = judge.features(filled), judge.features(real)
         parts = _subsets(len(samples), self.subset_size)
-        return ratios.with_ones(np.concatenate([_influence(x[part], y[part]) for part in parts]))
+        return ratios.with_ones([value for part in parts for value in _influence(x[part], y[part])])
 
     def total(self, sums: np.ndarray) -> np.ndarray:
         """The distance (shape ``...``) from summed rows (shape ``... 2``); NaN where there are no rows."""

@@ -246,7 +246,7 @@ class Scenes:
         if self.has_regions:
             found = regions(view, self.style) if self.things == "shown" else ()
             for sign in made.drawn.signs:
-                found += tuple(sign_items.letter_regions(sign))
+                found += tuple(sign_items.text_regions(sign))
 
         image = self._lettered_image(made, "")
         return {"images": (image,), "group": image.key, "split": view.scene.split, "regions": found}

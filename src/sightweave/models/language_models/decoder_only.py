@@ -20,8 +20,9 @@ from sightweave.models.nn.embedding import AddedPositions, Positions, TokenEmbed
 from sightweave.models.nn.fast_decoding import FastDecoding, Layouts, prepare
 from sightweave.models.nn.feed_forward import Form, default_hidden_dim
 from sightweave.models.nn.init import initialise
-from sightweave.models.nn.mask import self_mask
+from sightweave.models.nn.mask import Mask, allowed, self_mask
 from sightweave.models.nn.position import Rotary
+from sightweave.models.nn.sequence_split import SequenceSplit
 
 
 @config
@@ -138,6 +139,8 @@ class DecoderOnly(LanguageModel):
         self.rotary = Rotary(shape.width_of_head, base=rope_base) if self.positions.rotary else None
         self.norm = shape.make_norm()
         self.output = None if tie_embeddings else nn.Linear(shape.dim, vocab_size, bias=False)
+        self.sequence_split: SequenceSplit | None = None
+        """How several processes split the tokens of each row, while they do."""
         self._layouts = Layouts()
         initialise(self)
 
@@ -158,6 +161,10 @@ class DecoderOnly(LanguageModel):
         if self.training:  # training may change weights in ways that PyTorch does not track
             self.weights_changed()
         hidden = self.positions(hidden, tokens.positions)
+        if self.sequence_split is not None:
+            assert cache is None
+            assert before_block is None
+            return self._run_own(hidden, tokens, self.sequence_split)
         mask = self_mask(tokens, cache)
         rotation = None if self.rotary is None else self.rotary(tokens.positions)
 
@@ -169,6 +176,21 @@ class DecoderOnly(LanguageModel):
         if cache is not None:
             cache.advance(tokens.valid)
         return self.norm(hidden)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+    def _run_own(
+        self, hidden: Float[Tensor, "B S D"], tokens: TokenSequence, split: SequenceSplit
+    ) -> Float[Tensor, "B S D"]:
+        """Runs all blocks and the final norm for the tokens of this process, and joins those of all processes."""
+        length = hidden.shape[1]
+        hidden, tokens = split.padded(hidden, tokens)
+        own = split.own(hidden.shape[1])
+        mask = Mask(dense=allowed(tokens, own)[:, None])
+        rotation = None if self.rotary is None else self.rotary(tokens.positions[:, own])
+
+        hidden = split.take(hidden)
+        for layer, block in enumerate(self.blocks):
+            hidden = block(hidden, mask, rotation=rotation, cache=split.keys, layer=layer)
+        return split.join(self.norm(hidden))[:, :length]
 
     def head(self, hidden: Float[Tensor, "R D"]) -> Float[Tensor, "R V"]:
         """Logits over the vocabulary."""

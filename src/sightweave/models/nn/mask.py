@@ -61,18 +61,19 @@ class Mask:
         return self._biases[dtype]
 
 
-def allowed(tokens: TokenSequence) -> Bool[Tensor, "B S S"]:
-    """The boolean mask of a sequence: ``[b, i, j]`` tells whether token i may attend to token j.
+def allowed(tokens: TokenSequence, queries: slice = slice(None)) -> Bool[Tensor, "B Q S"]:
+    """The boolean mask of a sequence: ``[b, i, j]`` tells whether token i of `queries` may attend to token j.
 
     A token may always attend to itself, so that padding tokens have something to attend to.
     """
     level = tokens.ar.cumsum(1)
-    table = level[:, None, :] <= level[:, :, None]
-    table &= tokens.segment[:, None, :] == tokens.segment[:, :, None]
-    table &= _visible_branch(tokens.branch, tokens.branch)
+    table = level[:, None, :] <= level[:, queries, None]
+    table &= tokens.segment[:, None, :] == tokens.segment[:, queries, None]
+    table &= _visible_branch(tokens.branch[:, queries], tokens.branch)
     table &= tokens.valid[:, None, :]
 
-    return table | torch.eye(table.shape[1], dtype=torch.bool, device=table.device)
+    number = torch.arange(table.shape[2], device=table.device)
+    return table | (number == number[queries, None])
 
 
 def _visible_branch(queries: Int[Tensor, "B S"], keys: Int[Tensor, "B K"]) -> Bool[Tensor, "B S K"]:

@@ -1,7 +1,7 @@
 """Drawings in an evaluation: answers that are images instead of texts, and the models that judge them.
 
-Samples whose target is an image, without a reference text, are drawn rather than answered. Drawings are not cached, since the
-cache holds texts. The metrics of drawings may need another trained model, their judge, which looks at the images.
+Samples whose target is an image, without a reference text, are drawn rather than answered. Drawings are not cached, since
+the cache holds texts. The metrics of drawings may need another trained model, their judge, which looks at the images.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class WithDrawings:
 
         if self._draw is None:
             raise RecipeError(
-                f"evaluate: {len(drawn)} of {len(samples)} samples are drawings ({samples[drawn[0]].id!r} is the first), but "
-                "only a run with an image tokenizer draws; evaluate such a run, or data without drawings."
+                f"evaluate: {len(drawn)} of {len(samples)} samples are drawings ({samples[drawn[0]].id!r} is the first), "
+                "but only a run with an image tokenizer draws; evaluate such a run, or data without drawings."
             )
         found = dict(zip(drawn, self._draw([samples[number] for number in drawn]), strict=True))
         if self._progress is not None:

@@ -5,6 +5,8 @@ Images that cannot be read and samples that cannot be used are quarantined with 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -102,10 +104,10 @@ class Feed:
         datasets: Sources, each a sequence of images. Together they are one sequence, shuffled again each epoch.
         mix: How often each source is shown; empty means once per epoch each.
         too_long: Handling of samples with more tokens than the processor's ``max_length``.
-        world: The processes that train together; their number must divide the batch size. All of them step through the same
-            positions, and each takes its share of the images of every microstep, or of every window, which it then packs.
-            An unreadable image is replaced by the next one, in all processes alike. In a window it leaves its place empty,
-            since the rows must not depend on earlier attempts.
+        world: The processes that train together; the number of its `data` must divide the batch size. All step through the
+            same positions, and each takes its share of the images of every microstep, or of every window, which it then
+            packs. An unreadable image is replaced by the next one, in all processes alike. In a window it leaves its place
+            empty, since the rows must not depend on earlier attempts.
         workers: Number of threads that decode images; 0 means one fewer than the CPU cores, from 1 to 8.
         tasks: Tasks by name.
         processor: Makes the batches.
@@ -139,10 +141,11 @@ class Feed:
         self.workers = decoding_threads(workers)
         self._fills_gaps = stage.pack_window == 1
 
-        if stage.batch_size % world.size:
+        count = world.data.size
+        if stage.batch_size % count:
             raise RecipeError(
-                f"train.stages, stage {stage.name!r}: {stage.batch_size} images cannot be shared by {world.size} processes; "
-                f"set batch_size to a multiple of {world.size}."
+                f"train.stages, stage {stage.name!r}: {stage.batch_size} images cannot be shared by {count} processes; "
+                f"set batch_size to a multiple of {count}."
             )
 
         self.mix = Mix([len(dataset) for dataset in datasets], mix, seed=seed)
@@ -219,12 +222,24 @@ class Feed:
                     update = list(islice(stream, self.stage.gradient_accumulation_steps))
                     if self.world.agree(not all(step.is_readable for step in update)):
                         break
+                    self._check_group(update)
                     yield update
                     start, within = update[-1].position, update[-1].within
 
             # The threads that add to the set have ended.
             for unreadable in self.world.gather(sorted(self.quarantine.unreadable)):
                 self.quarantine.unreadable.update(unreadable)
+
+    def _check_group(self, update: Sequence[Step]) -> None:
+        """Checks that the processes of a group have the same samples.
+
+        An image of a window that only one of them could not read makes them differ, and they could not compute together.
+        """
+        if self.world.group is not None:
+            ids = json.dumps([step.ids for step in update])
+            self.world.group.check_same(
+                "the hash of the samples of an update", hashlib.sha256(ids.encode()).hexdigest()[:16]
+            )
 
     def microsteps(self, start: int = 0, within: int = 0) -> Generator[Step, None, None]:
         """Microsteps from a position on; those of the next update are prepared while the current one is computed.
@@ -356,7 +371,7 @@ class Feed:
         """The window that begins at a position: a function of that position alone."""
         samples: dict[int, list[Encoded]] = {}
         end = self._fill(samples, start)
-        share = list(samples.values())[self.world.rank :: self.world.size]
+        share = list(samples.values())[self.world.data.rank :: self.world.data.size]
         assert self.stage.pack_to is not None
         rows = pack(bundle(chain.from_iterable(share)), self.stage.pack_to)
 
@@ -370,7 +385,7 @@ class Feed:
         count = self.stage.pack_window
         place = (window.start, number + 1) if number + 1 < count else (window.end, 0)
         # If none of its images can be read, it repeats the next microstep that has some, or leaves it to other processes.
-        for offset in range(count if self.world.size == 1 else 1):
+        for offset in range(count if self.world.data.size == 1 else 1):
             rows = self._known_rows(window.hands[(number + offset) % count])
             while rows:
                 try:
@@ -384,13 +399,13 @@ class Feed:
                         *place,
                         pictures=self._numbers(at),
                         # The parts of the window that the other processes take are not known here.
-                        end=at[-1] + 1 if self.world.size == 1 else window.end,
+                        end=at[-1] + 1 if self.world.data.size == 1 else window.end,
                     )
                 except MediaError:
                     self._readable(_samples_of(rows))
                     rows = self._known_rows(rows)
 
-        if self.world.size > 1:
+        if self.world.data.size > 1:
             return Step(None, (), *place, end=window.end)
         raise DataError(
             f"stage {self.stage.name!r}: none of the images at positions {window.start} to {window.end - 1} can be read; "
@@ -443,7 +458,7 @@ class Feed:
 
     def _share(self, samples: dict[int, list[Encoded]]) -> dict[int, list[Encoded]]:
         """This process's share of the images of a microstep."""
-        return dict(list(samples.items())[self.world.rank :: self.world.size])
+        return dict(list(samples.items())[self.world.data.rank :: self.world.data.size])
 
     def _known(self, encoded: Sequence[Encoded]) -> list[Encoded]:
         bad = self.quarantine.unreadable
@@ -470,8 +485,9 @@ class Feed:
         return self.processor.media_batch(samples, words=self.words, seed=seed, pool=pool)
 
     def _seed(self, number: int) -> int | None:
-        """Seed of the augmentation, different in each process; None without augmentation."""
-        return number * self.world.size + self.world.rank if self.stage.augment else None
+        """Seed of the augmentation, different for each share; None without augmentation."""
+        data = self.world.data
+        return number * data.size + data.rank if self.stage.augment else None
 
     def _chosen(self, samples: list[Sample], position: int) -> list[Sample]:
         limit = self.stage.samples_per_image

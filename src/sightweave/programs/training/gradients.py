@@ -1,11 +1,12 @@
 """The gradient of one update, from one batch or several; on a CPU, several are computed in parallel.
 
 The result is bit-identical to that in one thread, batch by batch, since sums keep the order of the batches. With several
-processes, each computes the gradient of its own batches, and they are added up.
+processes, each computes the gradient of its own batches, alone or in a group, and they are added up.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import torch
@@ -15,10 +16,13 @@ from sightweave.core.batch import Batch
 from sightweave.core.device import Precision, side_by_side
 from sightweave.models.loss import Amounts, amounts, is_chunked, training_loss
 from sightweave.models.vlm import VLM
+from sightweave.programs.training.context_parallel import ContextParallel
 from sightweave.programs.training.logit_norms import LogitNorms
 from sightweave.programs.training.rows import is_sharded
 from sightweave.programs.training.settings import Stage
 from sightweave.programs.training.sharding import Sharding
+from sightweave.programs.training.split_model import SplitModel
+from sightweave.programs.training.tensor_parallel import TensorParallel
 from sightweave.programs.training.world import World
 
 _ALONE = World()
@@ -33,8 +37,9 @@ class Gradients:
         stage: The stage, with the settings of the loss.
         precision: Device and number format.
         world: The processes that train together.
-        sharding: The sharded model; None if each process has a whole one.
+        split: The split model; None if each process has a whole one.
         stand_in: For a sharded model, the batch of a process without one; it does not change the gradient.
+        context: Splits the tokens over several processes; None if each process has whole rows.
     """
 
     def __init__(
@@ -44,14 +49,17 @@ class Gradients:
         stage: Stage,
         precision: Precision,
         world: World = _ALONE,
-        sharding: Sharding | None = None,
+        split: SplitModel | None = None,
         stand_in: Batch | None = None,
+        context: ContextParallel | None = None,
     ) -> None:
         self.model, self.parameters, self.stage, self.precision = model, parameters, stage, precision
-        self.world, self.sharding = world, sharding
+        self.world, self.split, self.context = world, split, context
         self.stand_in = None if stand_in is None else stand_in.to(precision.device)
         self.logit_norms = LogitNorms()
-        self.may_go_side_by_side = precision.device.type == "cpu" and not _has_state(model)
+        # Threads of several processes would exchange activations in any order.
+        may_thread = precision.device.type == "cpu" and split is None and context is None
+        self.may_go_side_by_side = may_thread and not _has_state(model)
 
     def add(self, batches: Sequence[Batch | None]) -> float:
         """Adds the gradient of the loss over all batches to the parameters, and returns the loss.
@@ -69,15 +77,18 @@ class Gradients:
             for batch in present
         ]
         own = sum(each, Amounts())
-        if self.sharding is not None:
-            return self._over_shards(self.sharding, moved, own)
+        if isinstance(self.split, Sharding):
+            return self._over_shards(self.split, moved, own)
 
-        loss = self._local(present, self._over_all(own))
+        of = self._over_all(own)
+        splitting = contextlib.nullcontext() if self.context is None else self.context.splitting()
+        with splitting, self.world.exchanging("exchange activations"):
+            loss = self._local(present, of)
         return loss if self.world.size == 1 else self._add_up(loss)
 
     def _over_all(self, own: Amounts) -> Amounts:
-        """The amounts of all processes together."""
-        targets, words, pictures = self.world.sum([own.targets, own.words, own.pictures])
+        """The amounts of the samples of all processes together."""
+        targets, words, pictures = self.world.data.sum([own.targets, own.words, own.pictures])
         return Amounts(targets, int(words), int(pictures))
 
     def _add_up(self, loss: float) -> float:
@@ -85,15 +96,21 @@ class Gradients:
         # A parameter without a gradient in every process keeps none, so that it is not decayed; one with a gradient in some,
         # such as an encoder's where only some batches have images, counts as zero in the others.
         has = [parameter.grad is not None for parameter in self.parameters]
-        loss, *counts = self.world.sum([loss, *has])
+        loss, *counts = self.world.data.sum([loss, *has])
 
-        gradients: list[Tensor] = []
+        used: list[nn.Parameter] = []
         for parameter, count in zip(self.parameters, counts, strict=True):
             if count:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-                gradients.append(parameter.grad)
-        self.world.add_up(gradients)
+                used.append(parameter)
+
+        if isinstance(self.split, TensorParallel):
+            self.split.add_up(used)
+        elif self.context is not None:
+            self.context.add_up(used)
+        else:
+            self.world.add_up([one.grad for one in used if one.grad is not None])
         self._average_statistics()
         return loss
 

@@ -22,7 +22,7 @@ from sightweave.core.config import config
 from sightweave.core.errors import CheckpointError
 from sightweave.models.nn.block import Block
 from sightweave.models.parts import PartName
-from sightweave.programs.training.rows import is_sharded, own, own_rows
+from sightweave.programs.training.rows import is_distributed, is_sharded, own, own_rows, split_dim
 from sightweave.programs.training.weight_average import QUANTITY as AVERAGE
 from sightweave.programs.training.weight_average import WeightAverage
 from sightweave.programs.training.world import World
@@ -147,7 +147,7 @@ class Optimizer:
             self.optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True))
         if matrices:
             groups = _groups(matrices, factors, lr=muon_lr, weight_decay=weight_decay)
-            sharded = {self.own[key]: value.shape for key, value in hidden.items() if is_sharded(value)}
+            sharded = {self.own[key]: value for key, value in hidden.items() if is_sharded(value)}
             self.optimizers.append(Muon(groups, momentum=momentum, sharded=sharded, world=self.world))
         self.average: WeightAverage | None = None
         """The average of the parameters, if there is one; its tensors are part of the optimizer's state."""
@@ -162,7 +162,7 @@ class Optimizer:
     def step(self) -> None:
         """Updates the parameters from their gradients."""
         for key, parameter in self.parameters.items():
-            if is_sharded(parameter):
+            if is_distributed(parameter):
                 self.own[key].grad = None if parameter.grad is None else own(parameter.grad)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -212,7 +212,7 @@ class Optimizer:
                     f"{tuple(parameter.shape)}."
                 )
             # The fused kernel of AdamW also needs its counter on the device of the parameter.
-            rows = own_rows(value.detach(), parameter, self.world)
+            rows = own_rows(value.detach(), parameter)
             loaded[key][quantity] = rows.clone().to(parameter.device)
 
         self.load_average(tensors)
@@ -231,7 +231,7 @@ class Optimizer:
         for key, parameter in self.parameters.items():
             name = f"{key}/{AVERAGE}"
             if name in tensors:
-                rows[name] = own_rows(tensors[name], parameter, self.world)
+                rows[name] = own_rows(tensors[name], parameter)
         self.average.load_state_tensors(rows)
 
     def _owner(self, parameter: Tensor) -> torch.optim.Optimizer:
@@ -286,7 +286,7 @@ class Muon(torch.optim.Optimizer):
     matrices (such as queries, keys and values joined into one), and each of them is orthogonalised separately. A kernel
     counts as a matrix with one row per output channel.
 
-    Of a sharded matrix, each process gathers the whole gradient and orthogonalises it, and then updates its own rows; the
+    Of a sharded matrix, each process gathers the whole gradient and orthogonalises it, and then updates its own part; the
     result does not depend on the number of processes. Orthogonalising the rows of each process separately would be a
     different optimizer.
 
@@ -296,7 +296,7 @@ class Muon(torch.optim.Optimizer):
         momentum: Nesterov momentum.
         weight_decay: Decoupled weight decay, multiplied by the learning rate.
         parts: Number of equal matrices stacked along the rows of each.
-        sharded: Shapes of the whole matrices of which `params` has only the rows of this process.
+        sharded: The sharded matrices of which `params` has only the rows, or columns, of this process.
         world: The processes over which these are sharded.
 
     Raises:
@@ -311,7 +311,7 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         weight_decay: float = 0.0,
         parts: int = 1,
-        sharded: Mapping[Tensor, torch.Size] | None = None,
+        sharded: Mapping[Tensor, Tensor] | None = None,
         world: World | None = None,
     ) -> None:
         self.sharded, self.world = dict(sharded or {}), world or World()
@@ -348,10 +348,10 @@ class Muon(torch.optim.Optimizer):
             alike: dict[tuple[Any, ...], list[Tensor]] = defaultdict(list)
             for p in group["params"]:
                 if p.grad is not None:
-                    alike[(self._shape(p), p in self.sharded, p.dtype, p.device)].append(p)
+                    alike[(self._shape(p), self._split_dim(p), p.dtype, p.device)].append(p)
             for matrices in alike.values():
                 # Sharded ones may not fit into memory all at once.
-                is_shared = matrices[0] in self.sharded
+                is_shared = self._split_dim(matrices[0]) is not None
                 size = self._shape(matrices[0]).numel()
                 count = max(1, _GATHERED_VALUES // size) if is_shared else len(matrices)
                 for start in range(0, len(matrices), count):
@@ -360,7 +360,11 @@ class Muon(torch.optim.Optimizer):
 
     def _shape(self, matrix: Tensor) -> torch.Size:
         """The shape of a whole matrix."""
-        return self.sharded.get(matrix, matrix.shape)
+        return self.sharded.get(matrix, matrix).shape
+
+    def _split_dim(self, matrix: Tensor) -> int | None:
+        """The dimension along which a matrix is sharded; None if it is not."""
+        return split_dim(self.sharded.get(matrix, matrix))
 
     def _update(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
         """Updates matrices of the same shape."""
@@ -374,15 +378,16 @@ class Muon(torch.optim.Optimizer):
         ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])
 
         # Orthogonalise all of them at once.
-        shape, is_shared = self._shape(matrices[0]), matrices[0] in self.sharded
+        shape, dim = self._shape(matrices[0]), self._split_dim(matrices[0])
         rows, columns = shape[0] // group["parts"], shape[1:].numel()
         stacked = torch.stack(list(ahead))
-        if is_shared:
-            stacked = self.world.gather_rows(stacked.transpose(0, 1), shape[0]).transpose(0, 1)
+        if dim is not None:
+            stacked = self.world.gather_rows(stacked, shape[dim], dim + 1)
         directions = orthogonalise(stacked.reshape(-1, rows, columns)).to(matrices[0].dtype)
         directions = directions.view(len(matrices), *shape)
-        if is_shared:
-            directions = directions[:, self.world.rows(shape[0])]
+        if dim is not None:
+            rows_here = self.world.rows(shape[dim])
+            directions = directions.movedim(dim + 1, 0)[rows_here].movedim(0, dim + 1)
 
         # Decay, then step.
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])

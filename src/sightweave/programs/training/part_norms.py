@@ -29,11 +29,11 @@ class PartNorms:
     Args:
         model: The model; its token embedding counts as part of the language model.
         parameters: The trained parameters by name.
-        world: The processes; if the model is sharded over them, the norms are those of all rows.
+        over: The processes that hold the parts of a split model; the norms are those of the whole one.
     """
 
-    def __init__(self, model: VLM, parameters: Mapping[str, Tensor], world: World | None = None) -> None:
-        self.world = world if world is not None and world.shards else World()
+    def __init__(self, model: VLM, parameters: Mapping[str, Tensor], over: World | None = None) -> None:
+        self.world = over or World()
         part_of: dict[int, PartName] = {}
         for part, module in named_parts(model).items():
             for parameter in module.parameters():

@@ -12,27 +12,26 @@ whose batch is empty or has no image; see `Gradients`.
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sightweave.core.errors import CheckpointError, RecipeError
+from sightweave.core.errors import RecipeError
 from sightweave.models.nn.block import Block
 from sightweave.models.parts import named_parts
 from sightweave.models.paths import MediaPath
 from sightweave.models.vlm import VLM
-from sightweave.programs.training.rows import is_sharded, own, own_rows
+from sightweave.programs.training import split_model
+from sightweave.programs.training.rows import is_sharded, own
 from sightweave.programs.training.settings import Settings
-from sightweave.programs.training.state import State
+from sightweave.programs.training.split_model import SplitModel, tensors_of
 from sightweave.programs.training.validation import undisturbed
 from sightweave.programs.training.world import World
 
 
-class Sharding:
+class Sharding(SplitModel):
     """A model whose weights are spread over all processes.
 
     Args:
@@ -53,8 +52,8 @@ class Sharding:
                 "mesh.shard is true, but the model has an image tokenizer, which reads images outside the blocks that are "
                 "sharded. Set mesh.shard to false."
             )
-        self.model, self.world, self.device = model, world, device
-        first = {name: value.detach() for name, value in _tensors(model).items()}
+        super().__init__(model, world, world, device)
+        first = {name: value.detach() for name, value in tensors_of(model).items()}
 
         # FSDP2 cannot shard single numbers.
         self._replicated = {one for one in model.parameters() if not one.ndim}
@@ -64,7 +63,7 @@ class Sharding:
         self._path = self._sharded_encoder()
 
         self._shard()
-        self._receive(first)
+        self.receive(first)
 
         # The first pass through the root prepares all modules. All weights need a gradient in it, since FSDP2 determines the
         # number format of gradients only once.
@@ -119,43 +118,6 @@ class Sharding:
             # Sums, as the loss is divided by the tokens of all processes.
             group.set_gradient_divide_factor(1.0)
             group.set_force_sum_reduction_for_comms(True)
-
-    @torch.no_grad()
-    def _receive(self, first: Mapping[str, Tensor]) -> None:
-        """Gives each process its rows of the first one's weights, one weight at a time."""
-        self._allocate()
-        for name, value in _tensors(self.model).items():
-            mine = own(value)
-            whole = torch.empty(value.shape, dtype=value.dtype, device=self.device)
-            if self.world.is_first:
-                whole.copy_(first[name])
-            self.world.copy_from_first([whole])
-            mine.copy_(own_rows(whole, value, self.world))
-
-    def _allocate(self) -> None:
-        """Moves all tensors to the device; those on the meta device get memory there, without values."""
-        done: dict[int, nn.Parameter] = {}
-        for module in self.model.modules():
-            for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-                # A weight that two modules share stays shared.
-                if id(parameter) not in done:
-                    done[id(parameter)] = self._on_device(parameter)
-                module.register_parameter(name, done[id(parameter)])
-            for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False):
-                moved = (
-                    torch.empty_like(buffer, device=self.device) if buffer.is_meta else buffer.to(self.device)
-                )
-                setattr(module, name, moved)
-
-    def _on_device(self, parameter: nn.Parameter) -> nn.Parameter:
-        if own(parameter).device == self.device:
-            return parameter
-        found = (
-            torch.empty_like(parameter, device=self.device)
-            if parameter.is_meta
-            else parameter.to(self.device)
-        )
-        return nn.Parameter(found.detach(), requires_grad=parameter.requires_grad)
 
     # Running.
 
@@ -219,40 +181,10 @@ class Sharding:
 
         loss.register_hook(queue)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
-    # Norms and weights.
-
-    def clip(self, parameters: Sequence[nn.Parameter], max_norm: float) -> float:
-        """Clips the gradient to a maximum norm over all parameters and processes, and returns the norm that it had."""
-        gradients = [own(one.grad) for one in parameters if one.grad is not None]
-        counted = [
-            own(one.grad)
-            for one in parameters
-            if one.grad is not None and (is_sharded(one.grad) or self.world.is_first)
-        ]
-        squares = 0.0
-        if counted:
-            norms = torch.stack(torch._foreach_norm(counted))
-            squares = float(norms.double().square().sum())
-        norm = math.sqrt(self.world.sum([squares])[0])
-
-        factor = max_norm / (norm + 1e-6)
-        if factor < 1:
-            torch._foreach_mul_(gradients, factor)
-        return norm
-
-    def share_of(self, state: State) -> State:
-        """The share of a state that this process saves; all shares together are the whole state."""
-        random = state.random if self.world.is_first else {}
-        return replace(
-            state, model=self.share(state.model), optimizer=self.share(state.optimizer), random=random
-        )
+    # Weights.
 
     def share(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What this process saves of tensors by name: its rows of sharded ones; the first one saves all others.
-
-        Args:
-            tensors: The state of the model, or of the optimizer with its own rows only.
-        """
+        """What this process saves of tensors by name: its rows of sharded ones; the first one saves all others."""
         found = {}
         for name, value in tensors.items():
             mine = own(value)
@@ -261,29 +193,6 @@ class Sharding:
                 found[name] = mine
         return found
 
-    @torch.no_grad()
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Loads this process's rows of the model's whole state.
-
-        Raises:
-            CheckpointError: names or shapes differ from the model's.
-        """
-        state = self.model.state_dict()
-        differing = sorted(state.keys() ^ tensors.keys())
-        if differing:
-            raise CheckpointError(
-                f"training state: its weights do not fit the recipe's model: {', '.join(differing[:10])} in only one of the "
-                "two."
-            )
-        for name, value in state.items():
-            whole = tensors[name]
-            if whole.shape != value.shape:
-                raise CheckpointError(
-                    f"training state: its weights do not fit the recipe's model: {name} has shape {tuple(whole.shape)}, but "
-                    f"{tuple(value.shape)} in the model."
-                )
-            own(value).copy_(own_rows(whole, value, self.world))
-
 
 def check(settings: Settings) -> None:
     """Checks that a training can shard its weights.
@@ -291,23 +200,9 @@ def check(settings: Settings) -> None:
     Raises:
         RecipeError: a setting that does not work with sharded weights.
     """
+    split_model.check(settings, "mesh.shard is true", "set mesh.shard to false")
     is_trained = any("encoder" in stage.parts for stage in settings.stages)
-    if settings.quantize:
-        raise RecipeError(
-            f"mesh.shard is true, but train.quantize has {', '.join(settings.quantize)}, and quantized weights cannot be "
-            "sharded. Set mesh.shard to false, or remove quantize."
-        )
-    if settings.validate_samples:
-        raise RecipeError(
-            f"mesh.shard is true, but train.validate_samples is {settings.validate_samples}; answers need whole weights. "
-            "Set validate_samples to 0 (the loss is still validated), or mesh.shard to false."
-        )
     for stage in settings.stages:
-        if stage.lora:
-            raise RecipeError(
-                f"mesh.shard is true, but stage {stage.name!r} trains adapters (lora of {', '.join(stage.lora)}), which "
-                "cannot be merged into sharded weights. Set mesh.shard to false, or train the parts themselves."
-            )
         if stage.cache_features and is_trained:
             raise RecipeError(
                 f"mesh.shard is true, but stage {stage.name!r} caches features (cache_features={stage.cache_features}) of "
@@ -324,11 +219,6 @@ class _Root(nn.Module):
 
     def forward(self, compute: Callable[[], Tensor]) -> Tensor:
         return compute()
-
-
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """All weights and buffers by name, even those that are not saved."""
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def _with_gradient(_module: nn.Module, _given: Any, embeddings: Tensor) -> Tensor:

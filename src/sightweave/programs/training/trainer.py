@@ -27,17 +27,20 @@ from sightweave.models.adapters import lora, quantization
 from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
 from sightweave.programs.training import durations, rates, spikes, trial, validation
+from sightweave.programs.training.context_parallel import ContextParallel
 from sightweave.programs.training.early_stopping import Best, Stopped, Validated, better
 from sightweave.programs.training.feed import Feed, Step
 from sightweave.programs.training.logs import Averages, Report, RunLog
 from sightweave.programs.training.quarantine import FILE_NAME
-from sightweave.programs.training.rows import is_sharded
+from sightweave.programs.training.rows import is_sharded, own
 from sightweave.programs.training.seen import Seen
 from sightweave.programs.training.settings import Settings
 from sightweave.programs.training.sharding import Sharding
 from sightweave.programs.training.shares import Share
+from sightweave.programs.training.split_model import SplitModel
 from sightweave.programs.training.state import State
 from sightweave.programs.training.stopping import stop_signals
+from sightweave.programs.training.tensor_parallel import TensorParallel
 from sightweave.programs.training.trial import Trials
 from sightweave.programs.training.validation import Validation
 from sightweave.programs.training.weight_average import WeightAverage
@@ -51,7 +54,7 @@ Save = Callable[[State, VLM], None]
 """Writes a checkpoint from the state to resume from and the model to save.
 
 The state has tensors until training has finished. They share memory with the model and the optimizer, so write or copy them
-before returning. With a sharded model, all processes call it together, each with its share of the state. At the end, this
+before returning. With a split model, all processes call it together, each with its share of the state. At the end, this
 share has the weights, but its `data` is empty.
 """
 
@@ -103,8 +106,8 @@ class Trainer:
 
     Args:
         model: Trained in place, and moved to the precision's device. With a state, it must have the architecture that the
-            run had before its first stage; `run` loads the weights of the state. If `world` shards it, it stays sharded
-            and is of no use afterwards; load what was saved.
+            run had before its first stage; `run` loads the weights of the state. If `world` splits it, it stays split and
+            is of no use afterwards; load what was saved.
         processor: The model's processor.
         data: The training data.
         settings: Stages, and how often to log and save.
@@ -145,11 +148,14 @@ class Trainer:
         # Quantize before moving: the full-precision model may not fit on the device.
         for part, form in settings.quantize.items():
             quantization.quantize(named_parts(model)[part], form, where=part)
-        self.sharding: Sharding | None = None
-        if self.world.shards:
-            self.sharding = Sharding(model, settings, self.world, precision.device)
+        self.split: SplitModel | None = None
+        if self.world.tensor is not None:
+            self.split = TensorParallel(model, settings, self.world, precision.device)
+        elif self.world.shards:
+            self.split = Sharding(model, settings, self.world, precision.device)
         else:
             model.to(precision.device)
+        self.context = None if self.world.context is None else ContextParallel(model, self.world)
 
         has_epochs = any(stage.epochs is not None for stage in settings.stages)
         if has_epochs:
@@ -296,11 +302,17 @@ class Trainer:
         state = self.state
         stage, feed = self.settings.stages[state.stage], self.feeds[state.stage]
         work = Work.begin(
-            self.model, feed, stage, self.precision, spent=state.stage_seconds, sharding=self.sharding
+            self.model,
+            feed,
+            stage,
+            self.precision,
+            spent=state.stage_seconds,
+            split=self.split,
+            context=self.context,
         )
 
         if state.model:
-            load = None if self.sharding is None else self.sharding.load
+            load = None if self.split is None else self.split.load
             state.restore(self.model, work.optimizer, self.precision.device, load)
         else:
             state.losses.append([])
@@ -314,9 +326,9 @@ class Trainer:
         return work
 
     def _copy_weights(self, work: Work) -> None:
-        """Gives all processes the weights of the first one, and their averages, except for those that are sharded."""
-        tensors = [value for value in self.model.state_dict().values() if not is_sharded(value)]
-        if work.optimizer.average is not None and self.sharding is None:
+        """Gives all processes the weights of the first one, and their averages, except for those that are split."""
+        tensors = [own(value) for value in self.model.state_dict().values() if not is_sharded(value)]
+        if work.optimizer.average is not None and self.split is None:
             tensors += work.optimizer.average.values.values()
         self.world.copy_from_first(tensors)
 
@@ -326,9 +338,10 @@ class Trainer:
         return factor if work.stage.steps is not None else float(self.world.from_first(factor))
 
     def _seed_update(self) -> None:
-        """Seeds the dropout of one update differently in each process, so that resuming needs no random states of theirs."""
+        """Seeds the dropout of one update differently for each share, so that resuming needs no random states of others."""
         if self.world.size > 1:
-            number = self.state.steps * self.world.size + self.world.rank
+            data = self.world.data
+            number = self.state.steps * data.size + data.rank
             torch.manual_seed(shuffled(self.seed, number, 0, 1 << 62))
 
     def _next(self, updates: Iterator[list[Step]]) -> list[Step]:
@@ -345,7 +358,7 @@ class Trainer:
         if math.isfinite(loss) and math.isfinite(norm):
             return
         # Every process reaches this together, since loss and norm are the same in all.
-        samples = ", ".join(chain.from_iterable(self.world.gather(list(microsteps[-1].ids[:5]))))
+        samples = ", ".join(chain.from_iterable(self.world.data.gather(list(microsteps[-1].ids[:5]))))
         error = NonFiniteLoss(
             f"stage {work.stage.name!r}, step {self.state.step}: loss {loss}, gradient norm {norm}; no update was made with "
             f"it. Samples of its last batch: {samples}. Lower the learning rate, or check the samples."
@@ -366,7 +379,7 @@ class Trainer:
             # Microsteps of one window may hold its images in any order, so a later one may end earlier.
             state.end = max(state.end, one.end)
 
-        share = Share.of(microsteps, state.quarantine.news()).over_all(self.world)
+        share = Share.of(microsteps, state.quarantine.news()).over_all(self.world.data)
         state.samples += share.samples
         state.pictures += len(share.pictures)
         state.tokens += share.tokens
@@ -428,11 +441,11 @@ class Trainer:
     def _validated(self, work: Work, validation: Validation) -> Validated | None:
         """The result of a validation, which the first process makes while the others wait.
 
-        With a sharded model, all of them make it together.
+        With a split model, all of them make it together.
         """
         found = None
-        if self.sharding is not None:
-            with work.averaged(), self.sharding.readable():
+        if self.split is not None:
+            with work.averaged(), self.split.readable():
                 found = validation.run(self.model, step=self.state.steps)
         elif self.world.is_first:
             with work.averaged():
@@ -478,8 +491,8 @@ class Trainer:
         ):
             return self.state.steps
 
-        if self.sharding is not None:
-            return self._read_best_rows(work, self.sharding, self.state.best, self.storage.read)
+        if self.split is not None:
+            return self._read_best_rows(work, self.split, self.state.best, self.storage.read)
         steps = self._read_best(work, self.state.best, self.storage.read) if self.world.is_first else 0
         if self.world.size > 1:
             self.world.wait_for_first()
@@ -499,9 +512,7 @@ class Trainer:
             return self.state.steps
         return best.step
 
-    def _read_best_rows(
-        self, work: Work, sharding: Sharding, best: Best, read: Callable[[int], State]
-    ) -> int:
+    def _read_best_rows(self, work: Work, split: SplitModel, best: Best, read: Callable[[int], State]) -> int:
         """As `_read_best`, where each process reads its own rows, or none does."""
         saved = None
         if not self.world.is_first:
@@ -517,7 +528,7 @@ class Trainer:
 
         if work.optimizer.average is not None:
             work.optimizer.load_average(saved.optimizer)
-        sharding.load(saved.model)
+        split.load(saved.model)
         return best.step
 
     def _open_log(
@@ -575,13 +586,13 @@ class Trainer:
     def _snapshot(self, work: Work) -> State:
         """The state to resume from, with all its tensors."""
         state = self.state.snapshot(self.model, work.optimizer, self.precision.device, data=self._data)
-        return state if self.sharding is None else self.sharding.share_of(state)
+        return state if self.split is None else self.split.share_of(state)
 
     def _stopped(self, work: Work) -> State:
         """The state to resume from; leaves the average of the weights, which is saved, in the model."""
         state = self._snapshot(work).on_cpu()
         average = work.optimizer.average
-        if average is not None and self.sharding is None:
+        if average is not None and self.split is None:
             # On a CPU the snapshot shares memory with the model, which is about to change.
             state.model = {name: value.clone() for name, value in state.model.items()}
             average.apply()
@@ -599,7 +610,7 @@ class Trainer:
 
     def _save(self, state: State, average: WeightAverage | None = None) -> None:
         """Saves during a stage, with ordinary weights, or with their average."""
-        if self.sharding is not None:  # each process saves its share
+        if self.split is not None:  # each process saves its share
             self.storage.save(state, self.model)
             return
         if self.world.is_first:
@@ -607,10 +618,10 @@ class Trainer:
         self.world.wait_for_first()
 
     def _save_last(self, state: State) -> None:
-        """Saves at the end, and leaves the model with ordinary weights, unless it is sharded."""
-        if self.sharding is not None:
+        """Saves at the end, and leaves the model with ordinary weights, unless it is split."""
+        if self.split is not None:
             if not state.model:
-                state = replace(state, model=self.sharding.share(self.model.state_dict()), data="")
+                state = replace(state, model=self.split.share(self.model.state_dict()), data="")
             self.storage.save(state, self.model)
             return
         if quantization.is_quantized(self.model):

@@ -17,6 +17,7 @@ from sightweave.models.adapters.lora import Lora
 from sightweave.models.nn.block import Block
 from sightweave.models.parts import PartName, choose_parts, enter_training, named_parts
 from sightweave.models.vlm import VLM
+from sightweave.programs.training.context_parallel import ContextParallel
 from sightweave.programs.training.durations import Pace
 from sightweave.programs.training.feature_cache import FeatureCache
 from sightweave.programs.training.feed import Feed, Step
@@ -26,6 +27,7 @@ from sightweave.programs.training.part_norms import PartNorms
 from sightweave.programs.training.rates import rate_factors
 from sightweave.programs.training.settings import Stage
 from sightweave.programs.training.sharding import Sharding
+from sightweave.programs.training.split_model import SplitModel
 from sightweave.programs.training.weight_average import WeightAverage
 
 
@@ -50,7 +52,8 @@ class Work:
         precision: Precision,
         *,
         spent: float,
-        sharding: Sharding | None = None,
+        split: SplitModel | None = None,
+        context: ContextParallel | None = None,
     ) -> Self:
         """Prepares the model for a stage.
 
@@ -60,17 +63,19 @@ class Work:
             stage: The stage.
             precision: Device and number format.
             spent: Seconds that the stage has already trained.
-            sharding: The sharded model; None if each process has a whole one.
+            split: The split model; None if each process has a whole one.
+            context: Splits the tokens over several processes; None if each process has whole rows.
 
         Raises:
             RecipeError: the stage trains nothing, or its schedule does not fit its steps.
         """
         prepare(model, stage, stage.lora)
+        over = None if split is None else split.over
 
         chosen = stage.optimizer
         try:
             factors = rate_factors(model, named_parts(model), chosen.lr_multipliers, chosen.layer_decay)
-            optimizer = chosen.build(model, factors, feed.world)
+            optimizer = chosen.build(model, factors, over)
             pace = Pace(stage, spent=spent)
             if stage.ema:
                 optimizer.average = WeightAverage(optimizer.own, stage.ema)
@@ -84,13 +89,14 @@ class Work:
             stage,
             precision,
             feed.world,
-            sharding,
-            None if sharding is None else feed.stand_in(),
+            split,
+            feed.stand_in() if isinstance(split, Sharding) else None,
+            context,
         )
         features = None
         if stage.cache_features:
             features = FeatureCache(model.encoders, precision, stage.cache_features << 20)
-        norms = PartNorms(model, optimizer.parameters, feed.world)
+        norms = PartNorms(model, optimizer.parameters, over)
         return cls(stage, feed, gradients, optimizer, pace, features, norms)
 
     def loss(self, microsteps: Sequence[Step], *, is_measured: bool = False) -> float:
@@ -112,8 +118,8 @@ class Work:
         if is_measured:
             self.norms.before()
         parameters, most = list(self.optimizer.parameters.values()), self.stage.max_grad_norm or math.inf
-        if self.gradients.sharding is not None:
-            return self.gradients.sharding.clip(parameters, most)
+        if self.gradients.split is not None:
+            return self.gradients.split.clip(parameters, most)
         return float(nn.utils.clip_grad_norm_(parameters, most))
 
     def update(self, factor: float, step: int) -> None:

@@ -1,8 +1,14 @@
-"""The processes that train one model together; only this module and `sharding` use ``torch.distributed``.
+"""The processes that train one model together; only the modules that split the model also use ``torch.distributed``.
 
 ``torchrun`` starts the processes and describes them in their environment. Each process computes the gradient of its share of
 every batch, with a whole model or with its rows of a sharded one. The sums over all processes are the same in each of them,
 so all make the same update. A single process never uses ``torch.distributed``.
+
+With tensor or context parallelism, a group of neighbouring processes computes each share together. For ``dp=2`` and
+``tp=3``::
+
+    World.group     0 1 2 | 3 4 5    same samples, other columns of the weights
+    World.data      0 3 | 1 4 | 2 5  same columns of the weights, other samples
 """
 
 from __future__ import annotations
@@ -42,12 +48,35 @@ class Mesh:
     """How many processes train the model together."""
 
     dp: PositiveInt = 1
-    """Number of data-parallel processes, as started by torchrun; each computes its share of every batch."""
+    """Number of shares of every batch (data parallel). Each is computed by one process, or by mesh.tp processes."""
+    tp: PositiveInt = 1
+    """Number of processes that split the blocks of the language model between them (tensor parallel), for models whose
+    blocks do not fit into the memory of one. torchrun starts mesh.dp times mesh.tp processes."""
+    cp: PositiveInt = 1
+    """Number of processes that split the tokens of every row between them (context parallel), for long sequences.
+    torchrun starts mesh.dp times mesh.cp processes."""
     shard: bool = False
     """Whether each process holds only its share of the weights, gradients and optimizer state (FSDP2), for models that do
     not fit into the memory of one."""
     timeout: PositiveFloat = 600.0
     """Maximum time in seconds that a process waits for the others before the run stops."""
+
+    def __post_init__(self) -> None:
+        if self.shard and self.tp > 1:
+            raise ValueError(
+                f"mesh.shard is true and mesh.tp is {self.tp}, which cannot be combined; set mesh.tp=1 to shard all "
+                "weights, or mesh.shard=false to split only the blocks of the language model"
+            )
+        if self.cp > 1 and (self.shard or self.tp > 1):
+            other = "mesh.shard=false" if self.shard else "mesh.tp=1"
+            raise ValueError(
+                f"mesh.cp is {self.cp}, which cannot be combined with mesh.shard or mesh.tp; set {other}, or mesh.cp=1"
+            )
+
+    @property
+    def size(self) -> int:
+        """Number of processes."""
+        return self.dp * self.tp * self.cp
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +99,27 @@ class World:
     link: Link | None = None
     """Connection to the other processes; None if it is not open."""
     shards: bool = False
-    """Whether the weights are sharded over the processes (see `Sharding`)."""
+    """Whether no process holds all weights of the model (see `SplitModel`)."""
+    tensor: World | None = None
+    """The processes that split the language model and train on the same samples; None without tensor parallelism."""
+    context: World | None = None
+    """The processes that split the tokens of the same samples; None without context parallelism."""
+    replicas: World | None = None
+    """The processes with the same rank in other groups, if there is `tensor` or `context`."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.size:
             raise ValueError(f"the rank of {self.size} processes is 0 to {self.size - 1} (got {self.rank}).")
+
+    @property
+    def group(self) -> World | None:
+        """The processes that compute the same samples together; None if each has its own."""
+        return self.tensor or self.context
+
+    @property
+    def data(self) -> World:
+        """The processes among which the samples of a batch are divided."""
+        return self if self.replicas is None else self.replicas
 
     @property
     def patience(self) -> float:
@@ -103,7 +148,7 @@ class World:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64)
         with self._talking("sum numbers") as link:
-            link.distributed.all_reduce(total)
+            link.distributed.all_reduce(total, group=link.group)
         return total.tolist()
 
     def mean(self, value: float) -> float:
@@ -126,13 +171,13 @@ class World:
         text = bytearray(json.dumps(value).encode())
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
         with self._talking("exchange values") as link:
-            link.distributed.all_gather(lengths, torch.tensor([len(text)]))
+            link.distributed.all_gather(lengths, torch.tensor([len(text)]), group=link.group)
             counts = [int(length) for length in lengths]
 
             # Texts are padded, since all tensors must have the same size.
             padded = torch.frombuffer(text.ljust(max(counts)), dtype=torch.uint8)
             texts = [torch.empty_like(padded) for _ in range(self.size)]
-            link.distributed.all_gather(texts, padded)
+            link.distributed.all_gather(texts, padded, group=link.group)
 
         return [json.loads(one.numpy().tobytes()[:count]) for one, count in zip(texts, counts, strict=True)]
 
@@ -195,7 +240,8 @@ class World:
             # Start them all, so that one bucket is copied while another is on its way.
             for bucket in _buckets(tensors):
                 flat = torch.cat([one.reshape(-1) for one in bucket])
-                running.append((bucket, flat, link.distributed.all_reduce(flat, async_op=True)))
+                work = link.distributed.all_reduce(flat, group=link.group, async_op=True)
+                running.append((bucket, flat, work))
 
             for bucket, flat, work in running:
                 work.wait()
@@ -216,7 +262,7 @@ class World:
             for one in tensors:
                 # As bytes, since not every type can be sent.
                 whole = one.detach().contiguous()
-                link.distributed.broadcast(whole.reshape(-1).view(torch.uint8), src=0)
+                link.distributed.broadcast(whole.reshape(-1).view(torch.uint8), group=link.group, group_src=0)
                 one.copy_(whole)
 
     def rows(self, count: int) -> slice:
@@ -224,23 +270,43 @@ class World:
         share = -(-count // self.size)
         return slice(min(self.rank * share, count), min((self.rank + 1) * share, count))
 
-    def gather_rows(self, own: Tensor, count: int) -> Tensor:
+    def gather_rows(self, own: Tensor, count: int, dim: int = 0) -> Tensor:
         """The whole tensor, of which each process holds the rows of `rows`.
 
         Args:
             own: The rows of this process.
             count: Number of rows of the whole tensor.
+            dim: The dimension along which the tensor is split.
         """
         if self.size == 1:
             return own
         # All shares must have the same size.
+        own = own.movedim(dim, 0)
         share = -(-count // self.size)
         padded = own.new_zeros(share, *own.shape[1:])
         padded[: len(own)] = own
         with self._talking("gather the rows of a tensor") as link:
             shares = [torch.empty_like(padded) for _ in range(self.size)]
-            link.distributed.all_gather(shares, padded)
-        return torch.cat(shares)[:count]
+            link.distributed.all_gather(shares, padded, group=link.group)
+        return torch.cat(shares)[:count].movedim(0, dim)
+
+    def add_up_rows(self, whole: Tensor, dim: int = 0) -> Tensor:
+        """The sum over all processes, of which each gets its own rows; the number of processes must divide that of rows.
+
+        Args:
+            whole: A tensor of the same shape in all processes.
+            dim: The dimension that is split.
+        """
+        if self.size == 1:
+            return whole
+        ahead = whole.movedim(dim, 0).contiguous()
+        found = ahead.new_empty(len(ahead) // self.size, *ahead.shape[1:])
+        with self._talking("sum the rows of a tensor") as link:
+            # Older versions of torch have another name for it.
+            older = link.distributed.reduce_scatter_tensor
+            reduce = getattr(link.distributed, "reduce_scatter_single", older)
+            reduce(found, ahead, group=link.group)
+        return found.movedim(0, dim)
 
     # Devices.
 
@@ -305,33 +371,51 @@ class World:
             raise self._lost(doing, self.link, error) from error
 
     def _lost(self, doing: str, link: Link, error: RuntimeError) -> OtherProcessError:
+        rank, size = link.process
         return OtherProcessError(
-            f"process {self.rank} of {self.size} could not {doing}: another process stopped, hangs for more than "
+            f"process {rank} of {size} could not {doing}: another process stopped, hangs for more than "
             f"mesh.timeout ({link.timeout:g} s) or cannot be reached ({_reason(error)}). See the messages of the others."
         )
 
 
 class Link:
-    """An open connection to the other processes.
+    """An open connection to the other processes, or to those of a group.
 
     Args:
         timeout: Maximum time of an operation in seconds.
-        patient: Process group of all processes, whose operations may take up to a day.
+        patient: Process group of the same processes, whose operations may take up to a day.
+        process: Rank of this process among all, and their number.
+        group: Process group of ``torch.distributed``; None for all processes.
     """
 
-    def __init__(self, timeout: float, patient: Any) -> None:
+    def __init__(self, timeout: float, patient: Any, process: tuple[int, int], group: Any = None) -> None:
         import torch.distributed
 
-        self.timeout = timeout
+        self.timeout, self.process, self.group = timeout, process, group
         self.distributed: Any = torch.distributed  # most of its functions have no types
         self._patient = patient
         self._is_open = True
+
+    def split(self, groups: Sequence[Sequence[int]]) -> World:
+        """The group of this process among several, which all processes create together.
+
+        Args:
+            groups: The ranks of each group; every process is in one of them.
+        """
+        rank, _ = self.process
+        found = World()
+        for ranks in groups:
+            made = self.distributed.new_group(list(ranks), timeout=timedelta(seconds=self.timeout))
+            if rank in ranks:
+                link = Link(self.timeout, made, self.process, made)
+                found = World(ranks.index(rank), len(ranks), link=link)
+        return found
 
     # These send a number instead of waiting for a key of the store: a connection breaks when a process ends, a key does not.
 
     def wait_for_first(self) -> None:
         """Waits until the first process has called this as often as this one."""
-        self.distributed.broadcast(torch.zeros(1), src=0, group=self._patient)
+        self.distributed.broadcast(torch.zeros(1), group=self._patient, group_src=0)
 
     def wait_for_all(self) -> None:
         """Waits until all processes have called this as often as this one."""
@@ -361,20 +445,38 @@ def opened(mesh: Mesh, environment: Mapping[str, str]) -> Iterator[World]:
         int(environment.get(name, default))
         for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
     )
-    if size != mesh.dp:
-        raise RecipeError(
-            f"mesh.dp is {mesh.dp}, but {size} process(es) were started (WORLD_SIZE); set mesh.dp={size}, or start "
-            f"{mesh.dp}: torchrun --nproc-per-node {mesh.dp} -m sightweave train ..."
-        )
+    if size != mesh.size:
+        raise RecipeError(_other_size(mesh, size))
     if size == 1:
         yield World()
         return
 
-    world = World(rank, size, local_rank, _connected(mesh.timeout, environment), mesh.shard)
+    link = _connected(mesh.timeout, environment)
+    world = World(rank, size, local_rank, link, shards=mesh.shard)
+    count = mesh.tp * mesh.cp
+    if count > 1:
+        group = link.split([range(first, first + count) for first in range(0, size, count)])
+        world = replace(world, replicas=link.split([range(first, size, count) for first in range(count)]))
+        world = replace(world, context=group) if mesh.cp > 1 else replace(world, tensor=group, shards=True)
     try:
         yield world
     finally:
         world.close()
+
+
+def _other_size(mesh: Mesh, size: int) -> str:
+    """The message for another number of processes than that of the mesh."""
+    if mesh.size == mesh.dp:
+        return (
+            f"mesh.dp is {mesh.dp}, but {size} process(es) were started (WORLD_SIZE); set mesh.dp={size}, or start "
+            f"{mesh.dp}: torchrun --nproc-per-node {mesh.dp} -m sightweave train ..."
+        )
+    name, count = ("cp", mesh.cp) if mesh.cp > 1 else ("tp", mesh.tp)
+    return (
+        f"mesh.dp is {mesh.dp} and mesh.{name} is {count}, which needs {mesh.size} processes, but {size} process(es) were "
+        f"started (WORLD_SIZE); set them so that their product is {size}, or start {mesh.size}: "
+        f"torchrun --nproc-per-node {mesh.size} -m sightweave train ..."
+    )
 
 
 @contextlib.contextmanager
@@ -437,7 +539,7 @@ def _connected(timeout: float, environment: Mapping[str, str]) -> Link:
             f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']} within mesh.timeout ({timeout:g} s): "
             f"{_reason(error)}. Check that all of them were started and that the address can be reached."
         ) from error
-    return Link(timeout, patient)
+    return Link(timeout, patient, (rank, size))
 
 
 def _reason(error: RuntimeError) -> str:

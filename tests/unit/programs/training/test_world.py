@@ -87,6 +87,39 @@ def test_another_number_of_processes_is_refused(dp: int, environment: dict[str, 
         pass
 
 
+def test_the_processes_of_groups_count_too() -> None:
+    message = (
+        r"mesh.dp is 2 and mesh.tp is 4, which needs 8 processes, but 2 process\(es\) were started \(WORLD_SIZE\); .*"
+        "product is 2, or start 8: torchrun --nproc-per-node 8"
+    )
+    environment = {"WORLD_SIZE": "2", "RANK": "0"}
+    with pytest.raises(RecipeError, match=message), opened(Mesh(dp=2, tp=4), environment):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("fields", "remedy"), [({"shard": True}, "set mesh.shard=false"), ({"tp": 2}, "set mesh.tp=1")]
+)
+def test_context_parallelism_is_not_combined(fields: dict[str, Any], remedy: str) -> None:
+    message = f"mesh.cp is 2, which cannot be combined with mesh.shard or mesh.tp; {remedy}"
+    with pytest.raises(ValueError, match=message):
+        Mesh(cp=2, **fields)
+
+
+def test_a_group_splits_the_tokens_or_the_model() -> None:
+    group = World(1, 2)
+    assert World().group is None
+    assert World(1, 4, context=group).group is group
+    assert World(1, 4, tensor=group).group is group
+
+
+def test_sharding_and_splitting_cannot_be_combined() -> None:
+    with pytest.raises(
+        ValueError, match=r"mesh.shard is true and mesh.tp is 2, .* set mesh.tp=1 .* mesh.shard=false"
+    ):
+        Mesh(shard=True, tp=2)
+
+
 def test_processes_that_torchrun_did_not_start_are_told_so() -> None:
     environment = {"WORLD_SIZE": "2", "RANK": "1"}
     with (
@@ -117,7 +150,7 @@ def test_the_precision_of_one_process_stays() -> None:
     assert World().precision(chosen) is chosen
 
 
-def test_only_two_modules_use_torch_distributed() -> None:
+def test_only_modules_of_the_mesh_use_torch_distributed() -> None:
     source = Path(sightweave.__file__).parent
     users = set()
     for path in source.rglob("*.py"):
@@ -129,4 +162,5 @@ def test_only_two_modules_use_torch_distributed() -> None:
                 names = ["torch.distributed"]
             if any(name.startswith("torch.distributed") for name in names):
                 users.add(path.relative_to(source).as_posix())
-    assert users == {"programs/training/sharding.py", "programs/training/world.py"}
+    modules = ("sharding", "tensor_parallel", "world")
+    assert users == {f"programs/training/{name}.py" for name in modules}
