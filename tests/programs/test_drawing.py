@@ -250,7 +250,7 @@ def test_drawings_are_scored_by_another_run(folder: Path, judge: Path, tmp_path:
 
     # Stored scores can be read and compared, although the drawings themselves are not stored.
     text = sightweave.report(tmp_path / "one").read_text()
-    assert "drawn_attributes" in text
+    assert "drawn attributes" in text
     _, compared = sightweave.beside(tmp_path / "one", tmp_path / "three")
     assert "drawing" in compared
 
