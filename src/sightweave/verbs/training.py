@@ -424,7 +424,7 @@ def _can_be_scored(plan: Plan) -> bool:
 
 def _score(run: Run, plan: Plan, folder: Path, console: Console | None, *, step: int) -> dict[str, float]:
     """Evaluates the held-out splits, adds the scores to TensorBoard at this step, and returns them by name."""
-    answering = Answering(run.predictor(), plan.recipe, plan.recipe, folder, lambda: plan.sources)
+    answering = Answering(run.predictor(), plan.recipe, plan.recipe, folder, lambda: plan.sources, run=run)
     found = evaluate_into(answering, plan.recipe, folder, plan.held_out, console, lambda: plan.sources)
     add_to_tensorboard(folder, found, step=step)
     return {tag.replace(", ", "/"): value for tag, value in scores_by_tag(found).items()}
