@@ -173,7 +173,9 @@ class _Mean:
     is_proportion: bool
 
     def total(self, sums: np.ndarray) -> np.ndarray:
-        found: np.ndarray = sums[..., 0] / sums[..., 1]
+        """The mean, from ``... 2`` to ``...``; NaN without rows."""
+        found = np.full(sums.shape[:-1], np.nan)
+        np.divide(sums[..., 0], sums[..., 1], out=found, where=sums[..., 1] > 0)
         return found
 
 
