@@ -14,6 +14,7 @@ UNIT := tests/unit tests/contracts
 
 help:
 	@echo "make demo   train a small model from scratch and see it answer (about ten minutes; QUICK=1: three)"
+	@echo "            SIGNS=1: see it translate the words in images (about half an hour; QUICK=1: a few minutes)"
 	@echo "make test   everything: format, lint, types, import order, all tests"
 	@echo "make quick  ruff, the house tests and the fastest unit tests of every room, in about half a minute"
 	@echo "make check  the same without the slow tests"
@@ -45,7 +46,7 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@ $(VENV)/.run
 
 demo: $(VENV)/.run
-	@$(BIN)/python -m sightweave demo $(if $(QUICK),--quick)
+	@$(BIN)/python -m sightweave demo $(if $(QUICK),--quick) $(if $(SIGNS),--signs)
 
 $(VENV)/.stamps: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV) what pretrained parts need; this takes a few minutes the first time ..."

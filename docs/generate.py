@@ -26,6 +26,7 @@ FAMILIES = {
     "Text, images and order": "data/inputs",
     "Metrics": "answers/metrics",
     "Decoding": "answers/decoding",
+    "Explainers": "answers/explainers",
     "Training": "programs/training",
 }
 ROOMS = {

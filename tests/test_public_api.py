@@ -16,6 +16,7 @@ from sightweave import api, cli
 
 NAMES = {
     "VLM",
+    "Explanation",
     "Recipe",
     "Run",
     "SightweaveError",
@@ -30,8 +31,11 @@ NAMES = {
     "compare",
     "compose",
     "detect_data",
+    "draw",
     "evaluate",
+    "explain",
     "export",
+    "faithfulness",
     "find_lr",
     "forecast",
     "generate",

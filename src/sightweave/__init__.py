@@ -20,8 +20,11 @@ if TYPE_CHECKING:
         compare,
         compose,
         detect_data,
+        draw,
         evaluate,
+        explain,
         export,
+        faithfulness,
         find_lr,
         forecast,
         generate,
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
         translate,
     )
     from sightweave.core.errors import SightweaveError
+    from sightweave.core.explanation import Explanation
     from sightweave.core.text_regions import TextRegion
     from sightweave.models.vlm import VLM
     from sightweave.recipe import Recipe
@@ -49,11 +53,13 @@ _PLACES = {
     "Recipe": "recipe",
     "Run": "run",
     "runs": "verbs.runs",
+    "Explanation": "core.explanation",
     "SightweaveError": "core.errors",
     "TextRegion": "core.text_regions",
 }
 __all__ = [
     "VLM",
+    "Explanation",
     "Recipe",
     "Run",
     "SightweaveError",
@@ -68,8 +74,11 @@ __all__ = [
     "compare",
     "compose",
     "detect_data",
+    "draw",
     "evaluate",
+    "explain",
     "export",
+    "faithfulness",
     "find_lr",
     "forecast",
     "generate",

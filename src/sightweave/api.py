@@ -1,19 +1,20 @@
 """The functions behind the commands, one for each, with the same names.
 
 ``forecast`` what a recipe costs, ``train`` it or ``compare`` many, ``load`` a run, ``generate``, ``caption`` and
-``translate`` with it, ``evaluate`` it, and write its ``report``.
+``translate`` with it, ``explain`` its answers, ``evaluate`` it, and write its ``report``.
 """
 
 from __future__ import annotations
 
 from sightweave.recipe import Recipe
 from sightweave.run import Run
-from sightweave.verbs.answering import answer_all, caption, generate, submission, translate
+from sightweave.verbs.answering import answer_all, caption, draw, explain, generate, submission, translate
 from sightweave.verbs.building import build, compose, load
 from sightweave.verbs.checking import check
 from sightweave.verbs.comparing import compare
 from sightweave.verbs.data import cache_data, check_data, sample_data
 from sightweave.verbs.evaluating import beside, evaluate, predictor, report
+from sightweave.verbs.explaining import faithfulness
 from sightweave.verbs.exporting import export
 from sightweave.verbs.forecasting import forecast
 from sightweave.verbs.listing import FAMILIES, kinds, pairs, recipes
@@ -37,8 +38,11 @@ __all__ = [
     "compare",
     "compose",
     "detect_data",
+    "draw",
     "evaluate",
+    "explain",
     "export",
+    "faithfulness",
     "find_lr",
     "forecast",
     "generate",

@@ -86,6 +86,12 @@ DataArgument = Annotated[
 ]
 Decoding = Annotated[str, typer.Option(help="Decoding method: greedy, sampling or beam.")]
 Tokens = Annotated[int, typer.Option(help="Maximum number of tokens per answer.")]
+AnswerTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="Maximum number of tokens per answer; by default 96, and room for one image if the writer makes images."
+    ),
+]
 Stop = Annotated[
     list[str] | None,
     typer.Option(
@@ -413,8 +419,8 @@ def generate(  # one parameter for each option of the command
     writer: Annotated[
         str,
         typer.Option(
-            help="Writer: text, or rendered, which also draws the regions that an answer names into the image, as PNG files "
-            "in a folder next to --out."
+            help="Writer: text; rendered, which also draws the regions that an answer names into the image; or "
+            "image_tokens, which makes the images that the model writes. Images are PNG files in a folder next to --out."
         ),
     ] = "text",
     decoding: Decoding = "greedy",
@@ -422,7 +428,7 @@ def generate(  # one parameter for each option of the command
     top_k: TopK = None,
     top_p: TopP = None,
     num_beams: NumBeams = None,
-    max_tokens: Tokens = 96,
+    max_tokens: AnswerTokens = None,
     stop: Stop = None,
     seed: Seed = 0,
     trust_run: TrustRun = False,
@@ -444,7 +450,7 @@ def generate(  # one parameter for each option of the command
             options["progress"] = False
         pictures = None if out is None or writer == "text" else out.with_name(f"{out.stem}-pictures")
         rows = api.answer_all(run, data_of(data), pictures=pictures, trust_run=trust_run, **options)
-        return _answered(rows, out, submission)
+        return _answered(rows, out, submission, () if pictures is None else ("picture", "faults"))
 
     # Questions about one image; a single answer is streamed.
     loaded = api.load(run, trust_run=trust_run)
@@ -472,8 +478,17 @@ def _answer(image: Path | None, prompt: str, answer: Any) -> "json_results.Answe
     return {"image": shown, "prompt": prompt, "answer": answer.text, "logprob": answer.logprob}
 
 
-def _answered(rows: Iterator[Any], out: Path | None, submission: str | None) -> Result:
-    """The answers to a dataset: printed, written to a file, or written as a submission file."""
+def _answered(
+    rows: Iterator[Any], out: Path | None, submission: str | None, more: tuple[str, ...] = ()
+) -> Result:
+    """The answers to a dataset: printed, written to a file, or written as a submission file.
+
+    Args:
+        rows: The answers.
+        out: The file.
+        submission: Name of the benchmark.
+        more: Further columns, if the file is a table.
+    """
 
     def written() -> Iterator[Any]:
         if submission is not None:
@@ -487,7 +502,7 @@ def _answered(rows: Iterator[Any], out: Path | None, submission: str | None) -> 
                 files.write_text(out, text)
             yield from found
         else:
-            yield from rows if out is None else answer_files.write(out, rows)
+            yield from rows if out is None else answer_files.write(out, rows, more)
 
     def show() -> None:
         count = 0
@@ -498,6 +513,112 @@ def _answered(rows: Iterator[Any], out: Path | None, submission: str | None) -> 
         echo(f"{count} answers in {out}" if out else f"{count} answers", err=True)
 
     return Result(written, show)
+
+
+@command(app)
+def explain(  # one parameter for each option of the command
+    run: RunArgument,
+    image: Annotated[
+        Path | None,
+        typer.Argument(help="Image file: JPEG, PNG, WebP or GIF.", callback=refuse(places.check_picture)),
+    ] = None,
+    prompt: Annotated[str | None, typer.Argument(help="Question about the image.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Method: a kind from `sightweave list explainers` (default: occlusion), or a mapping such as "
+            '"{kind: occlusion, window: [2]}". Can be repeated with --test, which tries all by default.'
+        ),
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option(help="Answer to explain. Without it, the run answers first.")
+    ] = None,
+    word: Annotated[
+        str | None,
+        typer.Option(help="Word of the answer to explain. Without it, the whole answer is explained."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Text to compare the word or answer with: what decided against this text."),
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            help="Data with regions on which to test the methods, instead of explaining an answer, such as scenes.",
+            callback=refuse(places.check_data),
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Number of questions of --test.")] = 100,
+    trust_run: TrustRun = False,
+) -> Result:
+    """Explain an answer: which places of the image and which tokens of the question contributed to it."""
+    if test is not None:
+        return _tested(run, data_of([test]), method or [], samples, trust_run)
+    if image is None or prompt is None:
+        raise typer.BadParameter("give an image and a question, or --test DATA.")
+    if len(method or []) > 1:
+        raise typer.BadParameter("give one --method; several are for --test.")
+
+    from sightweave import api
+
+    found = api.explain(
+        run,
+        image,
+        prompt,
+        method=places.value_of(method[0]) if method else "occlusion",
+        answer=answer,
+        word=word,
+        against=against,
+        trust_run=trust_run,
+    )
+
+    def plain() -> "json_results.Explained":
+        return found.to_plain()  # type: ignore[return-value]  # with exactly these fields
+
+    def show() -> None:
+        from sightweave.pages import explained
+
+        console = _stdout()
+        for line in explained.lines(found):
+            console.print(line, soft_wrap=True)
+
+    return Result(plain, show)
+
+
+def _tested(run: Path, data: Any, methods: list[str], samples: int, trust_run: bool) -> Result:
+    """Tests methods of explanation on data."""
+    from sightweave import api
+
+    found = api.faithfulness(run, data, methods=methods, samples=samples, trust_run=trust_run)
+
+    def plain() -> "Iterator[json_results.TestedMethod]":
+        for name, measures in found.methods.items():
+            scores = {each: [one.value, one.low, one.high] for each, one in measures.items()}
+            is_control = name not in found.gains
+            yield {
+                "method": name,
+                "is_control": is_control,
+                "scores": scores,
+                "verdict": "" if is_control else found.verdict(name),
+            }
+        for name in found.refused:
+            yield {"method": name, "is_control": False, "scores": {}, "verdict": found.verdict(name)}
+
+    def show() -> None:
+        from rich.table import Table
+
+        first = next(iter(found.methods.values()))
+        table = Table(
+            "method", *[name.replace("_", " ") for name in first], title=f"{found.trials} questions"
+        )
+        for name, measures in found.methods.items():
+            cells = [f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})" for one in measures.values()]
+            table.add_row(name, *cells)
+        _stdout().print(table)
+        for name in [*found.gains, *found.refused]:
+            echo(found.verdict(name))
+
+    return Result(plain, show)
 
 
 @command(app)
@@ -533,6 +654,13 @@ def translate(  # one parameter for each option of the command
             help="PNG file for the image with the translated words.", callback=refuse(outputs.check_picture)
         ),
     ] = None,
+    writer: Annotated[
+        str,
+        typer.Option(
+            help="Writer of the translated words: rendered, which sets them in a font, or image_tokens, if the model draws "
+            "them."
+        ),
+    ] = "rendered",
     font: Annotated[
         list[str] | None,
         typer.Option(
@@ -542,7 +670,7 @@ def translate(  # one parameter for each option of the command
     ] = None,
     min_size: Annotated[int, typer.Option(min=1, help="Minimum font size in pixels.")] = 8,
     decoding: Decoding = "greedy",
-    max_tokens: Tokens = 96,
+    max_tokens: AnswerTokens = None,
     seed: Seed = 0,
     trust_run: TrustRun = False,
 ) -> Result:
@@ -556,6 +684,7 @@ def translate(  # one parameter for each option of the command
         text,
         to=to,
         out=out,
+        writer=writer,
         font=tuple(font or ()),
         min_size=min_size,
         decoding=decoding,
@@ -574,6 +703,46 @@ def translate(  # one parameter for each option of the command
         return found
 
     return Result(plain, lambda: echo(answer.text))
+
+
+@command(app)  # one parameter per option, as for generate
+def draw(  # one parameter for each option of the command
+    run: RunArgument,
+    description: Annotated[str, typer.Argument(help="What to draw, such as 'a red ball'.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="PNG file for the drawing.", callback=refuse(outputs.check_picture)),
+    ] = Path("drawing.png"),
+    guidance: Annotated[
+        float, typer.Option(min=0, help="How closely to follow the description; 1 adds no guidance.")
+    ] = 1.0,
+    decoding: Annotated[
+        str, typer.Option(help="Decoding method for the image: sampling or greedy.")
+    ] = "sampling",
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    seed: Seed = 0,
+    trust_run: TrustRun = False,
+) -> Result:
+    """Draw what a text describes, with a run that writes image tokens."""
+    from sightweave import api
+
+    loaded = api.load(run, trust_run=trust_run)
+    answer = api.draw(
+        loaded,
+        description,
+        out=out,
+        guidance=guidance,
+        picture_decoding=_decoding(decoding, temperature, top_k, top_p, None),
+        seed=seed,
+    )
+    asked = loaded.recipe.task("drawing").build().prompt(description)
+
+    def plain() -> "json_results.Answer":
+        return _answer(None, asked, answer) | {"picture": str(out)}
+
+    return Result(plain, lambda: echo(out))
 
 
 @command(app)
@@ -1038,13 +1207,18 @@ def detect(
 
 @command(app)
 def demo(
-    quick: Annotated[bool, typer.Option(help="Train for about three minutes instead of ten.")] = False,
+    quick: Annotated[bool, typer.Option(help="Train for a few minutes only.")] = False,
+    signs: Annotated[
+        bool, typer.Option("--signs", help="Translate the words in images, and draw the translations.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder.", callback=refuse(outputs.check_run))] = None,
 ) -> Result:
     """Train a small model from scratch and see it answer questions about images it has never seen."""
     from sightweave import demo as story
+    from sightweave import demo_signs
 
-    run = story.tell(quick=quick, out=out, console=_stdout())
+    tell = demo_signs.tell if signs else story.tell
+    run = tell(quick=quick, out=out, console=_stdout())
     return Result(lambda: _trained(run), lambda: None, _status(run))
 
 

@@ -6,7 +6,7 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,21 +33,26 @@ _TASKS = {
     "vqa": "questions (VQA)",
     "reasoning": "reasoning",
     "translation": "translation",
+    "reading": "reading signs",
+    "image_translation": "translating signs",
 }
 
 _SPLITS = {
     "scenes": "New scenes",
     "combinations": "Pairs not seen in training",
     "combinations, met pairs": "The same scenes, pairs seen in training",
+    "combinations, phrases": "Phrases not seen in training",
+    "combinations, faces": "A typeface not seen in training",
+    "combinations, pairs": "Pairs of a word and a thing not seen in training",
 }
 """Titles of the splits of the ``scenes`` dataset."""
 
 
-def _free(folder: Path, recipe: Path) -> Path:
+def free_folder(folder: Path, recipe: Path, settings: Sequence[str] = ()) -> Path:
     """The folder, or the first numbered one of that name, that holds no run, or an unfinished one of the recipe."""
     from sightweave import api
 
-    given = json.loads(json.dumps(api.read_recipe(recipe).to_plain()))
+    given = json.loads(json.dumps(api.read_recipe(recipe, settings).to_plain()))
     count, free = 1, folder
     while holds_run(free) and not _is_unfinished(free, given):
         count += 1
@@ -71,7 +76,7 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
     logging.getLogger("sightweave").setLevel(logging.ERROR)
     began = time.perf_counter()
     recipe = find("demo_quick" if quick else "demo")
-    folder = out or _free(Path("runs") / ("demo-quick" if quick else "demo"), recipe)
+    folder = out or free_folder(Path("runs") / ("demo-quick" if quick else "demo"), recipe)
     console.print(
         "[bold]Sightweave[/bold] draws a small world of shapes and objects, asks questions about it,\nand trains "
         f"a vision-language model on it from scratch.\nRecipe: {escape(str(recipe))}. Run: {escape(str(folder))}\n"
@@ -83,13 +88,13 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
         )
         return run
     trained = time.perf_counter()
-    console.print(f"\nTrained in {_minutes(trained - began)}. Now some images it has never seen.\n")
+    console.print(f"\nTrained in {minutes(trained - began)}. Now some images it has never seen.\n")
 
     # Scores, then some answers of the first split.
     evaluations = api.evaluate(run, console=console)
     scored = time.perf_counter()
     for evaluation in evaluations:
-        console.print(_scores(evaluation))
+        console.print(score_table(evaluation))
         console.print(f"{escape(evaluation.sentence)}\n")
     kept = _kept_pictures(folder)
     _answers(console, evaluations[0], kept)
@@ -97,7 +102,7 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
 
     # What to try next.
     console.print(
-        f"\nTraining took {_minutes(trained - began)}, evaluation {_minutes(scored - trained)}."
+        f"\nTraining took {minutes(trained - began)}, evaluation {minutes(scored - trained)}."
         f"\nFull report: [bold]{escape(str(folder / 'report.html'))}[/bold]"
         "\nThis model knows drawn scenes only. What to try next:"
         f"\n  sightweave data sample scenes --split scenes --out sheet.png"
@@ -109,11 +114,12 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
     return run
 
 
-def _minutes(seconds: float) -> str:
+def minutes(seconds: float) -> str:
+    """A duration as text."""
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
-def _scores(evaluation: Evaluation) -> Table:
+def score_table(evaluation: Evaluation) -> Table:
     """A table of the scores of each task, with and without the right image."""
     about = _SPLITS.get(evaluation.split, evaluation.split)
     table = Table(title=f"{about}: correct answers in % (mean over question types)")

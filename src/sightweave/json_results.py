@@ -41,7 +41,7 @@ class Compared(TypedDict):
 
 
 class Answer(TypedDict, total=False):
-    """``generate``, ``caption`` and ``translate``: one line per answer."""
+    """``generate``, ``caption``, ``translate`` and ``draw``: one line per answer."""
 
     id: str
     """The row's id, if the data gives one."""
@@ -54,9 +54,49 @@ class Answer(TypedDict, total=False):
     logprob: float | None
     """Mean natural-log probability per token."""
     picture: str | None
-    """The file with the image of the answer; null if the answer has no regions. Only if a writer draws."""
+    """The file with the image of the answer; null if the answer has none. Only if a writer draws."""
     faults: Sequence[str]
     """One sentence per region of the answer that was left out. Only if a writer draws."""
+
+
+class Explained(TypedDict):
+    """``explain``: one object."""
+
+    method: str
+    """Kind of the explainer."""
+    answer: str
+    """The explained answer."""
+    word: str | None
+    """The explained word; null for the whole answer."""
+    against: str | None
+    """The text with which the word or answer is compared; null if there is none."""
+    score: float
+    """The explained score: log-odds, or the difference of two logits."""
+    unit: str
+    """Unit of all values."""
+    media: Sequence[Mapping[str, Any]]
+    """Each medium of the prompt with its ``name``, ``modality`` and ``values``, nested lists in the shape of its grid."""
+    tokens: Sequence[str]
+    """Text of each token of the prompt."""
+    token_values: Sequence[float] | None
+    """One value for each of ``tokens``; null if the method explains media only."""
+    baseline: str
+    """Input that stands for absence; empty if the method has none."""
+    completeness_error: float | None
+    """Difference between the sum of the values and the rise of the score from the baseline, as a share of that rise."""
+
+
+class TestedMethod(TypedDict):
+    """``explain`` with ``--test``: one line per method, followed by the maps that know nothing of the model."""
+
+    method: str
+    """Kind of the explainer, or name of the map."""
+    is_control: bool
+    """Whether it is a map that knows nothing of the model."""
+    scores: Mapping[str, Sequence[float]]
+    """Each measure with its mean and the ends of its 95 % interval; empty if the method cannot explain the model."""
+    verdict: str
+    """One sentence; empty for a control."""
 
 
 class Page(TypedDict):

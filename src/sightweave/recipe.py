@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_core import ArgsKwargs
 
+from sightweave.answers.decoding import sampling
 from sightweave.core import catalog, gguf, old_names, places, transformers_folder
 from sightweave.core import config as configs
 from sightweave.core.config import config, downloaded, one_of
@@ -44,7 +45,7 @@ from sightweave.data.reading.subset import all_or_drawn
 from sightweave.models.keymaps import _base as keymaps
 from sightweave.models.pairs import declared
 from sightweave.models.vlm import VLM
-from sightweave.programs.evaluation.controls import CONTROLS
+from sightweave.programs.evaluation.controls import ALL as CONTROLS
 from sightweave.programs.training.settings import BOUNDS, DURATIONS, Settings
 from sightweave.programs.training.world import Mesh
 
@@ -415,8 +416,14 @@ class Evaluation:
         "no_image",
         "shuffled_image",
         "blank_image",
+        "copied_source",
     )
-    """Controls: modified inputs with which the questions are asked again. ``sightweave list controls`` lists all of them."""
+    """Controls: modified inputs with which the questions are asked again, and ``copied_source``, a translation of images
+    that changes nothing. ``sightweave list controls`` lists all of them."""
+    guidance: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Factor of the difference that a description makes to a drawing; above 1, drawings follow it more closely."""
+    picture_decoding: Annotated[Any, one_of("answers.decoding")] = sampling.Config()
+    """Decoding method for the codes of drawings: a kind in ``answers/decoding``, or its Config."""
     circular: bool = False
     """Whether to ask each multiple-choice question once per rotation of its options, scored by ``circular_choice``."""
     max_tokens: PositiveInt = 96

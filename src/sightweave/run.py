@@ -30,6 +30,7 @@ from sightweave import recipe as recipes
 from sightweave.core import checkpoint, config, files, old_names, places, terminal
 from sightweave.core.device import choose_device, processor_name
 from sightweave.core.errors import CheckpointError, DataError, RecipeError
+from sightweave.core.explanation import Explanation
 from sightweave.core.run_folder import CHECKPOINT as CHECKPOINT
 from sightweave.core.run_folder import FACTS as FACTS
 from sightweave.core.run_folder import GIVEN as GIVEN
@@ -45,7 +46,7 @@ from sightweave.models.parts import named_parts
 from sightweave.models.vlm import VLM
 from sightweave.pages import notebook
 from sightweave.pages.notebook import Shown
-from sightweave.programs import generation
+from sightweave.programs import explanation, generation
 from sightweave.programs.evaluation import scores, stored
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.predictors import run as run_predictor
@@ -191,7 +192,7 @@ class Run:
         *,
         decoding: str | dict[str, Any] = "greedy",
         writer: str | dict[str, Any] = "text",
-        max_tokens: int = 96,
+        max_tokens: int | None = None,
         stop: str | Sequence[str] = (),
         seed: int = 0,
         max_batch_tokens: int | None = None,
@@ -204,7 +205,7 @@ class Run:
             prompt: One text, or a list of texts.
             decoding: A kind in ``answers/decoding``, or a mapping with its settings.
             writer: A kind in ``answers/writers``, or a mapping with its settings.
-            max_tokens: Maximum number of tokens per answer.
+            max_tokens: Maximum number of tokens per answer; None allows 96, and one image if the writer makes images.
             stop: One or more stop texts; an answer is cut before the first stop text that occurs in it.
             seed: Random seed for sampling.
             max_batch_tokens: Maximum number of tokens in a batch, including padding and answers; None derives it from the
@@ -242,7 +243,7 @@ class Run:
         """Answers one prompt and yields the answer piece by piece; options and errors are as for `generate`."""
         self.warn_untrained()
         sample = self._ask(as_media(image), prompt)
-        return generation.stream(self.model, self.processor, sample, _options(**options))
+        return generation.stream(self.model, self.processor, sample, self._options(**options))
 
     def caption(self, image: Image, **options: Any) -> Prediction:
         """Describes an image; options and errors are as for `generate`."""
@@ -330,6 +331,36 @@ class Run:
         prompt = self.recipe.task("image_translation").build().prompt(to)
         return self.generate(image, prompt, **{"writer": "rendered", **options})  # type: ignore[no-any-return]  # one prompt gives one
 
+    def explain(
+        self,
+        image: Image | Sequence[Image] | None,
+        prompt: str,
+        *,
+        method: str | dict[str, Any] = "occlusion",
+        answer: str | None = None,
+        word: str | None = None,
+        against: str | None = None,
+    ) -> Explanation:
+        """Explains an answer: how much each place of the image and each token of the prompt contributed to it.
+
+        Args:
+            image: As for `generate`.
+            prompt: The question.
+            method: A kind in ``answers/explainers``, or a mapping with its settings.
+            answer: Answer to explain; None lets the run answer, with greedy decoding.
+            word: A word of the answer, or several neighbouring ones; None explains the whole answer.
+            against: Text in the place of the word, or of the whole answer: what decided against it.
+
+        Raises:
+            DataError: The prompt is empty, an image cannot be read, the answer lacks the word, or `against` is the same.
+            RecipeError: There is no such method, or it cannot explain this model; the message names those that can.
+        """
+        self.warn_untrained()
+        sample = self._ask(as_media(image), prompt)
+        return explanation.explain(
+            self.model, self.processor, sample, method, answer=answer, word=word, against=against
+        )
+
     def predict(
         self,
         samples: Sequence[Sample],
@@ -337,10 +368,12 @@ class Run:
         *,
         decoding: str | dict[str, Any] = "greedy",
         writer: str | dict[str, Any] = "text",
-        max_tokens: int = 96,
+        max_tokens: int | None = None,
         stop: str | Sequence[str] = (),
         seed: int = 0,
         max_batch_tokens: int | None = None,
+        picture_decoding: str | dict[str, Any] = "greedy",
+        guidance: float = 1.0,
         progress: Any = None,
     ) -> list[Prediction]:
         """Answers samples of any tasks, and computes the likelihoods of given texts as answers.
@@ -350,25 +383,40 @@ class Run:
             texts: For each sample, the texts whose likelihoods are computed; empty means none.
             decoding: As for `generate`.
             writer: As for `generate`.
-            max_tokens: Maximum number of tokens per answer; 0 generates nothing.
+            max_tokens: As for `generate`; 0 generates nothing.
             stop: As for `generate`.
             seed: Random seed for sampling.
             max_batch_tokens: As for `generate`.
+            picture_decoding: Method that chooses the codes of images, if the writer makes any.
+            guidance: As for `draw`.
             progress: Called repeatedly with the number of new answers.
 
         Returns:
             A `Prediction` for each sample, in the same order.
         """
         self.warn_untrained()
-        options = _options(
+        options = self._options(
             decoding=decoding,
             writer=writer,
             max_tokens=max_tokens,
             stop=stop,
             seed=seed,
             max_batch_tokens=max_batch_tokens,
+            picture_decoding=picture_decoding,
+            guidance=guidance,
+            num_images=max([1, *(len(sample.pictures) for sample in samples)]),
         )
         return generation.generate(self.model, self.processor, samples, options, texts, progress=progress)
+
+    def _options(
+        self, *, max_tokens: int | None = None, num_images: int = 1, **values: Any
+    ) -> generation.Options:
+        """Options for generation; without `max_tokens`, there is room for this many images if the writer makes images."""
+        options = _options(max_tokens=max_tokens, **values)
+        tokens = self.processor.layout.image_tokens
+        if max_tokens is not None or tokens is None or not options.draws_pictures:
+            return options
+        return replace(options, max_tokens=options.max_tokens + num_images * tokens.most)
 
     def predictor(self) -> run_predictor.RunPredictor:
         """The predictor with which this run is evaluated."""
@@ -482,19 +530,24 @@ def _options(
     *,
     decoding: str | dict[str, Any] = "greedy",
     writer: str | dict[str, Any] = "text",
-    max_tokens: int = 96,
+    max_tokens: int | None = None,
     stop: str | Sequence[str] = (),
     seed: int = 0,
     max_batch_tokens: int | None = None,
+    picture_decoding: str | dict[str, Any] = "greedy",
+    guidance: float = 1.0,
 ) -> generation.Options:
     values = {
         "decoding": decoding,
         "writer": writer,
-        "max_tokens": max_tokens,
         "stop": stop if isinstance(stop, str) else tuple(stop),
         "seed": seed,
         "max_batch_tokens": max_batch_tokens,
+        "picture_decoding": picture_decoding,
+        "guidance": guidance,
     }
+    if max_tokens is not None:
+        values["max_tokens"] = max_tokens
     return config.build(generation.Options, values, where="generate")
 
 

@@ -23,6 +23,7 @@ FAMILIES = (
     "data.tasks",
     "data.datasets",
     "answers.decoding",
+    "answers.explainers",
     "answers.writers",
     "answers.metrics",
     "programs.predictors",

@@ -157,6 +157,8 @@ ELSEWHERE = {
     "structure_bleu": "needs boxes",
     "read_back": "images, not texts",
     "read_back_chrf": "images, not texts",
+    "drawn_attributes": "images, not texts",
+    "kid": "images, not texts",
     "background_psnr": "images, not texts",
     "meteor": "another program",
     "spice": "another program",

@@ -111,9 +111,13 @@ REFUSED = [
     ("generate", "trained", "nowhere.png", "What?"),
     ("generate", "trained", "--data", "nowhere"),
     ("generate", "trained", "--data", "here", "--out", "file.txt"),
+    ("explain", "nowhere", "picture.png", "What?"),
+    ("explain", "trained", "nowhere.png", "What?"),
     ("caption", "nowhere", "picture.png"),
     ("caption", "trained", "nowhere.png"),
     ("translate", "here", "picture.png", "Hello.", "--to", "de"),
+    ("draw", "nowhere", "a red ball"),
+    ("draw", "trained", "a red ball", "--out", "drawing.jpg"),
     ("report", "nowhere"),
     ("runs", "nowhere"),
     ("beside", "nowhere", "trained"),
@@ -187,6 +191,7 @@ def test_every_command_refuses_something() -> None:
 PRINTED = [
     (("evaluate", "run", "--max-images", "2"), json_results.Evaluated),
     (("generate", "run", "photos/0.png", "What color is it?", "What is it?"), json_results.Answer),
+    (("explain", "run", "photos/0.png", "What is it?", "--answer", "red"), json_results.Explained),
     (("caption", "run", "photos/0.png"), json_results.Answer),
     (("translate", "run", "photos/0.png", "red", "--to", "de"), json_results.Answer),
     (("report", "run"), json_results.Page),
@@ -204,7 +209,7 @@ PRINTED = [
     (("forecast", "tiny.yaml", "--device", "h100"), json_results.Forecasted),
 ]
 """Commands and the fields of what they print. The others have tests of their own."""
-PRINTED_ELSEWHERE = {("train",), ("compare",), ("data", "check")}
+PRINTED_ELSEWHERE = {("train",), ("compare",), ("data", "check"), ("draw",)}
 SAME_AS_TRAIN = {("demo",)}
 
 

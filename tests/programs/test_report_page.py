@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from sightweave.core.types import Medium, Prediction
-from sightweave.data.tasks import captioning, vqa
+from sightweave.data.inputs.image_files import load
+from sightweave.data.tasks import captioning, image_translation, vqa
 from sightweave.pages import compared, costs, gallery
 from sightweave.pages.beside import write_beside
 from sightweave.pages.check import write_check
+from sightweave.pages.difference import difference
 from sightweave.pages.page import Page, write_report
+from sightweave.programs.evaluation import scores
 from sightweave.programs.evaluation.beside import beside
 from sightweave.programs.evaluation.program import evaluate
 from sightweave.programs.evaluation.scores import Evaluation
@@ -222,6 +225,56 @@ def check_path(tmp_path_factory):
     return path
 
 
+SIGN = "[0 0 700 600]"
+
+
+@pytest.fixture(scope="module")
+def signs_path(tmp_path_factory):
+    """A report on translated images with their differences, and on drawings, among hostile words."""
+    task = image_translation.Config(writer={"kind": "rendered", "font": "sightweave"})
+    samples, images = [], {}
+    for n in range(24):
+        images |= {f"sign {n}": pixels(n), f"sign {n}/de": 255 - pixels(n)}
+        record = image_translation.Record(
+            id=f"{n}",
+            images=(Medium(pixels(n), f"sign {n}"),),
+            signs=(f"{SIGN} bat => Ast",),
+            target_language="de",
+            target_image=Medium(images[f"sign {n}/de"], f"sign {n}/de"),
+        )
+        samples.append(task.build().sample(record))
+
+    def predict(asked, texts, *, write):
+        attacks = [ATTACKS[n % len(ATTACKS)] for n in range(len(asked))]
+        return [Prediction(f"{SIGN} Ast" if n % 3 else attack) for n, attack in enumerate(attacks)]
+
+    done = evaluate(samples, predict, split=ATTACKS[0], tasks={"image_translation": task})
+    draw = scores.Drawing(
+        id="d", prompt=ATTACKS[2], pictures={"image_tokens": "drawn"}, target_image="sign 1"
+    )
+    done = dataclasses.replace(done, drawings=(draw, draw))
+    images |= {"drawn": pixels(3), **{key: load(one) for key, one in done.drawn.items()}}
+    is_inside = np.zeros((48, 64), bool)
+    is_inside[:29, :45] = True  # the pixels that the box touches
+    different = {}
+    for item in done.items:
+        for key in item.pictures.values():
+            different[key] = difference(images[item.answer.image], images[key], is_inside)
+
+    rows = gallery.choose(list(done.predictions()))
+    page = Page(
+        title=ATTACKS[1],
+        facts={"attack": ATTACKS[2]},
+        evaluations=[done.to_json()],
+        gallery=rows,
+        pictures=images,
+        differences=different,
+    )
+    path = tmp_path_factory.mktemp("signs") / "report.html"
+    write_report(path, page)
+    return path
+
+
 @pytest.fixture(scope="module")
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api", reason="not run: no Playwright")
@@ -265,7 +318,7 @@ def each(request):
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture(params=["path", "beside_path", "compared_path", "check_path"])
+@pytest.fixture(params=["path", "beside_path", "compared_path", "check_path", "signs_path"])
 def every(request):
     """Each page in turn, those without a gallery too."""
     return request.getfixturevalue(request.param)
@@ -503,6 +556,48 @@ def test_pages_without_a_gallery_run_nothing_either(opened, every):
     assert page.title() == ATTACKS[1]
     assert page.seen["messages"] == []
     assert page.locator("iframe, [onerror], [onload], [onmouseover], [style]").count() == 0
+
+
+FIGURES = """(all) => all.map((card) => Array.from(card.querySelectorAll(".figures figure"), (one) => {
+    const box = one.getBoundingClientRect();
+    return [one.querySelector("figcaption").firstChild.textContent.trim(), box.left, box.top, box.right];
+}))"""
+
+
+@pytest.mark.parametrize(("width", "beside"), [(390, 2), (768, 4), (1280, 4)])
+def test_an_image_that_is_an_answer_stands_beside_its_source(opened, signs_path, width, beside):
+    """Two to a line on a phone, all of them in one line elsewhere; a wrong answer without words has none of its own."""
+    page = opened(signs_path, viewport={"width": width, "height": 844})
+    loaded = page.evaluate("Array.from(document.images).map((i) => i.complete && i.naturalWidth > 0)")
+    assert loaded
+    assert all(loaded)
+
+    page.locator(".more").click()
+    cards = page.locator("#gallery .card:visible").evaluate_all(FIGURES)
+    assert len(cards) == 24
+    names = [tuple(name for name, *_ in card) for card in cards]
+    assert set(names) == {
+        ("source", "reference"),
+        ("source", "reference", "answer (rendered)", "difference"),
+    }
+    whole = [card for card in cards if len(card) == 4]
+    assert len(whole) == 16
+    for card in whole:
+        tops = {round(top) for _, _, top, _ in card}
+        assert len(tops) == 4 // beside
+        assert all(right <= width for *_, right in card)
+        assert card[0][1] < card[1][1]  # the source on the left
+    assert "of the boxes, 0.0 % outside" in page.locator("#gallery figcaption .small").first.inner_text()
+
+
+def test_drawings_are_shown_with_their_descriptions(opened, signs_path):
+    page = opened(signs_path)
+    cards = page.locator("#drawings .card")
+    assert cards.count() == 2
+    assert cards.first.locator(".prompt").inner_text() == ATTACKS[2]
+    assert cards.first.locator("figcaption").all_inner_texts() == ["answer (image tokens)", "reference"]
+    page.locator("nav a[href='#drawings']").click()
+    assert page.seen["messages"] == []
 
 
 def test_two_runs_can_be_filtered_by_who_is_right(opened, beside_path):

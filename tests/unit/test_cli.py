@@ -40,7 +40,18 @@ def test_help_names_every_command(
 ) -> None:
     assert run(monkeypatch, "--help") == 0
     said = capsys.readouterr().out
-    for name in ("train", "evaluate", "generate", "caption", "translate", "report", "list", "data", "demo"):
+    for name in (
+        "train",
+        "evaluate",
+        "generate",
+        "caption",
+        "translate",
+        "draw",
+        "report",
+        "list",
+        "data",
+        "demo",
+    ):
         assert name in said
 
 

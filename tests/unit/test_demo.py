@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sightweave import api
 from sightweave.core.recipe_files import find
-from sightweave.demo import _answers, _free, _homonym, _kept_pictures
+from sightweave.demo import _answers, _homonym, _kept_pictures, free_folder
 from sightweave.programs.evaluation.scores import Answer, Evaluation, Item
 
 
@@ -113,12 +113,12 @@ def test_an_unfinished_demo_of_the_same_recipe_is_resumed(tmp_path):
     def holding(**known):
         (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
         (folder / "run.json").write_text(json.dumps(known))
-        return _free(folder, recipe).name
+        return free_folder(folder, recipe).name
 
-    assert _free(folder, recipe) == folder
+    assert free_folder(folder, recipe) == folder
     assert holding(interrupted=True, steps=4, recipe_given=given) == "demo"
     assert holding(interrupted=True, steps=4, recipe_given={**given, "seed": 9}) == "demo-2"
     assert holding(interrupted=True, steps=4) == "demo-2"  # of an earlier version
     assert holding(interrupted=False, steps=4, recipe_given=given) == "demo-2"
     (folder / "run.json").write_text("{")
-    assert _free(folder, recipe).name == "demo-2"
+    assert free_folder(folder, recipe).name == "demo-2"

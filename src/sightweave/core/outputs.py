@@ -155,9 +155,7 @@ def check_picture(path: Path) -> None:
         FolderError: The path is a folder or a file that Sightweave did not write, or its name does not end in ``.png``.
     """
     if path.suffix.lower() != ".png":
-        raise FolderError(
-            f"{path}: give a name that ends in .png; other formats would change the pixels around the words."
-        )
+        raise FolderError(f"{path}: give a name that ends in .png; other formats would change its pixels.")
     check_sheet(path)
 
 

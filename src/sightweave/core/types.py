@@ -84,6 +84,23 @@ class Part:
     """Whether the part's tokens contribute to the loss."""
 
 
+CHECKED = ("thing", "color", "size", "count", "side", "presence")
+"""Kinds of questions about a drawing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A question about a drawing whose answer follows from the drawing's description."""
+
+    aspect: str
+    """Kind of question, one of `CHECKED`."""
+    task: str
+    """Task that asks the question: ``vqa`` or ``reasoning``."""
+    question: str
+    answer: str
+    """The right answer."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """One prompt with its target, made from a record by a task. Contains no tensors."""
@@ -108,6 +125,8 @@ class Sample:
     """Whether the target describes the images as a whole, so that its words can serve as labels for them."""
     target_image: Medium | None = None
     """The image that belongs to the target, such as a translated one. It is a reference and never an input."""
+    checks: tuple[Check, ...] = ()
+    """Questions with which a drawing is scored; they are never an input."""
 
     @property
     def media(self) -> tuple[Medium, ...]:
@@ -131,6 +150,13 @@ class Sample:
         """A copy of the sample without its media and regions; target images stay."""
         parts = tuple(part for part in self.parts if part.learn or not isinstance(part.content, Medium))
         return replace(self, parts=parts, regions=())
+
+    def without_pictures(self) -> Sample:
+        """The sample, or a copy of it without its target images, to be answered with a text alone."""
+        if not self.pictures:
+            return self
+        parts = tuple(part for part in self.parts if not (part.learn and isinstance(part.content, Medium)))
+        return replace(self, parts=parts)
 
     def without_prompt(self) -> Sample:
         """A copy of the sample with an empty prompt and without media and regions, but with the same target."""
@@ -236,8 +262,13 @@ class Prediction:
 
     @property
     def picture(self) -> PIL.Image.Image | None:
-        """The new image, drawn each time; None if the answer has none."""
-        return None if self.drawing is None else self.drawing().picture
+        """The image of the answer; None if it has none.
+
+        It is the image of the prompt with new words, drawn each time, or else the first of `images`.
+        """
+        if self.drawing is not None:
+            return self.drawing().picture
+        return next(iter(self.images), None)
 
     def __repr__(self) -> str:
         facts = [f"logprob={self.logprob:.4g}"] if self.logprob is not None else []

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sightweave.pages import pictures
+from sightweave.pages.difference import Difference
 from sightweave.pages.scores import control_name
 
 CARD_BYTES = 2_800
@@ -18,7 +19,13 @@ _MAX_TEXT = 800
 _MAX_REFERENCES = 5
 _THUMBNAIL = 72
 """Longer side of a control's image, in pixels."""
-_CONTROL_SAID = {"no_image": "without the image", "shuffled_image": "with another image"}
+_CONTROL_SAID = {
+    "no_image": "without the image",
+    "shuffled_image": "with another image",
+    "copied_source": "a copy of the source",
+}
+_FIGURE_BYTES = 400
+"""Upper bound, in bytes, on the HTML tags around one of several images in a card."""
 
 Show = Callable[[str, int], str]
 """Function from an image's key and the length of its longer side to its ``data:`` address, or "" for an unknown
@@ -67,14 +74,66 @@ def said(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def card(row: Mapping[str, Any], show: Show) -> dict[str, Any]:
-    """The card of one row of ``predictions.jsonl``, as variables of the template."""
+def card(
+    row: Mapping[str, Any], show: Show, differences: Mapping[str, Difference] | None = None
+) -> dict[str, Any]:
+    """The card of one row of ``predictions.jsonl``, as variables of the template.
+
+    Args:
+        row: The row.
+        show: Encodes the images.
+        differences: Differences between images of answers and their sources, by the image's key.
+    """
     controls = []
     for name, control in (row.get("controls") or {}).items():
         shown_name = _CONTROL_SAID.get(name, control_name(name))
-        picture = show(control.get("image") or "", _THUMBNAIL)
+        other = control.get("image") or ""
+        picture = show(other, _THUMBNAIL) if other != row.get("image") else ""
         controls.append({"name": shown_name, "picture": picture, **said(control)})
-    return {**asked(row, show), **said(row), "changes": _changes(row), "controls": controls}
+
+    return {
+        **asked(row, show),
+        **said(row),
+        "changes": _changes(row),
+        "controls": controls,
+        "figures": figures(row, show, differences or {}),
+    }
+
+
+def figures(
+    row: Mapping[str, Any], show: Show, differences: Mapping[str, Difference]
+) -> list[dict[str, str]]:
+    """The images of a row whose answer is an image: source, reference, the answer's images and their differences.
+
+    Empty for rows without such images. Images that are not known are left out.
+    """
+    made = row.get("pictures") or {}
+    if not made and not row.get("target_image"):
+        return []
+
+    found = [_figure("source", row.get("image"), show), _figure("reference", row.get("target_image"), show)]
+    for writer, key in made.items():
+        found.append(_figure(f"answer ({writer.replace('_', ' ')})", key, show))
+        if key in differences:
+            one = differences[key]
+            note = f"changed: {_percent(one.inside)} of the boxes, {_percent(one.outside)} outside"
+            found.append({**_figure("difference", difference_key(key), show), "note": note})
+    if not row.get("image"):  # a drawing comes right after its description
+        found = [*found[2:], *found[:2]]
+    return [one for one in found if one["picture"]]
+
+
+def difference_key(key: str) -> str:
+    """The key of the image that shows a difference, from that of the answer's image."""
+    return f"{key} difference"
+
+
+def _figure(name: str, key: str | None, show: Show) -> dict[str, str]:
+    return {"name": name, "picture": show(key or "", pictures.MAX_SIDE), "note": ""}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if math.isfinite(share) else "nothing"
 
 
 def fitting(cards: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:
@@ -119,6 +178,6 @@ def _bytes(value: Any) -> int:
         return size if value.startswith("data:image/") else 2 * size  # some texts appear twice in the page
 
     if isinstance(value, Mapping):
-        tags = CARD_BYTES if "prompt" in value else 0
+        tags = CARD_BYTES if "prompt" in value else _FIGURE_BYTES if "note" in value else 0
         return tags + sum(map(_bytes, value.values()))
     return sum(map(_bytes, value)) if isinstance(value, list | tuple) else 0

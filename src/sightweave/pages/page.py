@@ -17,7 +17,8 @@ import numpy as np
 
 from sightweave.core import files
 from sightweave.pages import curves, scores
-from sightweave.pages.cards import card, fitting, shower
+from sightweave.pages.cards import Show, card, cut, difference_key, figures, fitting, shower
+from sightweave.pages.difference import Difference
 from sightweave.pages.values import text
 
 MAX_BYTES = 3_000_000
@@ -53,6 +54,8 @@ class Page:
     """Pixels (uint8 H W or H W 3) of the images, by the ``image`` key of the rows."""
     notes: Sequence[str] = ()
     """Sentences shown at the top of the page."""
+    differences: Mapping[str, Difference] = field(default_factory=dict)
+    """Differences between images of answers and their sources, by the key of the answer's image."""
 
 
 def write_report(path: Path, page: Page) -> int:
@@ -69,11 +72,12 @@ def write(path: Path, html: str) -> int:
 
 
 def image_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys of all images that these rows show, including those of their controls."""
-    shown: list[Mapping[str, Any]] = []
+    """Keys of all images that these rows show, including reference images, and those of answers and controls."""
+    shown: list[str | None] = []
     for row in rows:
-        shown += [row, *(row.get("controls") or {}).values()]
-    return list(dict.fromkeys(one["image"] for one in shown if one.get("image")))
+        shown += [row.get("image"), row.get("target_image"), *(row.get("pictures") or {}).values()]
+        shown += [control.get("image") for control in (row.get("controls") or {}).values()]
+    return list(dict.fromkeys([key for key in shown if key]))
 
 
 def environment() -> Any:
@@ -125,10 +129,25 @@ def render(page: Page) -> str:
         "evaluations": [scores.evaluation(found, marks) for found in page.evaluations],
     }
 
-    show = shower(page.pictures)
-    cards = [card(row, show) for row in page.gallery]
+    pixels = dict(page.pictures)
+    for key, one in page.differences.items():
+        pixels[difference_key(key)] = one.pixels
+    show = shower(pixels)
+    cards = [card(row, show, page.differences) for row in page.gallery]
+    parts["drawings"] = _drawings(page.evaluations, show)
     template = environment().get_template("page.html.jinja")
     return with_cards(template, parts, cards, order=lambda one: one["right"])
+
+
+def _drawings(evaluations: Sequence[Mapping[str, Any]], show: Show) -> list[dict[str, Any]]:
+    """The drawings of all splits that are shown but not scored, as variables of the template."""
+    found = []
+    for one in evaluations:
+        for row in one.get("drawings") or ():
+            shown = figures(row, show, {})
+            if shown:
+                found.append({"split": one.get("split", ""), "prompt": cut(row["prompt"]), "figures": shown})
+    return found
 
 
 def with_cards(

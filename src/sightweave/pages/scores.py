@@ -13,7 +13,12 @@ from sightweave.core.verdicts import HARDLY, NO, NOT_NEEDED, UNKNOWN, YES, use_o
 from sightweave.pages import certainty
 from sightweave.pages.values import SHARE, estimate, number, p_value, text
 
-CONTROL_NAMES = {"no_image": "no image", "shuffled_image": "wrong image", "blank_image": "grey image"}
+CONTROL_NAMES = {
+    "no_image": "no image",
+    "shuffled_image": "wrong image",
+    "blank_image": "grey image",
+    "copied_source": "copied source",
+}
 BASELINE_NAMES = {"majority": "majority", "neighbour": "text only"}
 _LEFT, _WIDTH = 6, 200
 """Left end of a score's bar, and its length for 100 %, in units of the drawing."""
@@ -157,6 +162,8 @@ def evaluation(found: Scores, marks: Sequence[str]) -> dict[str, Any]:
         "others": [others[start : start + _TOGETHER] for start in range(0, len(others), _TOGETHER)],
         "has_options": _any_has(parts, {"key": "chance"}),
         "has_neighbour": _any_has(parts, {"key": "neighbour"}),
+        "has_floors": any(task.get("floors") for task in _tasks(found)),
+        "has_ceilings": any(task.get("ceilings") for task in _tasks(found)),
         "tasks": tasks,
     }
 
@@ -372,6 +379,8 @@ def _metric(task: Scores, name: str, notes: Sequence[str]) -> dict[str, Any]:
     return {
         "name": name.replace("_", " "),
         "value": estimate(task["metrics"][name], _unit(task, name)),
+        "floor": number(_of(task, "floors").get(name), _unit(task, name)),
+        "ceiling": number(_of(task, "ceilings").get(name), _unit(task, name)),
         "unit": _unit(task, name),
         "is_less": bool(_facts(task, name).get("less_is_better")),
         "signature": _signature(task, name),

@@ -52,16 +52,35 @@ class Area:
         """
         if self.corners is None:
             return np.asarray(upright)
+        coverage: UInt8[np.ndarray, "H W"] = self._turned(upright, upright.size) * self.mask
+        return coverage
+
+    def fill(self, picture: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
+        """Pixels of the bounding box, of which those in the area show an upright image.
+
+        Args:
+            picture: An RGB image of any size, which is stretched to the area.
+        """
+        upright = picture.resize(self.upright_size, Image.Resampling.BICUBIC)
+        if self.corners is None:
+            return np.asarray(upright)
+        # Pixels in the area reach half a pixel over its edges, so continue the image there.
+        margin = 2 * _OVERSAMPLING
+        continued = np.pad(np.asarray(upright), ((margin, margin), (margin, margin), (0, 0)), "edge")
+        return self._turned(Image.fromarray(continued), upright.size, margin)
+
+    def _turned(self, upright: Image.Image, size: tuple[int, int], margin: int = 0) -> np.ndarray:
+        """An image of which a rectangle of a size, within a margin, is projected into the area's corners."""
+        assert self.corners is not None
         height, width = self.mask.shape
         corners = (self.corners - (self.left, self.top)) * _OVERSAMPLING
         large = upright.transform(
             (width * _OVERSAMPLING, height * _OVERSAMPLING),
             Image.Transform.PERSPECTIVE,
-            _projection(corners, upright.size),
+            _projection(corners, size, margin),
             Image.Resampling.BILINEAR,
         )
-        coverage: UInt8[np.ndarray, "H W"] = np.asarray(large.reduce(_OVERSAMPLING)) * self.mask
-        return coverage
+        return np.asarray(large.reduce(_OVERSAMPLING))
 
     @property
     def scale(self) -> int:
@@ -135,11 +154,12 @@ def _inside(corners: Float[np.ndarray, "4 2"], low: np.ndarray, high: np.ndarray
     return inside
 
 
-def _projection(corners: Float[np.ndarray, "4 2"], size: tuple[int, int]) -> list[float]:
+def _projection(corners: Float[np.ndarray, "4 2"], size: tuple[int, int], margin: int) -> list[float]:
     """Coefficients with which Pillow finds, for each pixel between the corners, its place in an upright image."""
-    width, height = size
+    right, bottom = size[0] + margin, size[1] + margin
+    places = [(margin, margin), (right, margin), (right, bottom), (margin, bottom)]
     rows, values = [], []
-    for (x, y), (u, v) in zip(corners, [(0, 0), (width, 0), (width, height), (0, height)], strict=True):
+    for (x, y), (u, v) in zip(corners, places, strict=True):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
         values += [u, v]
     return [float(value) for value in np.linalg.solve(np.array(rows, float), np.array(values, float))]

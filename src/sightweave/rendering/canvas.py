@@ -64,6 +64,16 @@ class Canvas:
         one = np.asarray(plain).reshape(-1).astype(np.float32)
         return one * 257 if mode in _SIXTEEN_BITS else one
 
+    def put_rgb(self, box: _Box, pixels: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]) -> None:
+        """Writes the masked pixels of a rectangle, given in RGB; they are opaque."""
+        mode = self.picture.mode
+        if mode in ("P", "1"):
+            self.put(box, pixels.astype(np.float32), mask)
+            return
+        plain = Image.fromarray(pixels).convert("L" if mode in _SIXTEEN_BITS else mode)
+        values = np.asarray(plain).reshape(*mask.shape, -1).astype(np.float32)
+        self.put(box, values * 257 if mode in _SIXTEEN_BITS else values, mask)
+
     def put(self, box: _Box, values: Float32[np.ndarray, "H W C"], mask: Bool[np.ndarray, "H W"]) -> None:
         """Writes the masked pixels of a rectangle; all others keep their exact values."""
         cut = self.picture.crop(box)

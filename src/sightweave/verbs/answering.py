@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import PIL.Image
 from rich.console import Console
 
 from sightweave.core import outputs
 from sightweave.core.errors import DataError
+from sightweave.core.explanation import Explanation
 from sightweave.core.progress import LiveLine, wanted
 from sightweave.core.types import Prediction, Sample
 from sightweave.data.datasets import own
@@ -42,6 +44,13 @@ def generate(
     return as_run(run, trust_run=trust_run).generate(image, prompt, **options)
 
 
+def explain(
+    run: str | Path | Run, image: Any, prompt: str, *, trust_run: bool = False, **options: Any
+) -> Explanation:
+    """Explains the answer to a prompt; `trust_run` as for `load`, options and errors as for `Run.explain`."""
+    return as_run(run, trust_run=trust_run).explain(image, prompt, **options)
+
+
 def caption(run: str | Path | Run, image: Any, *, trust_run: bool = False, **options: Any) -> Prediction:
     """Describes an image."""
     return as_run(run, trust_run=trust_run).caption(image, **options)
@@ -54,6 +63,7 @@ def translate(
     *,
     to: str,
     out: str | Path | None = None,
+    writer: str | Mapping[str, Any] = "rendered",
     font: str | Sequence[str] = (),
     min_size: int = MIN_SIZE,
     trust_run: bool = False,
@@ -67,6 +77,8 @@ def translate(
         text: The text; None translates the words in the image, and the answer's ``picture`` is the image with the new words.
         to: Code of the target language, such as ``de``.
         out: PNG file for the image with the new words; for a translation without a text only.
+        writer: Writer that makes this image: ``rendered`` with the two following settings, ``image_tokens`` if the model
+            draws signs itself, or a mapping.
         font: Fonts for the new words, as for `render`.
         min_size: Minimum font size of the new words in pixels.
         trust_run: As for `load`.
@@ -84,10 +96,46 @@ def translate(
     if text is not None:
         return loaded.translate(image, text, to=to, **options)
 
-    writer = {"kind": "rendered", "font": font, "min_size": min_size}
-    answer = loaded.translate(image, to=to, **{"writer": writer, **options})
+    if writer == "rendered":
+        writer = {"kind": "rendered", "font": font, "min_size": min_size}
+    answer = loaded.translate(image, to=to, writer=writer, **options)
     if out is not None:
         write_png(_drawn(answer), Path(out))
+    return answer
+
+
+def draw(
+    run: str | Path | Run,
+    description: str,
+    *,
+    out: str | Path | None = None,
+    trust_run: bool = False,
+    **options: Any,
+) -> Prediction:
+    """Draws what a text describes, with a run that writes image tokens; the image is ``Prediction.images[0]``.
+
+    Args:
+        run: A run or its folder.
+        description: What the drawing should show.
+        out: PNG file for the image.
+        trust_run: As for `load`.
+        options: As for `Run.draw`.
+
+    Raises:
+        DataError: The description is empty, or `out` is given and the answer has no image.
+        RecipeError: The model has no image tokenizer.
+        FolderError: `out` is a file that Sightweave did not write.
+    """
+    if out is not None:
+        outputs.check_picture(Path(out))
+    answer: Prediction = as_run(run, trust_run=trust_run).draw(description, **options)
+    if out is not None:
+        if not answer.images:
+            raise DataError(
+                f"draw: no image was written, because the answer has none: {answer.text[:80]!r}; try another seed, or train "
+                "the run longer."
+            )
+        write_png(answer.images[0], Path(out))
     return answer
 
 
@@ -113,11 +161,13 @@ def answer_all(
     run: str | Path | Run,
     data: Any,
     *,
-    max_tokens: int = 96,
+    max_tokens: int | None = None,
     stop: str | Sequence[str] = (),
     decoding: str | dict[str, Any] = "greedy",
     writer: str | dict[str, Any] = "text",
     pictures: str | Path | None = None,
+    picture_decoding: str | dict[str, Any] = "greedy",
+    guidance: float = 1.0,
     seed: int = 0,
     batch_size: int = 256,
     trust_run: bool = False,
@@ -125,17 +175,20 @@ def answer_all(
 ) -> Iterator[dict[str, Any]]:
     """Answers every prompt of a dataset: one row each with ``image``, ``prompt``, ``answer`` and ``logprob``.
 
-    A row also has an ``id`` if the data gives one. With `pictures`, it has ``picture``, the path of the answer's image, and
-    ``faults``, a list of the regions that were left out.
+    A row also has an ``id`` if the data gives one. With `pictures` and a writer that draws, it has ``picture``, the path of
+    the answer's image or None, and ``faults``, a list of the regions that were left out.
 
     Args:
         run: A run or its folder.
         data: A path to any format, a source as in a recipe, a list of these, or rows; rows need no answers.
-        max_tokens: Maximum tokens per answer.
+        max_tokens: As for `Run.generate`.
         stop: As for `Run.generate`.
         decoding: A kind in ``answers/decoding``, or a mapping with its fields.
         writer: A kind in ``answers/writers``, or a mapping with its settings.
-        pictures: Folder for a PNG file per answer with regions, if the writer draws.
+        pictures: Folder for the PNG files of answers with images, if the writer draws; each file is named after the number
+            of its row.
+        picture_decoding: Method that chooses the codes of images, if the writer makes any.
+        guidance: As for `Run.draw`.
         seed: Random seed for sampling.
         batch_size: Maximum prompts per batch.
         trust_run: As for `load`.
@@ -160,7 +213,15 @@ def answer_all(
         samples,
         given_ids,
         batch_size,
-        {"max_tokens": max_tokens, "stop": stop, "decoding": decoding, "writer": writer, "seed": seed},
+        {
+            "max_tokens": max_tokens,
+            "stop": stop,
+            "decoding": decoding,
+            "writer": writer,
+            "picture_decoding": picture_decoding,
+            "guidance": guidance,
+            "seed": seed,
+        },
         None if pictures is None else Path(pictures),
         wanted(None, progress),
     )
@@ -213,16 +274,23 @@ def _answers(
                     "answer": answer.text,
                     "logprob": answer.logprob,
                 }
-                if pictures is not None and answer.drawing is not None:
+                if pictures is not None and (answer.drawing is not None or answer.parts):
                     row |= _picture_row(answer, pictures / f"{number:06d}.png")
                 yield row
 
 
 def _picture_row(answer: Prediction, path: Path) -> dict[str, Any]:
     """Writes the image of an answer; returns its path, or None if there is none, and the regions that were left out."""
-    done = answer.rendered()
-    if not answer.regions:
-        return {"picture": None, "faults": list(done.faults)}
+    picture: PIL.Image.Image | None = None
+    faults: tuple[str, ...] = ()
+    if answer.drawing is not None:
+        done = answer.rendered()
+        picture, faults = done.picture if answer.regions else None, done.faults
+    elif answer.images:
+        picture = answer.images[0]
+
+    if picture is None:
+        return {"picture": None, "faults": list(faults)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(done.picture, path)
-    return {"picture": str(path), "faults": list(done.faults)}
+    write_png(picture, path)
+    return {"picture": str(path), "faults": list(faults)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import math
@@ -21,6 +22,7 @@ from rich.console import Console
 from sightweave import recipe as recipes
 from sightweave import run as runs
 from sightweave.answers.metrics import multiple_choice
+from sightweave.answers.metrics.background_psnr import inside_boxes
 from sightweave.core import answer_files, bounded, catalog, files, json_lines, old_names, outputs, places
 from sightweave.core import config as configs
 from sightweave.core.bounded import UnreadableError
@@ -28,6 +30,7 @@ from sightweave.core.config import config, one_of
 from sightweave.core.device import choose_device, keep_freed_memory, limit_threads
 from sightweave.core.errors import CheckpointError, DataError, MediaError, RecipeError
 from sightweave.core.progress import wanted
+from sightweave.core.text_regions import parse_regions
 from sightweave.core.types import Medium, Sample
 from sightweave.data.inputs import image_files, order, thumbnails
 from sightweave.data.phrasing.lettered_options import hides_options
@@ -37,14 +40,19 @@ from sightweave.data.reading.subset import draw
 from sightweave.pages import gallery
 from sightweave.pages import page as pages
 from sightweave.pages.beside import write_beside
+from sightweave.pages.difference import Difference, difference
 from sightweave.pages.notebook import Shown
+from sightweave.programs import generation
 from sightweave.programs.evaluation import beside as beside_program
 from sightweave.programs.evaluation import circular, scores, stored
 from sightweave.programs.evaluation import program as evaluation_program
 from sightweave.programs.evaluation.bar import PassesBar
 from sightweave.programs.evaluation.baselines import Baselines
 from sightweave.programs.evaluation.beside import Beside
+from sightweave.programs.evaluation.controls import COPIES
+from sightweave.programs.evaluation.drawings import Draw, RunJudge, WithDrawings, drawer, is_drawn
 from sightweave.programs.evaluation.kept import Kept
+from sightweave.programs.evaluation.passes import target_image
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.sharing import Sharing
 from sightweave.programs.evaluation.stored import EVALUATION, PREDICTIONS
@@ -191,13 +199,16 @@ def _answer_along(
     tasks = measured.build_tasks()
     world.barrier()  # the first process has more to prepare
     for sources in held_out.values():
-        samples, _, _ = _drawn_samples(sources, tasks, measured.evaluate)
+        samples, _, _ = _drawn_samples(sources, tasks, measured)
         _check_same(samples, world)
+        drawings = _unscored(sources, tasks, measured, who)
+        if drawings:
+            evaluation_program.drawings(drawings, sharing.follow)
         for some in _by_subset(samples).values():
             evaluation_program.ask(
                 some,
                 sharing.follow,
-                controls=measured.evaluate.controls if who.can_control else (),
+                controls=_controls(who, measured),
                 tasks={name: measured.task(name) for name in tasks},
                 seed=measured.seed,
                 can_score=who.can_score,
@@ -205,7 +216,13 @@ def _answer_along(
 
 
 def _check_same(samples: Sequence[Sample], world: World) -> None:
-    """Checks that all processes have the same prompts."""
+    """Checks that all processes have the same prompts, whose answers are texts."""
+    drawn = sum(map(is_drawn, samples))
+    if drawn:
+        raise DataError(
+            f"evaluate: {drawn} of {len(samples)} samples are drawings, which {world.size} processes cannot share; evaluate "
+            "them in one process, without torchrun."
+        )
     parts = [f"{one.task} {one.id} {one.prompt}" for one in samples]
     world.check_same("the data to evaluate on", order.fingerprint(parts))
 
@@ -379,10 +396,10 @@ def _scored_by_choice(
 
     Chat models answer "B. red", which equals no reference. Tasks whose metrics were set explicitly keep them.
     """
-    tasks, asked = measured.build_tasks(), measured.evaluate
+    tasks = measured.build_tasks()
     samples: list[Sample] = []
     for sources in held_out.values():
-        samples += _drawn_samples(sources, tasks, asked)[0]
+        samples += _drawn_samples(sources, tasks, measured)[0]
     samples_of = _by_task(samples)
 
     chosen = {name: dict(values) for name, values in measured.tasks.items()}
@@ -517,9 +534,12 @@ def evaluate_into(
     asking = sharing if world.size > 1 else who
     kept = Kept(asking, path, max_tokens=asked.max_tokens, progress=bar.advance)
     predict = sharing.lead(kept) if world.size > 1 else kept
+    predict = WithDrawings(predict, _drawer(answering, measured), bar.advance)
 
     world.barrier()
-    scoring = _Scoring(answering, measured, baselines, kept, predict, bar, console, world)
+    scoring = _Scoring(
+        answering, measured, baselines, kept, predict, bar, console, world, functools.cache(_judge)
+    )
     found: list[Evaluation] = []
     images: dict[str, Medium] = {}
     for split, sources in held_out.items():
@@ -540,6 +560,36 @@ def evaluate_into(
     return Shown(found)
 
 
+def _drawer(answering: Answering, measured: recipes.Measured) -> Draw | None:
+    """A function that draws with the evaluated run; None if it is no run, or makes no images."""
+    if answering.run is None:
+        return None
+    options = generation.Options(
+        picture_decoding=measured.evaluate.picture_decoding,
+        guidance=measured.evaluate.guidance,
+        seed=measured.seed,
+        max_batch_tokens=measured.evaluate.max_batch_tokens,
+    )
+    return drawer(answering.run.model, answering.run.processor, options)
+
+
+def _judge(folder: str) -> RunJudge:
+    """The run in a folder as a judge of drawings.
+
+    Raises:
+        CheckpointError: there is no run, or it is damaged.
+    """
+    run = load(folder)
+    run.warn_untrained()
+    return RunJudge(
+        model=run.model,
+        processor=run.processor,
+        tasks={name: run.recipe.task(name).build() for name in ("vqa", "reasoning")},
+        name=folder,
+        fingerprint=run.fingerprint(),
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class _Scoring:
     """Scores each split in turn, with the same predictor and settings."""
@@ -555,20 +605,34 @@ class _Scoring:
     bar: PassesBar
     console: Console | None
     world: World
+    judges: Callable[[str], RunJudge]
+    """Loads a judge of drawings from the folder of its run."""
 
     def score(self, split: str, sources: Sequence[Dataset]) -> tuple[list[Evaluation], dict[str, Medium]]:
         """Returns an evaluation of each subset of a split, and the split's images by key."""
         measured, who = self.measured, self.answering.predictor
         tasks = measured.build_tasks()
-        samples, total, counted = _drawn_samples(sources, tasks, measured.evaluate)
+        samples, total, counted = _drawn_samples(sources, tasks, measured)
         if self.world.size > 1:
             _check_same(samples, self.world)
-        images = _images_of(samples)
-        controls = measured.evaluate.controls if who.can_control else ()
+        unscored = _unscored(sources, tasks, measured, who)
+        images = _images_of([*samples, *unscored])
+        controls = _controls(who, measured)
+        num_asked = len([name for name in controls if name not in COPIES])
         say(
             self.console,
-            f"evaluating {split}: {counted}, {len(samples):,} prompts, {len(controls)} controls",
+            f"evaluating {split}: {counted}, {len(samples):,} prompts, {num_asked} controls",
         )
+
+        # Drawings first: a split may have nothing else.
+        drawings: tuple[scores.Drawing, ...] = ()
+        if unscored:
+            with self.bar:
+                self.bar.start("drawings", len(unscored))
+                drawings, drawn = evaluation_program.drawings(unscored, self.predict, split=split)
+            images |= drawn
+        if not samples:
+            return [_only_drawings(split, measured.seed, drawings)], images
 
         found = []
         for subset, some in _by_subset(samples).items():
@@ -583,6 +647,7 @@ class _Scoring:
                     tasks={name: measured.task(name) for name in tasks},
                     seed=measured.seed,
                     can_score=who.can_score,
+                    judges=self.judges,
                     progress=self.bar.start,
                 )
 
@@ -590,7 +655,9 @@ class _Scoring:
             notes = [*self._notes_on(one, some), *_notes(split, who, measured, len(some), len(samples))]
             shown = {row["image"] for row in scores.few_rows(one)} & images.keys()
             thumbnails_of = {key: thumbnails.kept(images[key]) for key in shown}
+            images |= one.drawn
             found.append(dataclasses.replace(one, notes=tuple(notes), media=thumbnails_of))
+        found[0] = dataclasses.replace(found[0], drawings=drawings)
         return found, images
 
     def _notes_on(self, one: Evaluation, samples: Sequence[Sample]) -> list[str]:
@@ -606,12 +673,34 @@ class _Scoring:
         ]
 
 
+def _only_drawings(split: str, seed: int, drawings: tuple[scores.Drawing, ...]) -> Evaluation:
+    """The evaluation of a split whose answers are drawings, which are shown but not scored."""
+    return Evaluation(
+        split=split,
+        seed=seed,
+        count=0,
+        pictures=0,
+        tasks=(),
+        sentence=f"{len(drawings)} drawings are shown in the report; they are not scored.",
+        drawings=drawings,
+    )
+
+
 def _images_of(samples: Sequence[Sample]) -> dict[str, Medium]:
-    """The images of all samples by key."""
+    """The images of all samples by key, with their reference images."""
     found: dict[str, Medium] = {}
     for sample in samples:
         found |= {medium.key: medium for medium in sample.media if medium.modality == "image"}
+        target = target_image(sample)
+        if target is not None:
+            found[target.key] = target
     return found
+
+
+def _controls(who: Predictor, measured: recipes.Measured) -> tuple[str, ...]:
+    """The controls to run; a file of answers allows only those that ask nothing."""
+    names: tuple[str, ...] = measured.evaluate.controls
+    return names if who.can_control else tuple([name for name in names if name in COPIES])
 
 
 def _check_outputs(folder: Path, *names: str) -> None:
@@ -629,7 +718,7 @@ def _notes(split: str, who: Predictor, measured: recipes.Measured, count: int, t
             f"There is no test split with answers, so {split} is used; scores are optimistic for anything chosen on it."
         )
     if not who.can_control:
-        yield "A file of answers cannot be asked again with other images, so there are no controls."
+        yield "A file of answers cannot be asked again with other images, so there are no controls that ask it."
     if count < total:
         yield f"{count} of the {total} prompts of {split!r}; the others are in a separate table."
 
@@ -683,9 +772,14 @@ def _fingerprint_of(dataset: Dataset) -> str:
 
 
 def _drawn_samples(
-    sources: Sequence[Dataset], tasks: Mapping[str, Any], asked: recipes.Evaluation
+    sources: Sequence[Dataset], tasks: Mapping[str, Any], measured: recipes.Measured
 ) -> tuple[list[Sample], int | None, str]:
-    """The samples of a split to score, its image count if only some were sampled, and a phrase that states both."""
+    """The samples of a split to score, its image count if only some were sampled, and a phrase that states both.
+
+    Drawings are scored if their task has metrics.
+    """
+    asked = measured.evaluate
+    scored = {name for name in tasks if measured.task(name).metrics}
     total = sum(map(len, sources))
     chosen = draw(sources, asked.max_images, seed=asked.draw_seed)
 
@@ -693,7 +787,7 @@ def _drawn_samples(
     for number, index in chosen:
         for record in sources[number][index]:
             sample = tasks[task_of(record)].sample(record)
-            if sample.references:
+            if sample.references or (is_drawn(sample) and sample.task in scored):
                 samples.append(sample)
     if asked.circular:
         samples = circular.expand(samples)
@@ -701,6 +795,29 @@ def _drawn_samples(
     if len(chosen) == total:
         return samples, None, f"{total:,} images"
     return samples, total, f"{len(chosen):,} of {total:,} images"
+
+
+def _unscored(
+    sources: Sequence[Dataset], tasks: Mapping[str, Any], measured: recipes.Measured, who: Predictor
+) -> list[Sample]:
+    """The first samples of a split that ask for an image and are not scored, if the predictor makes images."""
+    if not getattr(who, "draws_pictures", False):
+        return []
+    asked = measured.evaluate
+    found: list[Sample] = []
+    for number, index in draw(sources, asked.max_images, seed=asked.draw_seed):
+        for record in sources[number][index]:
+            sample = tasks[task_of(record)].sample(record)
+            is_scored = bool(sample.references or measured.task(sample.task).metrics)
+            if sample.pictures and not is_scored:
+                found.append(sample)
+        if len(found) >= _MOST_DRAWINGS:
+            break
+    return found[:_MOST_DRAWINGS]
+
+
+_MOST_DRAWINGS = 24
+"""Maximum number of drawings of a split that are made for the report."""
 
 
 def _training_data(recipe: recipes.Measured) -> list[Dataset]:
@@ -731,15 +848,36 @@ def _write_evaluation(
     # Keep the gallery's images, so that the report can be drawn again without the data.
     names: dict[str, str] = {}
     shown = gallery.choose(gallery.spread(rows))
-    for key in pages.image_keys(shown):
-        if key in images:
+    for key in pages.image_keys([*shown, *_drawing_rows(found)]):
+        pixels = _loaded(images.get(key))
+        if pixels is not None:
             names[key] = f"{len(names):04d}.png"
-            image_files.save_png(image_files.load(images[key]), gallery_folder / names[key])
+            image_files.save_png(pixels, gallery_folder / names[key])
     files.write_text(gallery_folder / INDEX, json_lines.dumps(names, indent=1))
 
     # Written last, because its presence marks the evaluation as complete.
     files.write_text(folder / EVALUATION, json_lines.dumps(document, indent=1))
     return shown
+
+
+def _drawing_rows(found: Sequence[Evaluation]) -> list[Mapping[str, Any]]:
+    """The keys of the images of all drawings, as in rows of predictions."""
+    rows: list[Mapping[str, Any]] = []
+    for one in found:
+        for drawing in one.drawings:
+            rows.append({"target_image": drawing.target_image, "pictures": drawing.pictures})
+    return rows
+
+
+def _loaded(medium: Medium | None) -> Any:
+    """The pixels of an image for the gallery; None for an unknown one, or one whose words cannot be replaced."""
+    if medium is None:
+        return None
+    try:
+        return image_files.load(medium)
+    except MediaError as error:
+        logger.warning("%s: not shown in the report: %s", medium.key, error)
+        return None
 
 
 def report(run: str | Path) -> Path:
@@ -773,12 +911,30 @@ def _write_report(folder: Path, scored: Sequence[Evaluation], shown: Sequence[Ma
         gallery=shown,
         pictures=pictures,
         notes=[*([unfinished] if unfinished else []), *spikes.notes(history)],
+        differences=_differences(shown, pictures),
     )
 
     path = folder / REPORT
     _check_outputs(folder, REPORT)
     pages.write_report(path, page)
     return path
+
+
+def _differences(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, Any]) -> dict[str, Difference]:
+    """The differences between images of answers and their sources, by the key of the answer's image."""
+    found = {}
+    for row in rows:
+        source = pictures.get(row["image"])
+        if source is None:
+            continue
+        keys = [key for key in (row.get("pictures") or {}).values() if key in pictures]
+        for key in keys:
+            # Boxes of the reference, since those of the answer may be anywhere.
+            signs = parse_regions(next(iter(row["references"]), "")).regions
+            one = difference(source, pictures[key], inside_boxes(signs, source.shape[:2]))
+            if one is not None:
+                found[key] = one
+    return found
 
 
 _EVALUATION_FACTS = (

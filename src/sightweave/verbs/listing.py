@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sightweave.core import catalog, recipe_files
 from sightweave.core.errors import RecipeError, did_you_mean
 from sightweave.models.pairs import declared, legal_pairs
-from sightweave.programs.evaluation.controls import CONTROLS
+from sightweave.programs.evaluation.controls import ALL as CONTROLS
 from sightweave.verbs.evaluating import PREDICTORS
 
 FAMILIES: Mapping[str, str] = {
@@ -21,6 +21,7 @@ FAMILIES: Mapping[str, str] = {
     "tasks": "data.tasks",
     "metrics": "answers.metrics",
     "decoding": "answers.decoding",
+    "explainers": "answers.explainers",
     "writers": "answers.writers",
     "predictors": PREDICTORS,
     "exports": "programs.exports",

@@ -407,9 +407,9 @@ def _check_space(run: Run, folder: Path, settings: Settings, console: Console | 
 
 
 def _can_be_scored(plan: Plan) -> bool:
-    """Whether a stage trains the model to answer, and a held-out image has an answer to compare with.
+    """Whether a stage trains the model to answer, and a held-out image has an answer to compare with, or to look at.
 
-    Only the first images of each split are looked at. Drawings have no such answer.
+    Only the first images of each split are looked at.
     """
     if not any(stage.reads_text for stage in plan.recipe.train.stages):
         return False
@@ -417,7 +417,8 @@ def _can_be_scored(plan: Plan) -> bool:
     for sources in plan.held_out.values():
         for dataset in sources:
             for index in range(min(_LOOKED_AT, len(dataset))):
-                if any(plan.tasks[task_of(record)].sample(record).references for record in dataset[index]):
+                samples = [plan.tasks[task_of(record)].sample(record) for record in dataset[index]]
+                if any(sample.references or sample.pictures for sample in samples):
                     return True
     return False
 

@@ -188,7 +188,7 @@ def test_images_that_are_neither_shown_nor_learnt_are_refused(with_target: bool)
 
     earlier = Sample(id="earlier", task="", parts=(asked, learnt, asked, text))
     with pytest.raises(
-        DataError, match="sample 'earlier': part 1 of 4 is an image to learn, .* from part 3 on"
+        DataError, match=r"sample 'earlier': part 1 of 4 is an image to learn, .* from part 3 on"
     ):
         processor.encode(earlier, with_target=with_target)
     with pytest.raises(DataError, match="sample 'shown': the answer contains an image with learn=False"):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sightweave.pages.cards import card, fitting, shower
+from sightweave.pages.cards import card, difference_key, fitting, shower
+from sightweave.pages.difference import Difference
 
 
 def row(blind: dict | None, **more) -> dict:
@@ -53,3 +54,38 @@ def test_cards_that_do_not_fit_are_left_out_evenly():
     assert max(np.diff(numbers)) <= 100 // len(kept) + 1
     assert fitting(cards, 10**8) == cards
     assert fitting(cards, -5) == []
+
+
+def test_an_answer_with_images_shows_them_in_order():
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    keys = {"rendered": "a#rendered", "image_tokens": "a#image_tokens", "other": "unknown"}
+    shown = row(None, image="a", target_image="a/de", pictures=keys)
+    known = ["a", "a/de", "a#rendered", "a#image_tokens", difference_key("a#rendered")]
+    show = shower(dict.fromkeys(known, pixels))
+    found = card(shown, show, {"a#rendered": Difference(pixels, 0.251, 0.0)})["figures"]
+    assert [one["name"] for one in found] == [
+        "source",
+        "reference",
+        "answer (rendered)",
+        "difference",
+        "answer (image tokens)",
+    ]
+    assert [one["note"] for one in found if one["note"]] == ["changed: 25.1 % of the boxes, 0.0 % outside"]
+    assert card(row(None, image="a"), show)["figures"] == []
+
+
+def test_a_control_with_the_same_image_does_not_show_it_again():
+    show = shower({"a": np.zeros((8, 8, 3), np.uint8), "b": np.ones((8, 8, 3), np.uint8)})
+    answer = {"answer": "bat", "right": False}
+    found = card(
+        row(None, image="a")
+        | {
+            "controls": {
+                "copied_source": {**answer, "image": "a"},
+                "shuffled_image": {**answer, "image": "b"},
+            }
+        },
+        show,
+    )
+    shown = {one["name"]: bool(one["picture"]) for one in found["controls"]}
+    assert shown == {"a copy of the source": False, "with another image": True}

@@ -123,3 +123,37 @@ def test_a_text_is_translated_as_before(run: Run) -> None:
     asked = dataclasses.replace(run, languages=None).translate(SIGN, "red", to="de")
     assert asked.text == "rot"
     assert api.translate(run, SIGN, "red", to="de").text == "rot"
+
+
+def test_an_answer_is_explained_in_python_and_on_the_command_line(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = "Translate the sign into German."
+    found = run.explain(SIGN, question, method="relevancy", word="Tor")
+    assert found.answer == ANSWER
+    (image,) = found.media
+    assert (image.name, image.values.shape) == ("image-0", (4, 4))
+    same = api.explain(
+        folder / "run", folder / "sign.png", question, method={"kind": "relevancy"}, word="Tor"
+    )
+    np.testing.assert_array_equal(same.media[0].values, image.values)
+
+    words = ["explain", str(folder / "run"), str(folder / "sign.png"), question, "--word", "Tor"]
+    monkeypatch.setattr("sys.argv", ["sightweave", *words, "--method", "{kind: relevancy}"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    shown = capsys.readouterr().out
+    assert f"{ANSWER}  (relevancy, word 'Tor')" in shown
+    row, column = (index + 1 for index in image.best)
+    assert f"at row {row}, column {column}" in shown
+
+    monkeypatch.setattr("sys.argv", ["sightweave", *words, "--method", "grad_camera"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "Did you mean 'grad_cam'?" in capsys.readouterr().err
+
+
+def test_an_empty_question_is_not_explained(run: Run) -> None:
+    with pytest.raises(DataError, match="the question is empty"):
+        run.explain(SIGN, " ")

@@ -26,7 +26,7 @@ class Metric(Protocol):
     of a proportion."""
 
     # A metric may also have
-    # - ``less_is_better = True``;
+    # - ``less_is_better = True``, and ``can_be_negative = True`` if such a score can be below 0;
     # - ``best``, the score of a perfect answer if that is not 1;
     # - ``unit``, if the score is not a share to be shown in per cent (such as "nats per token"); such a score has no bounds
     #   unless there is a ``best`` one;
@@ -76,7 +76,11 @@ class LikelihoodMetric(Protocol):
 
 
 class PictureMetric(Protocol):
-    """A metric on images that a writer drew, instead of texts; otherwise like `Metric`. It cannot be a task's score."""
+    """A metric on images that a writer drew, instead of texts; otherwise like `Metric`.
+
+    It can only be the score of a task whose samples have no references, such as drawings. A metric that needs another
+    trained model also has ``judged_by``, the folder of its run, and ``judge``, which the evaluation sets.
+    """
 
     is_proportion: bool
     of_pictures: bool

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from sightweave.answers.scoring import pictures as drawn
-from sightweave.answers.scoring import sacre
+from sightweave.answers.scoring import readers, sacre
+from sightweave.answers.scoring.readers import ReaderKind
 from sightweave.core.config import config
 from sightweave.core.types import Sample
 
@@ -26,10 +27,15 @@ class Config:
 
     char_order: int = 6
     """Longest character n-gram, 1 or more."""
+    reader: ReaderKind = "template"
+    """Reader of the words: ``template`` (only our own bitmap face) or ``ocr`` (the program Tesseract)."""
+    program: str = "tesseract"
+    """Name or path of the Tesseract executable, for the reader ``ocr``."""
 
     def build(self) -> ReadBackChrf:
         """Builds the metric."""
-        return ReadBackChrf(char_order=self.char_order)
+        reader = readers.reader(self.reader, program=self.program)
+        return ReadBackChrf(char_order=self.char_order, reader=reader)
 
 
 class ReadBackChrf:
@@ -37,13 +43,15 @@ class ReadBackChrf:
 
     Args:
         char_order: Longest character n-gram.
+        reader: Reads the words; by default the template reader.
     """
 
     is_proportion = False
     of_pictures = True
 
-    def __init__(self, *, char_order: int = 6) -> None:
+    def __init__(self, *, char_order: int = 6, reader: readers.Reader | None = None) -> None:
         self.char_order = char_order
+        self.reader = readers.TemplateReader() if reader is None else reader
 
     def rows(self, predictions: Sequence[Any], samples: Sequence[Sample]) -> np.ndarray:
         """A row per image, float64 R K with K = 3 char_order + 1: n-grams of text, reference and both, by order, and 1.
@@ -51,6 +59,7 @@ class ReadBackChrf:
         Raises:
             DataError: there is not exactly one image per sample, one is no image, or a reference is not the plain-text
                 form of regions.
+            BackendError: the reader is not installed.
         """
         from sacrebleu.metrics.chrf import CHRF
 
@@ -58,11 +67,10 @@ class ReadBackChrf:
 
         texts: list[str | None] = []
         expected = []
-        for pixels, sample in zip(images, samples, strict=True):
-            signs = drawn.signs_of("read_back_chrf", sample)
-            texts.append(" ".join(drawn.read_back(pixels, signs)))
-            reference = " ".join(sign.text.replace("\n", " ") for sign in signs)
-            expected.append(replace(sample, references=(reference,)))
+        read = drawn.read_back("read_back_chrf", images, samples, self.reader)
+        for (said, signs), sample in zip(read, samples, strict=True):
+            texts.append(" ".join(said))
+            expected.append(replace(sample, references=(" ".join(signs),)))
         return sacre.segment_rows(CHRF(char_order=self.char_order, word_order=0, beta=_BETA), texts, expected)
 
     def total(self, sums: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightweave.answers.scoring.sign_reader import read_sign
+from sightweave.answers.scoring.readers import Place, Reader
 from sightweave.core.errors import DataError
 from sightweave.core.text_regions import TextRegion, read_regions
 from sightweave.core.types import Sample
@@ -68,16 +68,40 @@ def signs_of(name: str, sample: Sample) -> tuple[TextRegion, ...]:
     return read_regions(reference, f"{name}: reference of {sample.id!r}")
 
 
-def read_back(pixels: Pixels | None, signs: Sequence[TextRegion]) -> list[str]:
-    """The text that the template reader finds in each sign's box of an image; empty texts if there is no image."""
-    if pixels is None:
-        return [""] * len(signs)
+def read_back(
+    name: str, pictures: Sequence[Pixels | None], samples: Sequence[Sample], reader: Reader
+) -> list[tuple[list[str], list[str]]]:
+    """For each image, the texts that are read at the places of the reference's signs, and the texts of the reference.
+
+    All texts are in one line; those of a missing image are empty.
+
+    Args:
+        name: Name of the metric for messages.
+        pictures: One image or None for each sample.
+        samples: The samples.
+        reader: Reads the texts.
+
+    Raises:
+        DataError: A sample has no reference, or it is not the plain-text form of regions.
+        BackendError: The reader is not installed.
+    """
+    signs = [signs_of(name, sample) for sample in samples]
+    places = []
+    for pixels, sample, here in zip(pictures, samples, signs, strict=True):
+        if pixels is not None:
+            places += [Place(pixels, sign, language_of(sample)) for sign in here]
+    read = iter(reader.read(name, places))
+
     found = []
-    for sign in signs:
-        # The reader knows the place only: what is legible counts, in any colour.
-        place = TextRegion("?", sign.box, angle=sign.angle) if sign.corners is None else sign
-        found.append(read_sign(pixels, place).text.replace("\n", " "))
+    for pixels, here in zip(pictures, signs, strict=True):
+        texts = ["" if pixels is None else next(read) for _ in here]
+        found.append((texts, [sign.text.replace("\n", " ") for sign in here]))
     return found
+
+
+def language_of(sample: Sample) -> str:
+    """The code of the language in which the words of a drawn image are; empty if the sample does not name it."""
+    return sample.tags.get("languages", "").rpartition("-")[2]
 
 
 def source_pixels(name: str, sample: Sample) -> Pixels:

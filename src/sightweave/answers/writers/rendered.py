@@ -53,8 +53,16 @@ class Config:
         Raises:
             DataError: A font does not exist.
         """
+        return RenderedWriter(tokenizer, self.completing())
+
+    def completing(self) -> Completer:
+        """Builds the part of the writer that draws, which needs no tokenizer.
+
+        Raises:
+            DataError: A font does not exist.
+        """
         typeface = _typeface(self.font)
-        return RenderedWriter(tokenizer, typeface=typeface, min_size=self.min_size, max_size=self.max_size)
+        return Completer(typeface=typeface, min_size=self.min_size, max_size=self.max_size)
 
 
 def _typeface(names: Sequence[str]) -> Typeface:
@@ -68,21 +76,11 @@ class RenderedWriter:
 
     Args:
         tokenizer: Decodes the ids.
-        typeface: Draws the letters.
-        min_size: Minimum font size in pixels.
-        max_size: Maximum font size in pixels.
+        completer: Reads the regions and draws them.
     """
 
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        *,
-        typeface: Typeface,
-        min_size: int = MIN_SIZE,
-        max_size: int = MAX_SIZE,
-    ) -> None:
-        self.tokenizer, self.typeface = tokenizer, typeface
-        self.min_size, self.max_size = min_size, max_size
+    def __init__(self, tokenizer: Tokenizer, completer: Completer) -> None:
+        self.tokenizer, self.completer = tokenizer, completer
 
     def write(self, ids: Sequence[int], total_logprob: float) -> Prediction:
         """The prediction of an answer, still without regions.
@@ -96,6 +94,26 @@ class RenderedWriter:
     def pieces(self) -> StreamDecoder:
         """A decoder that returns the answer's text in pieces while its ids are generated."""
         return StreamDecoder(self.tokenizer)
+
+    def complete(self, prediction: Prediction, sample: Sample) -> Prediction:
+        """Adds the regions of an answer and its image."""
+        return self.completer.complete(prediction, sample)
+
+
+class Completer:
+    """Adds regions and an image to predictions, whoever made their texts.
+
+    Args:
+        typeface: Draws the letters.
+        min_size: Minimum font size in pixels.
+        max_size: Maximum font size in pixels.
+    """
+
+    name = "rendered"
+    """Name of the writer."""
+
+    def __init__(self, *, typeface: Typeface, min_size: int = MIN_SIZE, max_size: int = MAX_SIZE) -> None:
+        self.typeface, self.min_size, self.max_size = typeface, min_size, max_size
 
     def complete(self, prediction: Prediction, sample: Sample) -> Prediction:
         """Adds the regions of an answer and its image.

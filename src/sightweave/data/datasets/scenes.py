@@ -21,6 +21,7 @@ from sightweave.core.types import Medium, Region
 from sightweave.data.reading.dataset import Record, SourceConfig
 from sightweave.data.reading.splits import common_split
 from sightweave.data.scenes import combinations, drawing, sign_items
+from sightweave.data.scenes.checks import checks
 from sightweave.data.scenes.items import TASKS, Item, caption, each, mix
 from sightweave.data.scenes.layout import ALL_SPLITS, make_scene
 from sightweave.data.scenes.questions import Question
@@ -217,7 +218,7 @@ class Scenes:
             items = mix(view, random, self.tasks, amount - has_caption)
         records = self._records(view, items, shared, has_caption=has_caption)
         if _DRAWING in self.tasks:
-            records.append(_drawing_record(view, shared))
+            records.append(self._drawing_record(view, shared))
         return records
 
     def _lettered_records(self, index: int) -> list[Record]:
@@ -245,7 +246,7 @@ class Scenes:
         if self.has_regions:
             found = regions(view, self.style) if self.things == "shown" else ()
             for sign in made.drawn.signs:
-                found += tuple(sign_items.letter_regions(sign))
+                found += tuple(sign_items.text_regions(sign))
 
         image = self._lettered_image(made, "")
         return {"images": (image,), "group": image.key, "split": view.scene.split, "regions": found}
@@ -273,6 +274,23 @@ class Scenes:
             target_image=self._lettered_image(made, language),
             tags=tags,
             **shared,
+        )
+
+    def _drawing_record(self, view: View, shared: dict[str, Any]) -> Record:
+        text = caption(view)
+        (image,) = shared["images"]
+        index = int(view.scene.key.rpartition("/")[2])
+        random = Random(self.seed, ALL_SPLITS.index(self.split), index, 5)
+        return drawing_task.Record(
+            id=f"{view.scene.key}/drawing/0",
+            images=(),
+            description=text,
+            target_image=image,
+            tags={"type": "drawing", "template": "caption"}
+            | _subset_tag(view, combinations.caption_is_unmet(text)),
+            group=shared["group"],
+            split=shared["split"],
+            checks=checks(view, random) if self.split != ALL_SPLITS[0] else (),  # only for scoring
         )
 
     def _records(
@@ -332,21 +350,6 @@ def _caption_record(view: View, shared: dict[str, Any]) -> Record:
         captions=(text,),
         tags=tags | _subset_tag(view, combinations.caption_is_unmet(text)),
         **shared,
-    )
-
-
-def _drawing_record(view: View, shared: dict[str, Any]) -> Record:
-    text = caption(view)
-    (image,) = shared["images"]
-    return drawing_task.Record(
-        id=f"{view.scene.key}/drawing/0",
-        images=(),
-        description=text,
-        target_image=image,
-        tags={"type": "drawing", "template": "caption"}
-        | _subset_tag(view, combinations.caption_is_unmet(text)),
-        group=shared["group"],
-        split=shared["split"],
     )
 
 

@@ -535,8 +535,8 @@ class Processor:
 
 
 def pictures_of(sample: Sample) -> list[Medium]:
-    """The images of a sample, including target images, which an image tokenizer can be trained on."""
-    return [medium for medium in (*sample.media, *sample.pictures) if medium.modality == "image"]
+    """Images of a sample on which an image tokenizer is trained: those of its answer, or if it has none, those it shows."""
+    return [medium for medium in sample.pictures or sample.media if medium.modality == "image"]
 
 
 def settings_of(modality: str, values: Mapping[str, Any], allowed: Container[str] | None = None) -> Any:

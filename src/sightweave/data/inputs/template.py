@@ -162,8 +162,9 @@ def _check_prompt(parts: Sequence[Part], sample: Sample) -> None:
     for number, part in enumerate(parts):
         if part.learn and isinstance(part.content, Medium):
             raise DataError(
-                f"sample {sample.id!r}: part {number} of {len(sample.parts)} is an image to learn, but only the last answer, "
-                f"from part {len(parts)} on, is learnt; set learn=False to show the image, or make a sample of its own for it."
+                f"sample {sample.id!r}: part {number} of {len(sample.parts)} is an image to learn, but only the last "
+                f"answer, from part {len(parts)} on, is learnt; set learn=False to show the image, or make a sample of its "
+                "own for it."
             )
 
 

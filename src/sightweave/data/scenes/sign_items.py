@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,8 @@ TASKS = ("reading", "image_translation")
 THINGS = ("shown", "hidden", "swapped")
 """What is drawn for the things of a scene: themselves, nothing, or the other sense of each homonym."""
 _SIZE = (SIDE, SIDE)
+_LETTER = re.compile(r"\S")
+_WORD = re.compile(r"\S{2,}")
 
 
 def draw_lettered(
@@ -98,8 +101,8 @@ def is_ambiguous(made: LetteredScene, language: str) -> bool:
     return False
 
 
-def letter_regions(sign: Sign) -> list[Region]:
-    """The box of each letter on a sign, with the letter as its word; they teach an encoder to tell letters apart."""
+def text_regions(sign: Sign) -> list[Region]:
+    """The box of each letter and of each word on a sign, with the letter or word; they teach an encoder to read."""
     dots = letters(sign.text, sign.face)
     left, top = text_corner(sign, dots.shape)
     lines = sign.text.split("\n")
@@ -110,12 +113,10 @@ def letter_regions(sign: Sign) -> list[Region]:
     found = []
     for number, line in enumerate(lines):
         indent = (columns - len(line)) * cell // 2
-        for place, letter in enumerate(line):
-            if letter == " ":
-                continue
-            across = left + (indent + place * cell) * sign.dot
-            box = (across, top + number * line_height, cell * sign.dot, line_height)
-            found.append(Region(box=_upright(sign, box), words=(letter,)))
+        for match in (*_LETTER.finditer(line), *_WORD.finditer(line)):
+            across = left + (indent + match.start() * cell) * sign.dot
+            box = (across, top + number * line_height, len(match[0]) * cell * sign.dot, line_height)
+            found.append(Region(box=_upright(sign, box), words=(match[0],)))
     return found
 
 

@@ -23,6 +23,19 @@ def scored_by(*kinds: str) -> Callable[[], Metrics]:
     return make
 
 
+Writer = Annotated[Any, one_of("answers.writers")]
+"""Type of a task's ``writer`` setting: a kind in ``answers/writers``, or a mapping with its settings."""
+
+
+def written_by(kind: str) -> Callable[[], Writer]:
+    """Returns a default factory for a ``writer`` field, which creates a writer of the given kind with default settings."""
+
+    def make() -> Writer:
+        return catalog.config_class("answers.writers", kind)()
+
+    return make
+
+
 def trimmed(references: Iterable[str]) -> tuple[str, ...]:
     """Removes white space around reference texts, because each task's ``parse`` removes it from answers too."""
     return tuple(reference.strip() for reference in references)

@@ -1,7 +1,7 @@
 """Drawing: make an image that shows what a text describes.
 
 Zero-Shot Text-to-Image Generation (DALL-E, Ramesh et al. 2021, arXiv:2102.12092), section 2: a text, followed by the codes
-of an image. Drawings have no metrics yet, so their samples have no references and are not scored.
+of an image. Metrics of drawings need another trained model, so there is none by default, and drawings are then not scored.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sightweave.core.config import config
-from sightweave.core.types import Medium, Part, Region, Sample, group_of
+from sightweave.core.types import Check, Medium, Part, Region, Sample, group_of
 from sightweave.data.tasks._base import Metrics, task_name
 
 
@@ -29,6 +29,8 @@ class Record:
     split: str = "train"
     tags: Mapping[str, str] = field(default_factory=dict)
     regions: tuple[Region, ...] = ()
+    checks: tuple[Check, ...] = ()
+    """Questions about the drawing whose answers follow from the description."""
 
 
 @config
@@ -38,7 +40,8 @@ class Config:
     instruction: str = "Draw: {description}"
     """Prompt, in which ``{description}`` is replaced by the description."""
     metrics: Metrics = ()
-    """Metrics; there are none for drawings yet."""
+    """Metrics of drawn images, such as ``[{kind: drawn_attributes, judge: runs/judge}]``. The first one is the task's score;
+    without any, drawings are not scored."""
 
     def build(self) -> Drawing:
         """Creates the task with these settings."""
@@ -72,8 +75,9 @@ class Drawing:
             group=record.group or group_of((*record.images, record.target_image), record.id),
             tags={"type": "drawing", **record.tags},
             regions=record.regions,
+            checks=record.checks,
         )
 
     def parse(self, text: str) -> str | None:
-        """Removes white space around text in the answer; None if nothing is left."""
-        return text.strip() or None
+        """Removes white space around text in the answer, which may be empty since the image is the answer."""
+        return text.strip()

@@ -4,6 +4,8 @@ Attention Is All You Need (arXiv:1706.03762); GQA (Ainslie et al. 2023, arXiv:23
 arXiv:2010.04245).
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -13,6 +15,9 @@ from sightweave.core.cache import Cache
 from sightweave.models.nn.mask import Mask
 from sightweave.models.nn.norm import RMSNorm
 from sightweave.models.nn.position import Rotation, rotate
+
+Record = Callable[[Tensor], None]
+"""A function that is called with the attention weights of each call, float B H S K."""
 
 
 class Attention(nn.Module):
@@ -72,6 +77,9 @@ class Attention(nn.Module):
         self.out = nn.Linear(num_heads * self.head_dim, dim, bias=bias)
         self.q_norm = RMSNorm(self.head_dim, eps=norm_eps) if qk_norm else None
         self.k_norm = RMSNorm(self.head_dim, eps=norm_eps) if qk_norm else None
+        self.record: Record | None = None
+        """Set on a copy of a model to see the attention weights, which the fused kernels never store; they are part of the
+        graph, so gradients can be taken with respect to them."""
 
     def keys_values(
         self, memory: Float[Tensor, "B M Dm"], rotation: Rotation | None = None
@@ -101,7 +109,12 @@ class Attention(nn.Module):
         if memory is None and cache is not None:
             keys, values = cache.extend(layer, keys, values)
 
-        attended = attend(queries, keys, values, mask, scale=self.score_scale)
+        if self.record is None:
+            attended = attend(queries, keys, values, mask, scale=self.score_scale)
+        else:
+            weights = attention_weights(queries, keys, mask, scale=self.score_scale)
+            self.record(weights)
+            attended = weights @ _for_each_query_head(values, self.num_heads)
         return self.out(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
 
@@ -137,3 +150,32 @@ def attend(
         enable_gqa=groups > 1,
     )
     return attended if mask.blind_rows is None else attended.masked_fill(mask.blind_rows, 0.0)
+
+
+def attention_weights(
+    queries: Float[Tensor, "B H S Dh"],
+    keys: Float[Tensor, "B Hkv K Dh"],
+    mask: Mask,
+    *,
+    scale: float | None = None,
+) -> Float[Tensor, "B H S K"]:
+    """The weights by which `attend` averages the values; those of a token that may not attend to anything are zero.
+
+    The arguments are as for `attend`.
+    """
+    scale = queries.shape[-1] ** -0.5 if scale is None else scale
+    scores = queries @ _for_each_query_head(keys, queries.shape[1]).transpose(-2, -1) * scale
+
+    bias = mask.bias(queries.dtype)
+    if bias is not None:
+        scores = scores + bias
+    elif mask.causal and queries.shape[2] > 1:
+        is_later = torch.ones(scores.shape[2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(is_later, -torch.inf)
+
+    weights = scores.softmax(-1)
+    return weights if mask.blind_rows is None else weights.masked_fill(mask.blind_rows, 0.0)
+
+
+def _for_each_query_head(x: Float[Tensor, "B Hkv K Dh"], num_heads: int) -> Float[Tensor, "B H K Dh"]:
+    return x.repeat_interleave(num_heads // x.shape[1], 1)

@@ -48,6 +48,9 @@ class _Calls:
     def __init__(self) -> None:
         self._running: dict[int, _Call] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Calls, ()  # a copy of the model has no running calls
+
     @contextmanager
     def running(self, call: _Call) -> Iterator[None]:
         self._running[threading.get_ident()] = call

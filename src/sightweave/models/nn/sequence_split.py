@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -45,6 +46,5 @@ class SequenceSplit(ABC):
             return hidden, tokens
 
         names = ("positions", "ar", "segment", "branch", "valid")
-        return F.pad(hidden, (0, 0, 0, extra)), replace(
-            tokens, **{name: F.pad(getattr(tokens, name), (0, extra)) for name in names}
-        )
+        padded: dict[str, Any] = {name: F.pad(getattr(tokens, name), (0, extra)) for name in names}
+        return F.pad(hidden, (0, 0, 0, extra)), replace(tokens, **padded)

@@ -16,8 +16,8 @@ from itertools import cycle
 import numpy as np
 
 from sightweave.core.errors import DataError
-from sightweave.core.types import Medium, Part, Sample
-from sightweave.data.inputs.image_files import load
+from sightweave.core.types import Medium, Part, Prediction, Rendered, Sample
+from sightweave.data.inputs.image_files import load, picture
 from sightweave.data.inputs.modalities import contents, loader_class
 from sightweave.programs.evaluation.copies import merged
 from sightweave.programs.evaluation.prompts import reworded, rotated_options
@@ -26,6 +26,8 @@ from sightweave.programs.evaluation.worse import WORSE
 Control = Callable[[Sequence[Sample], int], dict[int, Sample]]
 """Function from samples and a seed to changed samples, by the number of the original; samples to which the control does
 not apply are missing."""
+Copy = Callable[[Sequence[Sample]], dict[int, Prediction]]
+"""Function from samples to answers that need no model, by the number of the sample; samples without one are missing."""
 
 
 def no_image(samples: Sequence[Sample], seed: int = 0) -> dict[int, Sample]:
@@ -166,6 +168,24 @@ def worse(change: str) -> Control:
     return control
 
 
+def copied_source(samples: Sequence[Sample]) -> dict[int, Prediction]:
+    """Images whose words are to be translated, answered with the same words and the same image, without asking the model.
+
+    Applies to samples with ``tags["source"]``. An image that is only copied keeps its background and has every word where
+    it should be; what the copy scores is therefore no sign of a translation.
+    """
+    found = {}
+    for number, sample in enumerate(samples):
+        images = [medium for medium in sample.media if medium.modality == "image"]
+        if images and "source" in sample.tags:
+            found[number] = Prediction(sample.tags["source"], drawing=partial(_copy, images[0]))
+    return found
+
+
+def _copy(image: Medium) -> Rendered:
+    return Rendered(picture(image))
+
+
 def _changed(medium: Medium, change: str) -> np.ndarray:
     return WORSE[change](load(medium))
 
@@ -193,4 +213,8 @@ CONTROLS: Mapping[str, Control] = {
     "reworded": reworded,
     "rotated_options": rotated_options,
 }
-"""The controls, by name."""
+"""The controls that ask the model again, by name."""
+COPIES: Mapping[str, Copy] = {"copied_source": copied_source}
+"""The controls that answer without asking the model, by name."""
+ALL: Mapping[str, Callable[..., object]] = {**CONTROLS, **COPIES}
+"""All controls, by name."""

@@ -24,6 +24,7 @@ from sightweave.core.bounded import UnreadableError
 from sightweave.core.errors import DataError, SightweaveError, UnansweredError
 from sightweave.core.types import Likelihood, Medium, Prediction, Sample
 from sightweave.data.inputs import image_files
+from sightweave.programs.evaluation import parts
 from sightweave.programs.predictors import _notes
 from sightweave.programs.predictors._base import Predictor, Progress, log_probability
 
@@ -324,7 +325,9 @@ def _key(about: list[Any], sample: Sample, texts: Sequence[str], digests: dict[M
             shown.append([part.role, part.learn, "medium", _digest(part.content, digests)])
         else:
             shown.append([part.role, part.learn, "text", part.content])
-    values = [about, shown, list(texts)]
+    values: list[Any] = [about, shown, list(texts)]
+    if sample.pictures:  # answered with an image too
+        values.append("images")
     return hashlib.sha256(json.dumps(values).encode("ascii")).digest()
 
 
@@ -362,6 +365,7 @@ def _content(source: Any) -> str:
 
 def _plain(key: bytes, prediction: Prediction) -> dict[str, Any]:
     """The contents of one line of the file."""
+    more = {"parts": parts.plain(prediction.parts)} if prediction.parts else {}
     return {
         "key": key.hex(),
         "text": prediction.text,
@@ -370,6 +374,7 @@ def _plain(key: bytes, prediction: Prediction) -> dict[str, Any]:
         "finish": prediction.finish,
         "likelihoods": [[one.logprob, one.tokens] for one in prediction.likelihoods],
         "extra": dict(prediction.extra),
+        **more,
     }
 
 
@@ -381,7 +386,8 @@ def _read(line: bytes) -> tuple[bytes, Prediction] | None:
         likelihoods = tuple(Likelihood(_number(logprob), _count(n)) for logprob, n in row["likelihoods"])
         logprob = None if row["logprob"] is None else log_probability(_number(row["logprob"]))
         text, finish, extra = row["text"], row["finish"], row["extra"]
-        prediction = Prediction(text, logprob, _count(row["tokens"]), finish, likelihoods, extra)
+        made = parts.read(row.get("parts", []))
+        prediction = Prediction(text, logprob, _count(row["tokens"]), finish, likelihoods, extra, parts=made)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 

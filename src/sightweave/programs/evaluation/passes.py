@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from sightweave.core.types import Likelihood, Prediction, Sample
+from sightweave.answers.writers._base import Completing
+from sightweave.core.types import Likelihood, Medium, Prediction, Sample
 
 SIGHTED = "image"
 """Name of the pass in which samples are unchanged, with their images."""
+IMAGE_TOKENS = "image_tokens"
+"""Name of the writer whose images come from the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,16 @@ class Pass:
         return [self.parsed[number] for number in numbers]
 
     def pictures(self, numbers: Sequence[int]) -> list[Any]:
-        """The images that a writer drew for the given samples; None for answers without one."""
-        return [self.predictions[number].picture for number in numbers]
+        """The images of the answers to the given samples: the prompt's with new words, or a drawing; None without one.
+
+        A picture of a sign that the model wrote is only a piece of such an image.
+        """
+        found = []
+        for number in numbers:
+            answer = self.predictions[number]
+            is_whole = answer.drawing is None and answer.images
+            found.append(answer.images[0] if is_whole else answer.picture)
+        return found
 
     def likelihoods(self, number: int, texts: Sequence[str]) -> list[Likelihood]:
         """The likelihoods of texts as answers to one sample; empty if this pass does not include the sample."""
@@ -51,11 +63,31 @@ class Task:
     parse: Callable[[str], str | None]
     metrics: Mapping[str, Any]
     """Metrics by name; the first one gives the score."""
+    writers: Mapping[str, Completing] = field(default_factory=dict)
+    """Writers that draw the image of an answer, by name; the first one is the task's own, whose images are scored."""
 
     @property
     def first(self) -> str:
         """Name of the metric that gives the score."""
         return next(iter(self.metrics))
+
+    def completed(self, prediction: Prediction, sample: Sample) -> Prediction:
+        """The prediction with its image by the task's own writer, which is drawn only when it is needed."""
+        for writer in self.writers.values():
+            return writer.complete(prediction, sample)
+        return prediction
+
+    def images(self, prediction: Prediction, sample: Sample) -> dict[str, Callable[[], Any]]:
+        """For each writer that can make an image of an answer, a function that returns it."""
+        found: dict[str, Callable[[], Any]] = {}
+        for name, writer in self.writers.items():
+            one = writer.complete(replace(prediction, drawing=None, regions=()), sample)
+            is_written = name != IMAGE_TOKENS or bool(prediction.images)
+            if one.drawing is not None and one.regions and is_written:
+                found[name] = partial(_picture_of, one)
+        if not found and prediction.images:  # a drawing, which is not set into another image
+            found[IMAGE_TOKENS] = partial(_picture_of, replace(prediction, drawing=None))
+        return found
 
     def judging(self, name: str) -> list[Any]:
         """The metrics that need likelihoods in a pass; the metric that gives the score needs them in every pass."""
@@ -64,6 +96,10 @@ class Task:
             for other, metric in self.metrics.items()
             if is_of_likelihoods(metric) and (name in metric.passes or other == self.first)
         ]
+
+
+def _picture_of(prediction: Prediction) -> Any:
+    return prediction.picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +149,8 @@ def is_of_pictures(metric: Any) -> bool:
 def type_of(sample: Sample) -> str:
     """The question type of a sample; empty if it has none."""
     return sample.tags.get("type", "")
+
+
+def target_image(sample: Sample) -> Medium | None:
+    """The reference image of a sample; None if it has none."""
+    return sample.target_image or next(iter(sample.pictures), None)

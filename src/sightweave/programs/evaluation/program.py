@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from sightweave.answers.metrics import exact_match
+from sightweave.answers.scoring.judges import Judge
 from sightweave.core import catalog
 from sightweave.core import config as configs
 from sightweave.core.errors import BackendError, DataError, RecipeError, UnansweredError, did_you_mean
-from sightweave.core.types import Prediction, Sample
+from sightweave.core.types import Medium, Prediction, Sample
+from sightweave.data.inputs import image_files
 from sightweave.programs.evaluation import statistics, verdict
 from sightweave.programs.evaluation.baselines import Baselines
-from sightweave.programs.evaluation.controls import CONTROLS
+from sightweave.programs.evaluation.controls import ALL, CONTROLS, COPIES
 from sightweave.programs.evaluation.copies import merged
+from sightweave.programs.evaluation.drawings import is_drawn
 from sightweave.programs.evaluation.passes import (
     SIGHTED,
     Asked,
@@ -27,10 +31,14 @@ from sightweave.programs.evaluation.passes import (
     Task,
     is_of_likelihoods,
     is_of_pictures,
+    target_image,
     type_of,
 )
-from sightweave.programs.evaluation.scores import Answer, Evaluation, Item, TaskScores
+from sightweave.programs.evaluation.scores import Answer, Drawing, Evaluation, Item, TaskScores
 from sightweave.programs.evaluation.scoring import scored
+
+Judges = Callable[[str], Judge]
+"""Function that loads a judge of drawings from the folder of its run."""
 
 
 class Predict(Protocol):
@@ -54,16 +62,17 @@ def evaluate(
     split: str = "",
     pictures_total: int | None = None,
     train: Iterable[Sample] | Baselines = (),
-    controls: Sequence[str] = ("no_image", "shuffled_image"),
+    controls: Sequence[str] = ("no_image", "shuffled_image", "copied_source"),
     tasks: Mapping[str, Any] | None = None,
     seed: int = 0,
     can_score: bool = True,
+    judges: Judges | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Computes scores with intervals, chance levels and controls, per task and per question type (tag ``type``).
 
     Args:
-        samples: Samples to ask; each needs a reference.
+        samples: Samples to ask; each needs a reference, or a target image to draw.
         predict: Answers samples, including the changed ones of the controls.
         split: Name of the split, for the reader.
         pictures_total: Number of images in the whole split, if the samples are about a random part of them.
@@ -73,6 +82,7 @@ def evaluate(
         tasks: Config of a task by its name; the others get their defaults.
         seed: Random seed for exchanging images and for the draws of tests.
         can_score: Whether `predict` can score texts; if not, metrics that need this are left out.
+        judges: Loads the judges of drawings.
         progress: Called before each pass.
 
     Raises:
@@ -89,6 +99,7 @@ def evaluate(
         tasks=tasks,
         seed=seed,
         can_score=can_score,
+        judges=judges,
         progress=progress,
         notes=notes,
     )
@@ -105,6 +116,7 @@ def evaluate(
         found.append(scores)
         right.update(is_right)
 
+    items = [_item(common, built[one.task], n, right, split) for n, one in enumerate(samples)]
     word, sentence = verdict.overall((task.task, task.uses_image, task.needs_image) for task in found)
     return Evaluation(
         split=split,
@@ -116,7 +128,8 @@ def evaluate(
         uses_image=word,
         sentence=sentence,
         notes=tuple(dict.fromkeys(notes)),
-        items=tuple(_item(common, number, right) for number in range(len(samples))),
+        items=tuple(items),
+        drawn=_drawn(items, built, common),
     )
 
 
@@ -142,6 +155,7 @@ def ask(
     tasks: Mapping[str, Any] | None = None,
     seed: int = 0,
     can_score: bool = True,
+    judges: Judges | None = None,
     progress: Progress | None = None,
     notes: list[str] | None = None,
 ) -> Passes:
@@ -154,6 +168,7 @@ def ask(
         tasks: Config of a task by its name.
         seed: Random seed for exchanging images.
         can_score: Whether `predict` can score texts.
+        judges: Loads the judges of drawings.
         progress: Called before each pass.
         notes: List to which notes for the reader are added.
 
@@ -163,7 +178,7 @@ def ask(
     _check(samples, controls)
     notes = [] if notes is None else notes
     samples = _with_groups_merged(samples, notes)
-    built = _tasks(samples, tasks or {}, can_score, notes)
+    built = _tasks(samples, tasks or {}, can_score, judges, notes)
 
     sighted = _ask(SIGHTED, dict(enumerate(samples)), predict, built, None, progress)
     asked = _ask_controls(controls, samples, sighted, predict, built, seed, notes, progress)
@@ -187,11 +202,21 @@ def _num_groups(samples: Sequence[Sample]) -> int:
 
 
 def _tasks(
-    samples: Sequence[Sample], configs_of_tasks: Mapping[str, Any], can_score: bool, notes: list[str]
+    samples: Sequence[Sample],
+    configs_of_tasks: Mapping[str, Any],
+    can_score: bool,
+    judges: Judges | None,
+    notes: list[str],
 ) -> dict[str, Task]:
     """The tasks of the samples by name, in alphabetical order."""
-    names = sorted({sample.task for sample in samples})
-    return {name: _task(name, configs_of_tasks.get(name), can_score, notes) for name in names}
+    found = {}
+    for name in sorted({sample.task for sample in samples}):
+        draws = all(is_drawn(sample) for sample in samples if sample.task == name)
+        found[name] = _task(name, configs_of_tasks.get(name), can_score, draws, notes)
+        for metric in found[name].metrics.values():
+            if getattr(metric, "judged_by", "") and judges is not None:
+                metric.judge = judges(metric.judged_by)
+    return found
 
 
 def _ask_controls(
@@ -208,10 +233,17 @@ def _ask_controls(
     asked: dict[str, Pass] = {}
     without = sum(not sample.media for sample in samples)
     for name in controls if without < len(samples) else ():
+        if name in COPIES:
+            copied = _copied(name, samples, tasks)
+            if copied.samples:  # it costs nothing, and most tasks have nothing to copy
+                asked[name] = copied
+            continue
         try:
             changed = CONTROLS[name](samples, seed)
             if not changed:
                 raise DataError("it applies to none of the samples.")
+            # Images are only looked at in the pass with the image.
+            changed = {number: one.without_pictures() for number, one in changed.items()}
             asked[name] = _ask(name, changed, predict, tasks, sighted, progress)
         except (DataError, UnansweredError) as error:
             # There are too few images to exchange, or the model accepts no prompt without one: other results stay
@@ -225,6 +257,20 @@ def _ask_controls(
     return asked
 
 
+def _copied(name: str, samples: Sequence[Sample], tasks: Mapping[str, Task]) -> Pass:
+    """The pass of a control that answers without the model, for tasks whose score needs only an answer."""
+    found = {}
+    for number, prediction in COPIES[name](samples).items():
+        task = tasks[samples[number].task]
+        if not is_of_likelihoods(task.metrics[task.first]):
+            found[number] = prediction
+
+    parsed = {number: tasks[samples[number].task].parse(one.text) for number, one in found.items()}
+    return Pass(
+        {number: samples[number] for number in found}, found, parsed, {number: {} for number in found}
+    )
+
+
 def majority_answers(samples: Iterable[Sample]) -> dict[str, str]:
     """The most frequent right answer for each ``task/type``; ties go to the alphabetically first."""
     return Baselines(samples).majority
@@ -233,10 +279,11 @@ def majority_answers(samples: Iterable[Sample]) -> dict[str, str]:
 def rescored(config: Any, items: Sequence[Item]) -> tuple[Any, np.ndarray]:
     """A metric, and its rows (R K) for stored answers.
 
-    Likelihoods are not stored, so for a metric that needs them each row states whether the answer was right.
+    Likelihoods and drawn images are not stored, so for a metric that needs them each row states whether the answer was
+    right.
     """
     metric = config.build()
-    if is_of_likelihoods(metric):
+    if is_of_likelihoods(metric) or is_of_pictures(metric):
         right = [(float(item.answer.right), 1.0) for item in items]
         return exact_match.ExactMatch(), np.array(right)
 
@@ -244,7 +291,7 @@ def rescored(config: Any, items: Sequence[Item]) -> tuple[Any, np.ndarray]:
     return metric, metric.rows(answers, [item.sample for item in items])
 
 
-def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
+def _task(name: str, config: Any, can_score: bool, draws: bool, notes: list[str]) -> Task:
     """A task with its metrics; adds a note on each metric that is left out.
 
     Raises:
@@ -259,7 +306,7 @@ def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
         raise RecipeError(f"task {name!r} lists a metric twice: {', '.join(kinds)}.")
 
     metrics = {kind: one.build() for kind, one in zip(kinds, config.metrics, strict=True)}
-    _check_score(name, kinds[0], metrics[kinds[0]], can_score)
+    _check_score(name, kinds[0], metrics[kinds[0]], can_score, draws)
     if not can_score:
         for other in list(metrics):
             if is_of_likelihoods(metrics[other]):
@@ -267,21 +314,46 @@ def _task(name: str, config: Any, can_score: bool, notes: list[str]) -> Task:
                 notes.append(
                     f"{name}: {other} was not computed: it needs likelihoods, which this predictor does not provide."
                 )
-    return Task(name, config.build().parse, metrics)
+    return Task(name, config.build().parse, metrics, _writers(config))
 
 
-def _check_score(task: str, name: str, metric: Any, can_score: bool) -> None:
-    """Checks that a metric can be the score of a task.
+_WRITERS = ("rendered", "image_tokens")
+"""Writers whose images the report shows."""
+
+
+def _writers(config: Any) -> dict[str, Any]:
+    """Writers that draw answers which have already been given, for a task whose answers are images; its own one first."""
+    own = getattr(config, "writer", None)
+    if own is None:
+        return {}
+    others = {name: catalog.config_class("answers.writers", name)() for name in _WRITERS}
+    known = {
+        configs.kind_of(own): own,
+        **{name: one for name, one in others.items() if name != configs.kind_of(own)},
+    }
+    if not hasattr(own, "completing"):  # such as text: the task wants no images
+        return {}
+    return {name: one.completing() for name, one in known.items() if hasattr(one, "completing")}
+
+
+def _check_score(task: str, name: str, metric: Any, can_score: bool, draws: bool) -> None:
+    """Checks that a metric can be the score of a task, all of whose samples are drawings if `draws` is set.
 
     Raises:
-        RecipeError: lower is better for the metric, it scores images, or it compares passes.
+        RecipeError: lower is better for the metric, it scores images and the task has texts or the other way round, or it
+            compares passes.
         BackendError: it needs likelihoods, which the predictor does not provide.
     """
     if getattr(metric, "less_is_better", False):
         raise RecipeError(
             f"task {task!r}: lower is better for {name}, so it cannot be the score; list another metric first."
         )
-    if is_of_pictures(metric):
+    if draws and not is_of_pictures(metric):
+        raise RecipeError(
+            f"task {task!r}: {name} scores texts, but the answers are drawings; list a metric of images first, such as "
+            "{kind: drawn_attributes, judge: RUN}."
+        )
+    if is_of_pictures(metric) and not draws:
         raise RecipeError(
             f"task {task!r}: {name} scores drawn images, which baselines and controls do not have, so it cannot be the "
             "score; list another metric first."
@@ -302,15 +374,15 @@ def _check_score(task: str, name: str, metric: Any, can_score: bool) -> None:
 def _check(samples: Sequence[Sample], controls: Sequence[str]) -> None:
     if not samples:
         raise DataError("evaluate: there are no samples; at least one is needed.")
-    empty = [sample for sample in samples if not sample.references]
+    empty = [sample for sample in samples if not sample.references and not is_drawn(sample)]
     if empty:
         raise DataError(
             f"evaluate: {len(empty)} of {len(samples)} samples have no reference answer, the first being "
             f"{empty[0].id!r} ({empty[0].task}); remove them or add answers."
         )
     for name in controls:
-        if name not in CONTROLS:
-            raise RecipeError(f"evaluate: no control {name!r}. {did_you_mean(name, CONTROLS)}")
+        if name not in ALL:
+            raise RecipeError(f"evaluate: no control {name!r}. {did_you_mean(name, ALL)}")
 
 
 def _ask(
@@ -339,7 +411,9 @@ def _ask(
     before = {n: wanted(n, sighted.parsed[n] if sighted else None) for n in samples}
     given = predict(list(samples.values()), list(before.values()), write=True)
     _check_count(name, given, samples)
-    predictions = dict(zip(samples, given, strict=True))
+    predictions = {}
+    for (n, sample), one in zip(samples.items(), given, strict=True):
+        predictions[n] = tasks[sample.task].completed(one, sample)
     judged = {n: dict(zip(before[n], one.likelihoods, strict=True)) for n, one in predictions.items()}
     parsed = {n: tasks[samples[n].task].parse(one.text) for n, one in predictions.items()}
 
@@ -373,7 +447,7 @@ def _with_holm(tasks: Sequence[TaskScores]) -> tuple[TaskScores, ...]:
     return tuple(task if task.gain_p is None else replace(task, gain_p=next(adjusted)) for task in tasks)
 
 
-def _item(common: Asked, number: int, right: Mapping[tuple[str, int], bool]) -> Item:
+def _item(common: Asked, task: Task, number: int, right: Mapping[tuple[str, int], bool], split: str) -> Item:
     """A sample with its answers in all passes."""
     sample = common.samples[number]
     controls = {}
@@ -392,7 +466,61 @@ def _item(common: Asked, number: int, right: Mapping[tuple[str, int], bool]) -> 
         tags=dict(sample.tags),
         answer=_answer(common.sighted, number, right[SIGHTED, number]),
         controls=controls,
+        target_image=_key_of(target_image(sample)),
+        pictures=_keys(split, sample, task.images(common.sighted.predictions[number], sample)),
     )
+
+
+def _key_of(medium: Medium | None) -> str:
+    return "" if medium is None else medium.key
+
+
+def _keys(split: str, sample: Sample, images: Mapping[str, Any]) -> dict[str, str]:
+    """Keys of the images of an answer, by the writer that made them."""
+    return {writer: f"{split}/{sample.id}#{writer}" for writer in images}
+
+
+def _drawn(items: Sequence[Item], tasks: Mapping[str, Task], common: Asked) -> dict[str, Medium]:
+    """The images of all answers by key; they are drawn when they are loaded."""
+    found: dict[str, Medium] = {}
+    for number, item in enumerate(items):
+        if item.pictures:
+            images = tasks[item.task].images(common.sighted.predictions[number], common.samples[number])
+            found |= _media(item.pictures, images)
+    return found
+
+
+def _media(keys: Mapping[str, str], images: Mapping[str, Callable[[], Any]]) -> dict[str, Medium]:
+    """The images of an answer by key."""
+    return {
+        keys[writer]: Medium(partial(_pixels, draw, keys[writer]), keys[writer])
+        for writer, draw in images.items()
+    }
+
+
+def drawings(
+    samples: Sequence[Sample], predict: Predict, *, split: str = ""
+) -> tuple[tuple[Drawing, ...], dict[str, Medium]]:
+    """Images that a model makes for prompts whose answers are not scored, and these images by key.
+
+    Args:
+        samples: Samples whose target contains an image.
+        predict: Answers samples.
+        split: Name of the split, for the keys.
+    """
+    found: list[Drawing] = []
+    images: dict[str, Medium] = {}
+    for sample, one in zip(samples, predict(samples, [()] * len(samples), write=True), strict=True):
+        made = Task(sample.task, str, {}).images(one, sample)
+        keys = _keys(split, sample, made)
+        images |= _media(keys, made)
+        target = _key_of(target_image(sample))
+        found.append(Drawing(id=sample.id, prompt=sample.prompt, pictures=keys, target_image=target))
+    return tuple(found), images
+
+
+def _pixels(draw: Callable[[], Any], key: str) -> np.ndarray:
+    return image_files.load(Medium(draw(), key))
 
 
 def _answer(done: Pass, number: int, is_right: bool) -> Answer:

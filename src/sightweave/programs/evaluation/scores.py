@@ -104,6 +104,10 @@ class TaskScores:
     """Score of the best usable control minus that of the most frequent answer: how much the text alone reveals."""
     metrics: Mapping[str, Estimate | None] = field(default_factory=dict)
     """Means over the question types, by metric."""
+    floors: Mapping[str, float] = field(default_factory=dict)
+    """What the control ``copied_source`` scores by each metric, if it was run: an answer that translates nothing."""
+    ceilings: Mapping[str, float] = field(default_factory=dict)
+    """What the reference images score by each metric of images: the limit that its reader sets."""
     facts: Mapping[str, MetricFacts] = field(default_factory=dict)
     """Facts about each metric, by name."""
     calibration: Calibration | None = None
@@ -148,6 +152,10 @@ class Item:
     tags: Mapping[str, str] = field(default_factory=dict)
     answer: Answer
     controls: Mapping[str, Answer] = field(default_factory=dict)
+    target_image: str = ""
+    """Key of the reference image; empty if there is none."""
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    """Key of each image of the answer, by the writer that made it."""
 
     @property
     def sample(self) -> Sample:
@@ -161,6 +169,18 @@ class Item:
             tags=self.tags,
             group=self.group,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """An image that the model made, which is shown but not scored."""
+
+    id: str
+    prompt: str
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    """Key of each image of the answer, by the writer that made it."""
+    target_image: str = ""
+    """Key of the reference image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -184,10 +204,14 @@ class Evaluation:
     """Sentences on what was left out and why."""
     intervals: str = METHOD
     """Description of how the intervals were computed."""
+    drawings: tuple[Drawing, ...] = ()
+    """Some images that the model made for prompts whose answers are not scored."""
     items: tuple[Item, ...] = ()
     format_version: int = FORMAT_VERSION
     media: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """Some of the images, as `Medium` by key, for a notebook; not saved."""
+    drawn: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """Images of the answers, as `Medium` by key, which are drawn when they are loaded; not saved."""
 
     def __repr__(self) -> str:
         what = f"{self.split!r}: {self.count} prompts on {self.pictures} images"
@@ -199,7 +223,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The scores as dicts, lists and scalars, without the items (see `predictions`)."""
-        names = [f.name for f in dataclasses.fields(self) if f.name not in ("items", "media")]
+        names = [f.name for f in dataclasses.fields(self) if f.name not in ("items", "media", "drawn")]
         return {name: _plain(getattr(self, name)) for name in names}
 
     def predictions(self) -> Iterator[dict[str, Any]]:
@@ -217,6 +241,7 @@ class Evaluation:
                 "tags": dict(item.tags),
                 **_row(item.answer),
                 "controls": {name: _row(answer) for name, answer in item.controls.items()},
+                **_images(item),
             }
 
     @classmethod
@@ -236,7 +261,9 @@ class Evaluation:
 
         try:
             items = tuple(item_of(row) for row in predictions)
-            return pydantic.TypeAdapter(cls).validate_python({**values, "items": items, "media": {}})
+            return pydantic.TypeAdapter(cls).validate_python(
+                {**values, "items": items, "media": {}, "drawn": {}}
+            )
         except pydantic.ValidationError as error:
             raise DataError(f"evaluation: not a valid evaluation file: {_first(error)}.") from None
 
@@ -275,6 +302,16 @@ def few(found: Evaluation, media: Mapping[str, Medium]) -> tuple[list[Mapping[st
     return rows, pictures
 
 
+def _images(item: Item) -> dict[str, Any]:
+    """The keys of an item's reference image and of the answer's images; empty if there are none."""
+    found: dict[str, Any] = {}
+    if item.target_image:
+        found["target_image"] = item.target_image
+    if item.pictures:
+        found["pictures"] = dict(item.pictures)
+    return found
+
+
 def _row(answer: Answer) -> dict[str, Any]:
     """The fields of an answer in a row of ``predictions.jsonl``."""
     return {
@@ -296,7 +333,10 @@ def _first(error: pydantic.ValidationError) -> str:
 
 _ANSWER = ("parsed", "right", "logprob", "finish", "image")
 """Names of `Answer`'s fields that are the same in a row of ``predictions.jsonl``."""
-_ITEM = ("id", "group", "task", "type", "prompt", "references", "options", "tags")
+_ITEM = (
+    *("id", "group", "task", "type", "prompt", "references", "options", "tags"),
+    *("target_image", "pictures"),
+)
 """Names of `Item`'s fields that are the same in a row of ``predictions.jsonl``."""
 
 

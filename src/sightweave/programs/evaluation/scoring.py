@@ -15,7 +15,9 @@ import numpy as np
 from sightweave.answers.metrics import exact_match
 from sightweave.core.errors import BackendError, DataError
 from sightweave.core.types import Prediction, Sample
+from sightweave.data.inputs import image_files
 from sightweave.programs.evaluation import calibration, statistics, verdict
+from sightweave.programs.evaluation.controls import COPIES
 from sightweave.programs.evaluation.passes import (
     SIGHTED,
     Asked,
@@ -23,6 +25,7 @@ from sightweave.programs.evaluation.passes import (
     Task,
     is_of_likelihoods,
     is_of_pictures,
+    target_image,
 )
 from sightweave.programs.evaluation.scores import MetricFacts, TaskScores, TypeScores
 from sightweave.programs.evaluation.statistics import Estimate
@@ -49,6 +52,9 @@ def _score_rows(metric: Any, name: str, numbers: Sequence[int], common: Asked) -
     if is_of_likelihoods(metric):
         return _judged_rows(metric, here, [done], common)
 
+    if is_of_pictures(metric):
+        return _rows_of(metric, here, done.pictures(here), done.samples)
+
     # A control may have changed the options, so use the pass's own samples.
     return _rows_of(metric, here, done.answers(here), done.samples)
 
@@ -59,10 +65,8 @@ def _further_rows(metric: Any, numbers: Sequence[int], common: Asked) -> _Rows:
     Raises:
         DataError: the metric names a control that was not run.
     """
-    if is_of_pictures(metric):
-        return _rows_of(metric, numbers, common.sighted.pictures(numbers), common.samples)
     if not is_of_likelihoods(metric):
-        return _rows_of(metric, numbers, common.sighted.answers(numbers), common.samples)
+        return _rows_in(metric, common.sighted, numbers, common)
 
     passes = []
     for name in metric.passes:
@@ -70,6 +74,12 @@ def _further_rows(metric: Any, numbers: Sequence[int], common: Asked) -> _Rows:
             raise DataError(f"it compares with the control {name}, which was not run.")
         passes.append(common.passes[name])
     return _judged_rows(metric, numbers, passes, common)
+
+
+def _rows_in(metric: Any, done: Pass, numbers: Sequence[int], common: Asked) -> _Rows:
+    """Rows of a metric of answers or of their images, in one pass."""
+    answers: Sequence[Any] = done.pictures(numbers) if is_of_pictures(metric) else done.answers(numbers)
+    return _rows_of(metric, numbers, answers, common.samples)
 
 
 def _judged_rows(metric: Any, numbers: Sequence[int], passes: Sequence[Pass], common: Asked) -> _Rows:
@@ -129,6 +139,8 @@ def scored(task: Task, common: Asked, *, is_alone: bool) -> tuple[TaskScores, di
             is_last = task.metrics.keys().isdisjoint(waiting)
             if not waiting or (is_last and is_alone and isinstance(error, DataError)):
                 raise
+            if is_of_pictures(task.metrics[task.first]):
+                raise  # no metric of texts can replace it
 
     if failed:
         common.notes.append(
@@ -392,7 +404,61 @@ def _task_scores(task: Task, common: Asked) -> tuple[TaskScores, _Right]:
 
     # Add further facts about each metric, and the calibration.
     facts = {name: _facts(metric, rows.get(name), numbers, common) for name, metric in task.metrics.items()}
-    return replace(scores, facts=facts, calibration=_calibration(scoring)), dict(scoring.right)
+    computed = {name: task.metrics[name] for name in rows if scores.metrics.get(name) is not None}
+    scores = replace(
+        scores,
+        facts=facts,
+        floors=_floors(computed, numbers, common),
+        ceilings=_ceilings(computed, numbers, common),
+        calibration=_calibration(scoring),
+    )
+    return scores, dict(scoring.right)
+
+
+def _floors(metrics: Mapping[str, Any], numbers: Sequence[int], common: Asked) -> dict[str, float]:
+    """What a copy of the source scores by each metric; empty if there is no such control, or no source."""
+    found = {}
+    for name in COPIES.keys() & common.asked.keys():
+        done = common.asked[name]
+        here = done.asked(numbers)
+        for metric_name, metric in metrics.items() if here else ():
+            if not is_of_likelihoods(metric):
+                found[metric_name] = _mean(partial(_rows_in, metric, done), metric, here, common)
+    return _finite(found)
+
+
+def _ceilings(metrics: Mapping[str, Any], numbers: Sequence[int], common: Asked) -> dict[str, float]:
+    """What the reference images score by each metric of images; empty if no sample has one."""
+    images = {}
+    for number in numbers:
+        image = target_image(common.samples[number])
+        if image is not None:
+            images[number] = image
+
+    def rows(metric: Any, here: Sequence[int], common: Asked) -> _Rows:
+        return _rows_of(metric, here, [image_files.load(images[n]) for n in here], common.samples)
+
+    found = {}
+    for name, metric in metrics.items() if images else ():
+        if is_of_pictures(metric):
+            found[name] = _mean(partial(rows, metric), metric, list(images), common)
+    return _finite(found)
+
+
+def _mean(
+    rows_of: Callable[[Sequence[int], Asked], _Rows], metric: Any, here: Sequence[int], common: Asked
+) -> float:
+    """The unweighted mean of a metric over question types; NaN if the metric does not fit these answers."""
+    try:
+        rows = rows_of(here, common)
+    except DataError as error:  # such as a reference image of another size
+        common.notes.append(str(error))
+        return float("nan")
+    return float(statistics.mean_over_strata(_stacked(rows, here)[None], metric.total, common.types(here))[0])
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
 def _type_scores(

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from sightweave.core import errors
 from sightweave.core.errors import BackendError, DataError, SightweaveError
 from sightweave.core.types import Likelihood, Prediction, Sample
+from sightweave.programs.evaluation import parts
 from sightweave.programs.evaluation.program import Predict
 from sightweave.programs.predictors._base import Predictor, Progress
 
@@ -190,12 +191,14 @@ def _plain(prediction: Prediction) -> list[Any]:
         prediction.finish,
         likelihoods,
         dict(prediction.extra),
+        parts.plain(prediction.parts),
     ]
 
 
 def _prediction(values: Sequence[Any]) -> Prediction:
-    text, logprob, tokens, finish, likelihoods, extra = values
-    return Prediction(text, logprob, tokens, finish, tuple(Likelihood(*one) for one in likelihoods), extra)
+    text, logprob, tokens, finish, likelihoods, extra, made = values
+    scored = tuple(Likelihood(*one) for one in likelihoods)
+    return Prediction(text, logprob, tokens, finish, scored, extra, parts=parts.read(made))
 
 
 def _plain_error(error: SightweaveError) -> Mapping[str, str]:

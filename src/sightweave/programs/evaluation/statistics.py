@@ -414,7 +414,8 @@ def _of_metric(
     bounded = hasattr(metric, "best") or not hasattr(metric, "unit")
     runs = np.asarray(rows)[None]
     found = _scored(runs, groups, metric.total, strata, best, bounded, metric.is_proportion)
-    if found is not None and getattr(metric, "less_is_better", False) and found.estimate.low < 0:
+    is_count = getattr(metric, "less_is_better", False) and not getattr(metric, "can_be_negative", False)
+    if found is not None and is_count and found.estimate.low < 0:
         # Error rates are counts, which cannot be negative.
         return replace(found, estimate=replace(found.estimate, low=0.0))
     return found

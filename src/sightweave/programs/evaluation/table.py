@@ -137,9 +137,20 @@ def further_table(evaluation: Evaluation) -> Table:
     for task in evaluation.tasks:
         for name, value in _further(task).items():
             facts = task.facts.get(name, MetricFacts())
-            cells = (task.task, name, _in_unit(value, facts.unit), _more(facts))
+            more = "; ".join(filter(None, [_rivals(task, name, facts.unit), _more(facts)]))
+            cells = (task.task, name, _in_unit(value, facts.unit), more)
             table.add_row(*map(markup, cells))
     return table
+
+
+def _rivals(task: TaskScores, metric: str, unit: str) -> str:
+    """What a copy of the source and the reference images score by a metric, as text."""
+    times, digits = (100, ".1f") if unit == "%" else (1, ".4g")
+    parts = []
+    for name, values in (("copied source", task.floors), ("reference image", task.ceilings)):
+        if metric in values:
+            parts.append(f"{name} {times * values[metric]:{digits}}")
+    return ", ".join(parts)
 
 
 def _more(facts: MetricFacts) -> str:

@@ -252,7 +252,7 @@ class Reader:
     @property
     def draws_pictures(self) -> bool:
         """Whether the writer makes pictures, so that the answers may contain image tokens."""
-        return bool(getattr(self.options.writer, "draws_pictures", False))
+        return self.options.draws_pictures
 
     @property
     def is_guided(self) -> bool:
@@ -270,10 +270,16 @@ class Reader:
         if not self.draws_pictures:
             return text
 
-        if self.processor.layout.image_tokens is None:
+        tokens = self.processor.layout.image_tokens
+        if tokens is None:
             raise RecipeError(
                 "generate: the writer makes pictures, but the model has no image tokens; train a model with "
                 "model.image_tokenizer, or use the writer text."
+            )
+        if 0 < self.options.max_tokens < tokens.most:
+            raise RecipeError(
+                f"generate: max_tokens is {self.options.max_tokens}, but an image takes up to {tokens.most} tokens, so none "
+                f"could be drawn; set max_tokens to {tokens.most} or more."
             )
         codes: Decoder = self.options.picture_decoding.build(end_id=end_id)
         check_decoders(text, codes)
@@ -374,7 +380,10 @@ class Reader:
         writer: Writer = self.options.writer.build(
             tokenizer=tokenizer, image_tokenizer=image_tokenizer, image_tokens=tokens
         )
-        return [writer.write(one.ids, one.total) for one in made]
+        return [
+            _completed(writer, writer.write(text.ids, text.total), one.sample)
+            for text, one in zip(made, encoded, strict=True)
+        ]
 
 
 def _prediction(writer: Writer, text: Written, limits: Limits, sample: Sample) -> Prediction:
@@ -382,7 +391,12 @@ def _prediction(writer: Writer, text: Written, limits: Limits, sample: Sample) -
     made = _stopped(writer.write(text.ids, text.total), limits)
     if limits.stop and text.has_ended:
         made = replace(made, finish="stop")
-    return writer.complete(made, sample) if isinstance(writer, Completing) else made
+    return _completed(writer, made, sample)
+
+
+def _completed(writer: Writer, prediction: Prediction, sample: Sample) -> Prediction:
+    """The prediction with what depends on its prompt."""
+    return writer.complete(prediction, sample) if isinstance(writer, Completing) else prediction
 
 
 def _stopped(prediction: Prediction, limits: Limits) -> Prediction:

@@ -45,6 +45,11 @@ class Options:
     affect the answers."""
 
     @property
+    def draws_pictures(self) -> bool:
+        """Whether the writer makes pictures, so that the answers may contain image tokens."""
+        return bool(getattr(self.writer, "draws_pictures", False))
+
+    @property
     def limits(self) -> Limits:
         """The limits at which an answer stops unless an end token comes first."""
         return Limits(self.max_tokens, self.stop)

@@ -186,6 +186,6 @@ def check_decoders(*decoders: Decoder) -> None:
     for one in decoders:
         if one.width > 1:
             raise RecipeError(
-                f"generate: decoding with {one.width} rows per prompt, such as beam search, cannot write pictures; use greedy or "
-                "sampling."
+                f"generate: decoding with {one.width} rows per prompt, such as beam search, cannot write pictures; use "
+                "greedy or sampling."
             )

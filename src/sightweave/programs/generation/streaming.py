@@ -24,6 +24,9 @@ def stream(model: VLM, processor: Processor, sample: Sample, options: Options | 
     Text that may be the beginning of a stop text is held back until it is known not to be one.
     """
     options = options or Options()
+    if options.draws_pictures:  # an image is whole or not there
+        yield generate(model, processor, [sample], options)[0].text
+        return
     end_id = processor.tokenizer.end_id
     decoder: Decoder = options.decoding.build(end_id=end_id)
     writer: Writer = options.writer.build(tokenizer=processor.tokenizer)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import PositiveInt
 
+from sightweave.answers.decoding import greedy, sampling
+from sightweave.answers.writers import image_tokens
 from sightweave.core import files
 from sightweave.core.config import config
 from sightweave.core.types import Prediction, Sample
@@ -52,6 +55,10 @@ class Config:
 class RunPredictor:
     """Answers greedily, and scores given texts, with a model in this process, whose weights must not change.
 
+    If the model writes image tokens, samples whose target contains images are answered with images. Codes of images for
+    a prompt without one, such as a description, are sampled, always with the same random numbers: greedy ones make dull
+    images.
+
     Embeddings of images are cached between calls, so that the passes of an evaluation encode each image only once.
 
     Args:
@@ -83,6 +90,11 @@ class RunPredictor:
         self.batch_size, self.max_batch_tokens = batch_size, max_batch_tokens
         self._memory = generation.MediaMemory()
 
+    @property
+    def draws_pictures(self) -> bool:
+        """Whether the model can answer with images."""
+        return self.processor.layout.image_tokens is not None
+
     def predict(
         self,
         samples: Sequence[Sample],
@@ -96,9 +108,40 @@ class RunPredictor:
         Raises:
             DataError: there is not one list of texts per sample, or an image cannot be read.
         """
-        options = generation.Options(
-            max_tokens=max_tokens, batch_size=self.batch_size, max_batch_tokens=self.max_batch_tokens
+        tokens = self.processor.layout.image_tokens
+        drawn = [n for n, sample in enumerate(samples) if tokens and max_tokens and sample.pictures]
+        if tokens is None or not drawn:
+            return self._answered(samples, texts, self._options(max_tokens), progress)
+
+        # Samples of each kind are answered in turn.
+        groups: list[tuple[list[int], dict[str, Any]]] = [(sorted(set(range(len(samples))) - set(drawn)), {})]
+        for has_image, decoding in ((True, greedy.Config()), (False, sampling.Config())):
+            of_kind = [n for n in drawn if bool(samples[n].media) == has_image]
+            groups.append((of_kind, {"writer": image_tokens.Config(), "picture_decoding": decoding}))
+
+        found: dict[int, Prediction] = {}
+        for numbers, more in groups:
+            if not numbers:
+                continue
+            most = tokens.most * max(len(samples[n].pictures) for n in numbers) if more else 0
+            some = [texts[n] for n in numbers] if texts else ()
+            chosen = [samples[n] for n in numbers]
+            answers = self._answered(chosen, some, self._options(max_tokens + most, **more), progress)
+            found |= dict(zip(numbers, answers, strict=True))
+        return [found[n] for n in range(len(samples))]
+
+    def _options(self, max_tokens: int, **more: Any) -> generation.Options:
+        return generation.Options(
+            max_tokens=max_tokens, batch_size=self.batch_size, max_batch_tokens=self.max_batch_tokens, **more
         )
+
+    def _answered(
+        self,
+        samples: Sequence[Sample],
+        texts: Sequence[Sequence[str]],
+        options: generation.Options,
+        progress: Progress | None,
+    ) -> list[Prediction]:
         return generation.generate(
             self.model, self.processor, samples, options, texts, progress=progress, memory=self._memory
         )

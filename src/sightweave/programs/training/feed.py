@@ -60,8 +60,8 @@ class Step:
     """Whether all of its images can be read. If not, `Feed.updates` makes it again without those that cannot."""
 
 
-_TRANSLATION = "translation"
-"""The task whose samples have a language pair."""
+_TRANSLATIONS = ("translation", "image_translation")
+"""The tasks whose samples have a language pair."""
 
 
 @dataclass(frozen=True)
@@ -438,7 +438,7 @@ class Feed:
             if self._hides(position):
                 chosen = [sample.without_media() for sample in chosen]
             chosen = [self._with_prompt(sample, position, number) for number, sample in enumerate(chosen)]
-            translated = [sample for sample in chosen if sample.task == _TRANSLATION]
+            translated = [sample for sample in chosen if sample.task in _TRANSLATIONS]
             self.languages.update(sample.tags.get("languages", "") for sample in translated)
 
             tried = [self._encoded(sample) for sample in chosen]

@@ -143,7 +143,9 @@ def test_words_in_our_own_face_are_read_back_from_the_pixels(words: str, angle: 
 
 
 def test_our_own_face_has_three_kinds() -> None:
-    assert rendered.Config(font="sightweave bold").build(tokenizer=TOKENIZER).typeface.face == "bold"  # type: ignore[attr-defined]  # of this kind
+    assert (
+        rendered.Config(font="sightweave bold").build(tokenizer=TOKENIZER).completer.typeface.face == "bold"
+    )  # type: ignore[attr-defined]  # of this kind
     with pytest.raises(DataError, match="no face 'heavy'"):
         rendered.Config(font="sightweave heavy").build(tokenizer=TOKENIZER)
 

@@ -13,9 +13,9 @@ from sightweave.data.scenes.scene import SIDE
 from sightweave.data.scenes.sign_items import (
     draw_lettered,
     is_ambiguous,
-    letter_regions,
     sign_texts,
     targets,
+    text_regions,
 )
 from sightweave.data.scenes.signs import LetteredScene, make_sign_scene
 
@@ -83,11 +83,32 @@ def test_hidden_things_are_gone_and_swapped_homonyms_show_the_other_sense() -> N
         draw_lettered(made, things="gone")
 
 
+def test_words_contain_their_letters() -> None:
+    for made in scenes(60):
+        for sign in made.drawn.signs:
+            found = text_regions(sign)
+            regions = [region for region in found if len(region.words[0]) == 1]
+            words = [region for region in found if len(region.words[0]) > 1]
+            assert [word.words[0] for word in words] == [word for word in sign.text.split() if len(word) > 1]
+            if sign.angle:
+                continue
+            for word in words:
+                inside = [
+                    region.words[0]
+                    for region in regions
+                    if word.box[0] <= region.box[0]
+                    and region.box[2] <= word.box[2]
+                    and word.box[1::2] == region.box[1::2]
+                ]
+                assert "".join(inside) == word.words[0]
+
+
 def test_letters_are_where_they_are_drawn() -> None:
     for made in scenes(60):
         pixels = draw_lettered(made).astype(int)
         for sign in made.drawn.signs:
-            regions = letter_regions(sign)
+            found = text_regions(sign)
+            regions = [region for region in found if len(region.words[0]) == 1]
             assert "".join(region.words[0] for region in regions) == "".join(sign.text.split())
             if sign.angle or sign.dot != 16 or sign.face != "regular":
                 continue

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sightweave.core.cache import Cache
-from sightweave.models.nn.attention import Attention, attend
+from sightweave.models.nn.attention import Attention, attend, attention_weights
 from sightweave.models.nn.mask import Mask
 from sightweave.models.nn.position import Rotary
 
@@ -115,3 +115,45 @@ def test_a_head_may_have_a_width_of_its_own() -> None:
         2,
         10,
     )
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+@pytest.mark.parametrize("form", ["open", "causal", "dense", "scores", "blind"])
+def test_recorded_weights_are_those_that_mix_the_values(kv_heads: int, form: str) -> None:
+    torch.manual_seed(0)
+    length = 5
+    attention = Attention(16, 4, num_kv_heads=kv_heads, score_scale=0.3)
+    hidden = torch.randn(2, length, 16, requires_grad=True)
+    table = torch.rand(2, 1, length, length) > 0.4
+    table |= torch.eye(length, dtype=torch.bool)
+    mask = {
+        "open": Mask(),
+        "causal": Mask(causal=True),
+        "dense": Mask(dense=table),
+        "scores": Mask(causal=True).plus(torch.randn(2, 4, length, length)),
+        "blind": Mask(dense=table, blind_rows=torch.arange(length)[None, None, :, None] == 1),
+    }[form]
+    expected = attention(hidden, mask)
+
+    weights: list[torch.Tensor] = []
+    attention.record = weights.append
+    found = attention(hidden, mask)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    (one,) = weights
+    assert one.shape == (2, 4, length, length)
+    sums = torch.ones(2, 4, length)
+    if form == "blind":
+        sums[:, :, 1] = 0
+    torch.testing.assert_close(one.sum(-1), sums)
+    if form in ("causal", "scores"):
+        assert not one.triu(1).any()
+    (slope,) = torch.autograd.grad(found.sum(), one)
+    assert slope.shape == one.shape
+    assert slope.abs().max() > 0
+
+
+def test_the_weights_of_few_queries_and_many_keys_are_softmax() -> None:
+    torch.manual_seed(0)
+    queries, keys = torch.randn(1, 2, 3, 4), torch.randn(1, 1, 6, 4)
+    expected = (queries @ keys.transpose(-2, -1) / 2).softmax(-1)
+    torch.testing.assert_close(attention_weights(queries, keys, Mask()), expected)

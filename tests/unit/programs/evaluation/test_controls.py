@@ -212,6 +212,15 @@ def test_pictures_of_the_other_sense_are_used_about_equally_often():
 
 
 def test_every_control_says_in_one_line_what_it_does():
-    said = [(control.__doc__ or "").splitlines()[0] for control in controls.CONTROLS.values()]
+    said = [(control.__doc__ or "").splitlines()[0] for control in controls.ALL.values()]
     assert all(line.endswith(".") for line in said)
     assert len(set(said)) == len(said)
+
+
+def test_a_copy_of_the_source_says_the_words_that_are_there():
+    words = "[0 0 1000 1000] bat"
+    sample = replace(SAMPLES[0], tags={"source": words})
+    found = controls.copied_source([SAMPLES[1], sample, sample.without_media()])
+    assert list(found) == [1]
+    assert found[1].text == words
+    assert np.array_equal(np.asarray(found[1].picture.convert("RGB")), load(sample.media[0]))

@@ -504,3 +504,30 @@ def test_an_impossible_log_probability_that_was_kept_is_not_used(
     again = Speaker()
     (found,) = Kept(again, path, max_tokens=5)([sample])
     assert (found.text, found.logprob, again.calls) == (row["text"], read, [])
+
+
+class Painter(Speaker):
+    """Answers with a text and an image, which differs from one call to the next."""
+
+    def predict(self, samples: Sequence[Sample], *args: Any, **options: Any) -> list[Prediction]:
+        found = super().predict(samples, *args, **options)
+        image = PIL.Image.fromarray(np.full((3, 4, 3), len(self.calls), np.uint8))
+        return [replace(one, parts=(one.text, image)) for one in found]
+
+
+def test_images_are_kept_with_their_answers(tmp_path: Path) -> None:
+    text = asking("one")
+    image = replace(text, parts=(*text.parts[:-1], Part("assistant", picture(1), learn=True)))
+    before = Kept(Painter(), tmp_path / "kept.jsonl", max_tokens=5)
+    (first,) = before([text])
+    (second,) = before([image])
+    assert before.asked == 2  # the same question, once for a text and once for an image
+
+    after = Kept(Painter(), tmp_path / "kept.jsonl", max_tokens=5)
+    found = after([text, image])
+    assert after.asked == 0
+    assert [one.images[0].tobytes() for one in found] == [
+        first.images[0].tobytes(),
+        second.images[0].tobytes(),
+    ]
+    assert found[0].images[0].tobytes() != found[1].images[0].tobytes()

@@ -12,8 +12,9 @@ from sightweave.answers.metrics import cider_d
 from sightweave.core import catalog
 from sightweave.core.errors import BackendError, DataError, RecipeError
 from sightweave.core.types import Likelihood, Medium, Part, Prediction, Rendered, Sample
-from sightweave.data.tasks import captioning, image_translation, reasoning, translation, vqa
-from sightweave.programs.evaluation.program import evaluate, majority_answers, rescored
+from sightweave.data.inputs.image_files import load
+from sightweave.data.tasks import captioning, drawing, image_translation, reasoning, translation, vqa
+from sightweave.programs.evaluation.program import drawings, evaluate, majority_answers, rescored
 from sightweave.programs.evaluation.scores import Evaluation
 from sightweave.programs.evaluation.statistics import Estimate, wilson
 
@@ -320,19 +321,117 @@ def test_what_cannot_be_the_score_says_so(metrics, ambiguous, words):
         )
 
 
-def test_drawn_images_are_scored_next_to_the_score():
-    """An answer has an image if its writer drew one; without any, the metrics of images are not computed."""
+def signs(count: int, target: str = "Ast") -> list[Sample]:
+    """Images with a word, in one box each, and the same images in German."""
     samples = []
-    for number in range(4):
-        pixels = np.full((20, 40, 3), 10 * number, np.uint8)
+    for number in range(count):
+        pixels = np.full((60, 120, 3), 10 * number, np.uint8)
         record = image_translation.Record(
             id=f"r{number}",
             images=(Medium(pixels, f"r{number}"),),
-            signs=("[0 0 500 500] bat => Ast",),
+            signs=(f"[0 0 500 500 ink=#ffffff] bat => {target}",),
             target_language="de",
+            target_image=Medium(255 - pixels, f"r{number}/de"),
         )
         samples.append(image_translation.Config().build().sample(record))
+    return samples
+
+
+def test_the_tasks_writer_draws_the_answers_of_any_predictor():
+    samples = signs(4)
+
+    def said(asked):
+        half = len(asked) // 2
+        return [Prediction(one.target if n < half else "nothing") for n, one in enumerate(asked)]
+
+    metrics = ("region_match", "background_psnr")
+    config = image_translation.Config(metrics=metrics, writer={"kind": "rendered", "font": "sightweave"})
+    found = evaluate(
+        samples,
+        answering(said),
+        split="test",
+        controls=("no_image",),
+        tasks={"image_translation": config},
+    )
+    assert [dict(item.pictures) for item in found.items] == [
+        {"rendered": "test/r0#rendered"},
+        {"rendered": "test/r1#rendered"},
+        {},
+        {},
+    ]
+    assert [item.target_image for item in found.items] == [f"r{n}/de" for n in range(4)]
+    assert set(found.drawn) == {"test/r0#rendered", "test/r1#rendered"}
+
+    # The image is drawn when it is loaded, in the place of the words alone.
+    source, drawn = samples[1].media[0].source, load(found.drawn["test/r1#rendered"])
+    assert (drawn[:30, :60] != source[:30, :60]).any()
+    np.testing.assert_array_equal(drawn[30:], source[30:])
+    assert found.tasks[0].metrics["background_psnr"].value == 100
+    assert found.tasks[0].ceilings == {"background_psnr": pytest.approx(1.04, abs=0.01)}  # they are inverted
+    again = Evaluation.from_json(found.to_json(), found.predictions())
+    assert again == found
+    assert not again.drawn
+
+
+def test_a_copy_of_the_source_is_scored_beside_the_model():
+    samples = [*signs(6), *signs(12, target="bat")[6:], *records(4)]
+    metrics = ("region_match", "box_f1", "background_psnr")
+    config = image_translation.Config(metrics=metrics)
+    seen = []
+
+    def said(asked):
+        seen.append(len(asked))
+        return [Prediction(one.references[0]) for one in asked]
+
+    found = evaluate(
+        samples, answering(said), controls=("copied_source",), tasks={"image_translation": config}
+    )
+    assert seen == [len(samples)]  # the control asks the model nothing
+    by_name = {task.task: task for task in found.tasks}
+    task = by_name["image_translation"]
+    assert task.score.value == 1
+    assert task.controls["copied_source"].value == 0.5  # half of the words are the same in German
+    assert task.floors == {"region_match": 0.5, "box_f1": 1.0, "background_psnr": 100.0}
+    assert all("copied_source" not in other.controls for name, other in by_name.items() if name != task.task)
+    assert not by_name["vqa"].floors
+    item = next(item for item in found.items if item.id == "r0")
+    assert item.controls["copied_source"].text == "[0 0 500 500 ink=#ffffff] bat"
+    assert not item.controls["copied_source"].right
+
+
+def test_a_reference_image_that_does_not_fit_is_noted():
+    samples = [replace(one, target_image=Medium(np.zeros((5, 5, 3), np.uint8), "small")) for one in signs(4)]
     config = image_translation.Config(metrics=("region_match", "background_psnr"))
+    found = evaluate(
+        samples,
+        answering(lambda asked: [Prediction(one.target) for one in asked]),
+        controls=(),
+        tasks={"image_translation": config},
+    )
+    assert found.tasks[0].metrics["background_psnr"].value == 100
+    assert found.tasks[0].ceilings == {}
+    assert any("has 5 x 5 pixels, but its source has 120 x 60" in note for note in found.notes)
+
+
+def test_drawings_have_keys_for_their_images():
+    record = drawing.Record(id="d", images=(), description="a dot", target_image=picture(3))
+    sample = drawing.Config().build().sample(record)
+    made = PIL.Image.fromarray(np.full((8, 8, 3), 7, np.uint8))
+
+    def said(asked, texts, *, write):
+        return [Prediction("", parts=("", made)), Prediction("words alone")][: len(asked)]
+
+    found, images = drawings([sample, replace(sample, id="e")], said, split="test")
+    assert [dict(one.pictures) for one in found] == [{"image_tokens": "test/d#image_tokens"}, {}]
+    assert found[0].prompt == "Draw: a dot"
+    assert found[0].target_image == picture(3).key
+    assert (load(images["test/d#image_tokens"]) == 7).all()
+
+
+def test_drawn_images_are_scored_next_to_the_score():
+    """An answer has an image if its writer drew one; without any, the metrics of images are not computed."""
+    samples = signs(4)
+    config = image_translation.Config(metrics=("region_match", "background_psnr"), writer="text")
 
     def drawn(asked):
         return [
