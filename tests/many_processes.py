@@ -366,8 +366,13 @@ def tensor_run(folder: Path, _world: World) -> Found:
     return split_run(folder, f"mesh.dp={int(os.environ['WORLD_SIZE']) // 2}", "mesh.tp=2")
 
 
+def context_run(folder: Path, _world: World) -> Found:
+    """A run of groups of two processes that split the tokens."""
+    return split_run(folder, f"mesh.dp={int(os.environ['WORLD_SIZE']) // 2}", "mesh.cp=2")
+
+
 def split_run(folder: Path, *mesh: str) -> Found:
-    """Trains the recipe in the folder with a split model until step 3, or resumes what is there."""
+    """Trains the recipe in the folder with such a mesh until step 3, or resumes what is there."""
     rank = int(os.environ["RANK"])
 
     def stop(now: Any) -> None:
@@ -510,7 +515,7 @@ ENDINGS = {
     "killed_while_others_wait": killed_while_others_wait,
 }
 """Each is run alone, since a process does not survive it."""
-RUNS = {"sharded_run": sharded_run, "tensor_run": tensor_run}
+RUNS = {"sharded_run": sharded_run, "tensor_run": tensor_run, "context_run": context_run}
 """Each connects the processes by itself."""
 
 
