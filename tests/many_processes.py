@@ -491,7 +491,7 @@ CONTEXT: dict[str, Callable[[Path, World], Found]] = {
         folder, world, encoder="vit", language_model=SPLIT_MODEL
     ),
     "context_adamw": trained(
-        stage(ema=0.5, optimizer={"lr": 5e-3}),
+        stage(ema=0.5, optimizer={"lr": 2e-3}),
         validation=Pictures(6, first=100, answers=(OTHER,), caption=OTHER),
         validate_every=5,
         keep="best",
@@ -503,7 +503,7 @@ CONTEXT: dict[str, Callable[[Path, World], Found]] = {
     "context_packing": trained(
         stage(pack_to=151, pack_window=2, gradient_accumulation_steps=2, hide_images=0.5)
     ),
-    "context_frozen": trained(stage(parts=("connector",), steps=6, hide_images=0.5), encoder="vit"),
+    "context_frozen": trained(stage(parts=("connector",), steps=6), encoder="vit"),
 }
 """Run by groups of two processes that split the tokens, one after another by the same processes."""
 ENDINGS = {
