@@ -91,7 +91,8 @@ def train(
     Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 finish the current step, save and return; a second signal stops at once.
 
     With ``mesh.dp=N``, N processes that torchrun started train together, and each of them calls this. The first one writes
-    the files and evaluates; the others return after training. With ``mesh.shard=true``, their runs have no weights.
+    the files and evaluates; the others return after training. With ``mesh.shard=true`` or ``mesh.tp``, their runs have no
+    weights.
 
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
