@@ -366,8 +366,13 @@ def tensor_run(folder: Path, _world: World) -> Found:
     return split_run(folder, f"mesh.dp={int(os.environ['WORLD_SIZE']) // 2}", "mesh.tp=2")
 
 
+def context_run(folder: Path, _world: World) -> Found:
+    """A run of groups of two processes that split the tokens."""
+    return split_run(folder, f"mesh.dp={int(os.environ['WORLD_SIZE']) // 2}", "mesh.cp=2")
+
+
 def split_run(folder: Path, *mesh: str) -> Found:
-    """Trains the recipe in the folder with a split model until step 3, or resumes what is there."""
+    """Trains the recipe in the folder with such a mesh until step 3, or resumes what is there."""
     rank = int(os.environ["RANK"])
 
     def stop(now: Any) -> None:
@@ -486,7 +491,7 @@ CONTEXT: dict[str, Callable[[Path, World], Found]] = {
         folder, world, encoder="vit", language_model=SPLIT_MODEL
     ),
     "context_adamw": trained(
-        stage(ema=0.5, optimizer={"lr": 5e-3}),
+        stage(ema=0.5, optimizer={"lr": 2e-3}),
         validation=Pictures(6, first=100, answers=(OTHER,), caption=OTHER),
         validate_every=5,
         keep="best",
@@ -498,7 +503,7 @@ CONTEXT: dict[str, Callable[[Path, World], Found]] = {
     "context_packing": trained(
         stage(pack_to=151, pack_window=2, gradient_accumulation_steps=2, hide_images=0.5)
     ),
-    "context_frozen": trained(stage(parts=("connector",), steps=6, hide_images=0.5), encoder="vit"),
+    "context_frozen": trained(stage(parts=("connector",), steps=6), encoder="vit"),
 }
 """Run by groups of two processes that split the tokens, one after another by the same processes."""
 ENDINGS = {
@@ -510,7 +515,7 @@ ENDINGS = {
     "killed_while_others_wait": killed_while_others_wait,
 }
 """Each is run alone, since a process does not survive it."""
-RUNS = {"sharded_run": sharded_run, "tensor_run": tensor_run}
+RUNS = {"sharded_run": sharded_run, "tensor_run": tensor_run, "context_run": context_run}
 """Each connects the processes by itself."""
 
 

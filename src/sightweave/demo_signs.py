@@ -72,7 +72,7 @@ def tell(*, quick: bool, out: Path | None, console: Console) -> Run:
         "\nFull report, with sources, references and answers side by side: "
         f"[bold]{escape(str(folder / 'report.html'))}[/bold]"
         "\nThis model knows drawn scenes only. What to try next:"
-        f"\n  sightweave translate {folder} {folder / TRANSLATIONS}/1-source.png --to de --out out.png"
+        f"\n  sightweave translate {folder} {folder / TRANSLATIONS / '1-source.png'} --to {_target(run)} --out out.png"
         '\n  sightweave data sample "{kind: scenes, signs: 1}" --split scenes --out sheet.png'
         "\n  docs/how-to/words-in-images.md                      (your own images with words)"
     )
@@ -107,9 +107,11 @@ def translate(run: Run, folder: Path) -> Iterator[str]:
     for number, (sample, answer) in enumerate(zip(samples, answers, strict=True), start=1):
         source, target = folder / f"{number}-source.png", folder / f"{number}-translated.png"
         write_png(image_files.picture(sample.media[0]), source)
-        if answer.picture is not None:
+        shown = str(source)
+        if answer.picture is not None and answer.regions:
             write_png(answer.picture, target)
-        yield f"{_about(sample, answer)}  [dim]{escape(str(source))} -> {escape(str(target))}[/dim]"
+            shown = f"{source} -> {target}"
+        yield f"{_about(sample, answer)}  [dim]{escape(shown)}[/dim]"
 
 
 def unseen(recipe: Recipe) -> Iterator[Sample]:
@@ -125,6 +127,12 @@ def unseen(recipe: Recipe) -> Iterator[Sample]:
             found += 1
         if found == _SHOWN:
             return
+
+
+def _target(run: Run) -> str:
+    """The target language of the first scene."""
+    first = next(iter(unseen(run.recipe)))
+    return first.tags["languages"].partition("-")[2]
 
 
 def _about(sample: Sample, answer: Prediction) -> str:

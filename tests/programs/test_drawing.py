@@ -166,10 +166,7 @@ def test_an_evaluation_shows_drawings_without_a_score(folder: Path, tmp_path: Pa
     page = (tmp_path / "report.html").read_text()
     assert page.count("answer (image tokens)</figcaption>") == 3
 
-    # The same again from the answers that were kept, and the page from the files alone.
-    (again,) = sightweave.evaluate(folder, **options)
-    assert again.drawings == found.drawings
-    assert json.loads((tmp_path / "evaluation.json").read_text())["answers"] == {"new": 0, "reused": 3}
+    # The page can be made again from the files alone.
     sightweave.report(tmp_path)
     assert (tmp_path / "report.html").read_text().count("answer (image tokens)</figcaption>") == 3
 
@@ -250,7 +247,7 @@ def test_drawings_are_scored_by_another_run(folder: Path, judge: Path, tmp_path:
 
     # Stored scores can be read and compared, although the drawings themselves are not stored.
     text = sightweave.report(tmp_path / "one").read_text()
-    assert "drawn_attributes" in text
+    assert "drawn attributes" in text
     _, compared = sightweave.beside(tmp_path / "one", tmp_path / "three")
     assert "drawing" in compared
 

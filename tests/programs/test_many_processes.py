@@ -392,9 +392,9 @@ def recipe_of(folder: Path, steps: int) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sharded_run", "tensor_run"])
-def test_a_split_run_resumes_on_any_number_of_processes(name: str, tmp_path: Path) -> None:
-    """Two processes begin it; four with split weights and one with whole ones each go on, as if it had never stopped."""
+@pytest.mark.parametrize("name", ["sharded_run", "tensor_run", "context_run"])
+def test_a_run_of_any_mesh_resumes_on_any_number_of_processes(name: str, tmp_path: Path) -> None:
+    """Two processes begin it; four of such a mesh and a single one each go on, as if it had never stopped."""
     recipe = recipe_of(tmp_path, steps=6)
     recipe["train"]["stages"][0] |= {"batch_size": 4, "ema": 0.5, "optimizer": OPTIMIZER}
     recipe["model"]["encoder"] = {
@@ -405,6 +405,7 @@ def test_a_split_run_resumes_on_any_number_of_processes(name: str, tmp_path: Pat
         "depth": 1,
         "num_heads": 2,
     }
+    is_split = name != "context_run"
     folders = {size: tmp_path / str(size) / name for size in (2, 4)}
     for folder in folders.values():
         folder.mkdir(parents=True)
@@ -416,11 +417,16 @@ def test_a_split_run_resumes_on_any_number_of_processes(name: str, tmp_path: Pat
     errors = [one.read_text() for one in tmp_path.glob("*/*/error")]
     assert (done.returncode, errors) == (0, []), done.stderr
     for rank, found in enumerate(read(tmp_path / "2", 2, name)):
-        assert found == {"rank": rank, "expected": rank, "is_empty": rank > 0, "is_interrupted": True}
+        assert found == {
+            "rank": rank,
+            "expected": rank,
+            "is_empty": rank > 0 and is_split,
+            "is_interrupted": True,
+        }
     state = folders[2] / "run" / "checkpoints" / "step-00000003"
-    assert sorted(one.name for one in state.glob("*.safetensors")) == [
-        f"state-0000{number}-of-00002.safetensors" for number in (1, 2)
-    ]
+    shares = [f"state-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    expected_files = shares if is_split else ["state.safetensors"]
+    assert sorted(one.name for one in state.glob("*.safetensors")) == expected_files
     shutil.copytree(folders[2] / "run", folders[4] / "run")
     shutil.copytree(folders[2] / "run", tmp_path / "on-one")
 

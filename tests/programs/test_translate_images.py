@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import sightweave
 from sightweave import cli
 from sightweave.data.datasets import scenes
+from sightweave.data.inputs import image_files
 
 SIDE = 96
 """Side of the scenes."""
@@ -61,8 +62,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    pixels = scenes.Config(signs=1).build(split="scenes")[0][0].images[0].source()
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    shown = scenes.Config(signs=1).build(split="scenes")[0][0].images[0]
+    image_files.picture(shown).save(tmp_path / "photo.png")
     return tmp_path / "photo.png"
 
 

@@ -56,6 +56,9 @@ def test_each_translation_has_its_images_and_says_whether_it_is_right(tmp_path: 
     for number in range(1, 7):
         with Image.open(tmp_path / "made" / f"{number}-source.png") as source:
             before = source.copy()
-        with Image.open(tmp_path / "made" / f"{number}-translated.png") as target:
-            assert target.size == before.size
-            assert (target.tobytes() == before.tobytes()) == (number > 2)
+        made = tmp_path / "made" / f"{number}-translated.png"
+        assert made.is_file() == (str(made) in lines[number - 1]) == (number < 3)
+        if made.is_file():
+            with Image.open(made) as target:
+                assert target.size == before.size
+                assert target.tobytes() != before.tobytes()

@@ -201,9 +201,6 @@ def _answer_along(
     for sources in held_out.values():
         samples, _, _ = _drawn_samples(sources, tasks, measured)
         _check_same(samples, world)
-        drawings = _unscored(sources, tasks, measured, who)
-        if drawings:
-            evaluation_program.drawings(drawings, sharing.follow)
         for some in _by_subset(samples).values():
             evaluation_program.ask(
                 some,

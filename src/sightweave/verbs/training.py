@@ -91,7 +91,8 @@ def train(
     Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 finish the current step, save and return; a second signal stops at once.
 
     With ``mesh.dp=N``, N processes that torchrun started train together, and each of them calls this. The first one writes
-    the files and evaluates; the others return after training. With ``mesh.shard=true``, their runs have no weights.
+    the files and evaluates; the others return after training. With ``mesh.shard=true`` or ``mesh.tp``, their runs have no
+    weights.
 
     Args:
         recipe: A YAML file, a mapping or a `Recipe`.
@@ -424,7 +425,7 @@ def _can_be_scored(plan: Plan) -> bool:
 
 def _score(run: Run, plan: Plan, folder: Path, console: Console | None, *, step: int) -> dict[str, float]:
     """Evaluates the held-out splits, adds the scores to TensorBoard at this step, and returns them by name."""
-    answering = Answering(run.predictor(), plan.recipe, plan.recipe, folder, lambda: plan.sources)
+    answering = Answering(run.predictor(), plan.recipe, plan.recipe, folder, lambda: plan.sources, run=run)
     found = evaluate_into(answering, plan.recipe, folder, plan.held_out, console, lambda: plan.sources)
     add_to_tensorboard(folder, found, step=step)
     return {tag.replace(", ", "/"): value for tag, value in scores_by_tag(found).items()}

@@ -229,11 +229,15 @@ def _decoded(panel: _Panel, face: str, dot: int, count: int, shift: tuple[int, i
     texts: list[str] = []
     for number in range(count):
         top = first + number * CELL_HEIGHT * dot
+        band = _band(panel, top, dot)
+        weights = np.bincount(band.pixel, minlength=len(panel.ink))
+
         best: tuple[float, _Line, str] | None = None
         for start in _starts(panel.width, face, dot):
             line = _Line(face, dot, top, start + shift[0])
-            text = _nearest(panel, line)
-            difference = _line_difference(panel, line, text)
+            places = _places(band, line)
+            text = _nearest(panel, places, face)
+            difference = float(((panel.ink - _ink_of(panel, places, face, text)) ** 2) @ weights)
             if best is None or difference < best[0]:
                 best = (difference, line, text)
         assert best is not None
@@ -258,25 +262,44 @@ def _starts(width: int, face: str, dot: int) -> Iterator[int]:
     yield from sorted(seen)
 
 
-def _places(panel: _Panel, line: _Line) -> tuple[NDArray[np.bool_], _Ints, _Ints]:
-    """Which samples are on a line, and the cell and the dot in the cell of each of these."""
-    rows, columns = dot_places(panel.across - line.start, panel.down - line.top, line.face, line.dot)
-    is_on_line = (rows >= 0) & (rows < CELL_HEIGHT) & (columns >= 0)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Places:
+    """Where the samples of a line are in its cells."""
 
+    pixel: _Ints
+    """Index of each sample's pixel."""
+    cells: _Ints
+    """Number of each sample's cell."""
+    dots: _Ints
+    """Number of each sample's dot in its cell."""
+
+
+def _band(panel: _Panel, top: int, dot: int) -> _Panel:
+    """The panel with only the samples of a line."""
+    is_on_line = (panel.down >= top) & (panel.down < top + CELL_HEIGHT * dot)
+    return replace(
+        panel, across=panel.across[is_on_line], down=panel.down[is_on_line], pixel=panel.pixel[is_on_line]
+    )
+
+
+def _places(band: _Panel, line: _Line) -> _Places:
+    """The places of the samples of a line that are in a cell."""
+    rows, columns = dot_places(band.across - line.start, band.down - line.top, line.face, line.dot)
     cell = CELL_WIDTHS[_weight(line.face)]
-    rows, columns = rows[is_on_line], columns[is_on_line]
-    return is_on_line, columns // cell, rows * cell + columns % cell
+    is_in_cell = columns >= 0
+    rows, columns, pixel = rows[is_in_cell], columns[is_in_cell], band.pixel[is_in_cell]
+    cells = columns // cell
+    return _Places(pixel, cells, rows * cell + columns - cells * cell)
 
 
-def _nearest(panel: _Panel, line: _Line) -> str:
+def _nearest(panel: _Panel, places: _Places, face: str) -> str:
     """The text whose glyphs are nearest to the mean ink at each dot."""
-    is_on_line, cells, dots = _places(panel, line)
-    templates = _templates(_weight(line.face))
+    templates = _templates(_weight(face))
     num_dots = templates.shape[1]
-    num_cells = int(cells.max(initial=-1)) + 1
+    num_cells = int(places.cells.max(initial=-1)) + 1
 
-    place = cells * num_dots + dots
-    totals = np.bincount(place, panel.ink[panel.pixel[is_on_line]], num_cells * num_dots)
+    place = places.cells * num_dots + places.dots
+    totals = np.bincount(place, panel.ink[places.pixel], num_cells * num_dots)
     counts = np.bincount(place, minlength=num_cells * num_dots)
     means = (totals / np.maximum(counts, 1)).reshape(num_cells, num_dots)
     seen = (counts > 0).reshape(num_cells, num_dots)
@@ -288,18 +311,17 @@ def _nearest(panel: _Panel, line: _Line) -> str:
 
 def _drawn(panel: _Panel, line: _Line, text: str) -> _Floats:
     """Share of ink in each pixel if a line has this text, one character per cell."""
-    is_on_line, cells, dots = _places(panel, line)
-    glyphs = _templates(_weight(line.face))[[CHARACTERS.index(character) for character in text]]
-    drawn = np.bincount(panel.pixel[is_on_line], glyphs[cells, dots], len(panel.ink)) if text else 0
-    shares: _Floats = np.asarray(drawn / SAMPLES**2, np.float32)
+    return _ink_of(panel, _places(_band(panel, line.top, line.dot), line), line.face, text)
+
+
+def _ink_of(panel: _Panel, places: _Places, face: str, text: str) -> _Floats:
+    """Share of ink in each pixel if the cells of a line have the characters of a text."""
+    if not text:
+        return np.zeros(len(panel.ink), np.float32)
+    glyphs = _templates(_weight(face))[[CHARACTERS.index(character) for character in text]]
+    drawn = np.bincount(places.pixel, glyphs[places.cells, places.dots], len(panel.ink))
+    shares: _Floats = (drawn / SAMPLES**2).astype(np.float32)
     return shares
-
-
-def _line_difference(panel: _Panel, line: _Line, text: str) -> float:
-    """Sum of the squared differences between pixels and drawing over one line."""
-    difference = (panel.ink - _drawn(panel, line, text)) ** 2
-    is_on_line = (panel.down >= line.top) & (panel.down < line.top + CELL_HEIGHT * line.dot)
-    return float(difference[panel.pixel[is_on_line]].sum())
 
 
 def _refined(panel: _Panel, lines: list[_Line], texts: list[str]) -> tuple[float, list[str]]:
@@ -313,15 +335,14 @@ def _refined(panel: _Panel, lines: list[_Line], texts: list[str]) -> tuple[float
         _drawn(panel, line, text) for line, text in zip(lines, texts, strict=True)
     )
     for number, line in enumerate(lines):
-        is_on_line, cells, dots = _places(panel, line)
-        pixel = panel.pixel[is_on_line]
+        places = _places(_band(panel, line.top, line.dot), line)
         templates = _templates(_weight(line.face))
 
         for _ in range(2):
             before = texts[number]
             for cell in range(len(before)):
-                is_here = cells == cell
-                own, place = pixel[is_here], dots[is_here]
+                is_here = places.cells == cell
+                own, place = places.pixel[is_here], places.dots[is_here]
                 if not own.size:
                     continue
 

@@ -5,7 +5,7 @@ import pytest
 import sacrebleu
 
 from sightweave.answers.metrics import read_back_chrf
-from sightweave.answers.scoring import pictures
+from sightweave.answers.scoring import pictures, readers
 from sightweave.core.types import Sample
 from sightweave.data.datasets import scenes
 from sightweave.data.inputs.image_files import load
@@ -21,8 +21,8 @@ def test_it_is_the_librarys_score() -> None:
     metric = read_back_chrf.Config().build()
     score = float(metric.total(metric.rows(images, found).sum(0)))
 
-    signs = [pictures.signs_of("test", sample) for sample in found]
-    texts = [" ".join(pictures.read_back(pixels, own)) for pixels, own in zip(images, signs, strict=True)]
-    references = [" ".join(sign.text for sign in own) for own in signs]
+    read = pictures.read_back("test", images, found, readers.TemplateReader())
+    texts = [" ".join(said) for said, _ in read]
+    references = [" ".join(sign.text for sign in pictures.signs_of("test", sample)) for sample in found]
     assert score == pytest.approx(sacrebleu.corpus_chrf(texts, [references]).score / 100)
     assert np.isnan(metric.total(np.zeros(19)))

@@ -66,7 +66,7 @@ def trained(*, qk_norm: bool, factor: float) -> tuple[list[float], float]:
         optimizer.step()
         largest.append(max(found))
         found.clear()
-    return largest, float(loss)
+    return largest, float(loss.detach())
 
 
 @pytest.mark.slow
