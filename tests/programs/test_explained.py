@@ -73,14 +73,13 @@ def test_the_model_reads_the_planted_patch(taught: Taught) -> None:
     assert set(COLOURS) <= set(ANSWERS)
 
 
-@pytest.mark.parametrize("method", ["occlusion", "integrated_gradients"])
+@pytest.mark.parametrize("method", ["occlusion", "integrated_gradients", "relevancy"])
 def test_the_explanation_points_at_the_planted_patch(taught: Taught, method: str) -> None:
     assert hits(*taught, method) >= 0.85
 
 
-def test_relevancy_points_there_more_often_than_chance_and_not_with_random_weights(taught: Taught) -> None:
-    assert hits(*taught, "relevancy") >= 0.4
-    assert hits(*compose(CASE, encoder="vit", seed=11), "relevancy") <= 0.4
+def test_random_weights_point_elsewhere() -> None:
+    assert hits(*compose(CASE, encoder="vit", seed=11), "relevancy") <= 0.3
 
 
 def test_what_spoke_against_another_answer_is_the_planted_patch(taught: Taught) -> None:
