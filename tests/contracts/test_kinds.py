@@ -36,6 +36,8 @@ _NEEDED: dict[str, Any] = {
     "url": "http://localhost:1/v1",
     "folder": "a-folder-that-is-gone",
     "transform": {"size": 16},
+    "judge": "a-run",
+    "features": "a-run",
 }
 """Values for fields that have no default."""
 _KNOWN: dict[str, Any] = {"config": {"model_type": "gpt2", "architecture": "resnet10t"}}
