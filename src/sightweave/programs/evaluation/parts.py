@@ -10,6 +10,10 @@ from typing import Any
 
 import PIL.Image
 
+from sightweave.core.errors import MediaError
+from sightweave.core.types import Medium
+from sightweave.data.inputs import image_files
+
 Parts = tuple[str | PIL.Image.Image, ...]
 
 
@@ -37,8 +41,6 @@ def read(values: Sequence[Any]) -> Parts:
 
 def _image(text: str) -> PIL.Image.Image:
     try:
-        with PIL.Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as image:
-            image.load()
-            return image.copy()
-    except (binascii.Error, OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise ValueError(f"parts: not a PNG image: {error}.") from None
+        return image_files.picture(Medium(base64.b64decode(text, validate=True), "part"))
+    except (binascii.Error, MediaError) as error:
+        raise ValueError(f"parts: not an image: {error}.") from None
