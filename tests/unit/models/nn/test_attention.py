@@ -131,7 +131,7 @@ def test_recorded_weights_are_those_that_mix_the_values(kv_heads: int, form: str
         "causal": Mask(causal=True),
         "dense": Mask(dense=table),
         "scores": Mask(causal=True).plus(torch.randn(2, 4, length, length)),
-        "blind": Mask(dense=table, blind_rows=torch.arange(length)[None, None, :, None] == 1),
+        "blind": Mask(dense=table, blind_rows=(torch.arange(length)[:, None] == 1).expand(2, 1, -1, -1)),
     }[form]
     expected = attention(hidden, mask)
 
